@@ -1,4 +1,4 @@
-//! What an archive is packed in: nothing, one gzip member, or one zstd frame.
+//! Decompression of an archive: none, one gzip member, or one zstd frame.
 
 use std::io::{self};
 use std::io::{BufRead, BufReader, Read};
@@ -8,10 +8,10 @@ use unanimity_protocol::manifest::ArchiveFormat;
 
 use crate::{ArchiveError, ArchiveViolation, MAX_WINDOW_LOG};
 
-/// Bytes read at once of either side.
+/// The size of the buffers for compressed and for decompressed bytes.
 const BUFFER: usize = 128 * 1024;
 
-/// The bytes of a tar archive, out of what it is packed in.
+/// A reader of the decompressed bytes of an archive.
 pub(crate) struct Decoder<R: Read> {
     unpacked: BufReader<Decompressor<R>>,
 }
@@ -24,7 +24,7 @@ enum Decompressor<R: Read> {
     Zst(Box<zstd::Decoder<'static, TrackedSource<R>>>),
 }
 
-/// Remembers that it was the source that failed, and not what came from it.
+/// A source that records its own failures, to tell them from errors of decompression.
 struct TrackedReader<R> {
     source: R,
     failed: bool,
@@ -48,9 +48,9 @@ impl<R: Read> Decoder<R> {
         Ok(Decoder { unpacked: BufReader::with_capacity(BUFFER, decoder) })
     }
 
-    /// The next bytes, at most `most` of them; none at the end.
+    /// Returns at least one and at most `most` of the next bytes. Empty at the end.
     pub(crate) fn peek(&mut self, most: u64) -> Result<&[u8], ArchiveError> {
-        // Looked at twice, because an error has to look at the source behind it.
+        // The result of `fill_buf` would borrow `self`, which `classify_error` needs.
         if let Err(error) = self.unpacked.fill_buf() {
             return Err(self.classify_error(error));
         }
@@ -59,12 +59,13 @@ impl<R: Read> Decoder<R> {
         Ok(&bytes[..most])
     }
 
-    /// Of what [`Decoder::peek`] gave, this much is done with.
+    /// Skips `count` of the bytes that [`Decoder::peek`] returned.
     pub(crate) fn consume(&mut self, count: usize) {
         self.unpacked.consume(count);
     }
 
-    /// Fills a buffer. `false` if there is nothing at all any more.
+    /// Fills the buffer. `false` if the archive has ended before its first byte; an error if it
+    /// ends within the buffer.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ArchiveError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -83,7 +84,8 @@ impl<R: Read> Decoder<R> {
         Ok(true)
     }
 
-    /// At the end of the archive: whether that is also the end of what it is packed in, and of all.
+    /// Checks at the end of the tar archive that the compressed stream and the source end here,
+    /// too.
     pub(crate) fn finish(&mut self) -> Result<(), ArchiveError> {
         let (source, what) = match self.unpacked.get_mut() {
             Decompressor::Tar(source) => (source, "archive"),
@@ -107,13 +109,14 @@ impl<R: Read> Decoder<R> {
         if source.get_ref().failed {
             return ArchiveError::Source(error);
         }
-        ArchiveViolation { entry: None, why: format!("not {what} as it is taken: {error}") }.into()
+        ArchiveViolation { entry: None, why: format!("not a supported {what} stream: {error}") }
+            .into()
     }
 }
 
-/// It ends before it says that it does.
+/// The error for an archive that ends too early.
 pub(crate) fn truncated() -> ArchiveError {
-    ArchiveViolation { entry: None, why: "the archive breaks off".to_owned() }.into()
+    ArchiveViolation { entry: None, why: "the archive is truncated".to_owned() }.into()
 }
 
 impl<R: Read> Read for Decompressor<R> {

@@ -1,40 +1,41 @@
-//! Why an archive is refused.
+//! Errors of reading an archive, and the violation for which an archive is refused.
 
 use std::convert::Infallible;
 use std::io;
 
-/// Why an archive was not unpacked.
+/// An archive was not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError<E = Infallible> {
-    /// It breaks a rule, here.
+    /// The archive breaks a rule of this crate.
     #[error(transparent)]
     Refused(#[from] ArchiveViolation),
-    /// Its bytes cannot be read.
-    #[error("reading the archive: {0}")]
+    /// The source of the archive failed.
+    #[error("cannot read the archive: {0}")]
     Source(io::Error),
-    /// The sink cannot take an entry.
+    /// The sink failed to write an entry.
     #[error("{0}")]
     Sink(E),
 }
 
 impl ArchiveError {
-    /// An error of reading alone, where the sink can fail as well.
+    /// Changes the error type of the sink. This error is not from the sink.
     pub(crate) fn with_sink_error<E>(self) -> ArchiveError<E> {
         match self {
-            ArchiveError::Refused(broken) => ArchiveError::Refused(broken),
+            ArchiveError::Refused(violation) => ArchiveError::Refused(violation),
             ArchiveError::Source(error) => ArchiveError::Source(error),
         }
     }
 }
 
-/// The rule that an archive breaks, and where. Names are quoted, with everything but printable
-/// ASCII escaped.
+/// The rule that an archive breaks, and the entry that breaks it. In names, everything except
+/// printable ASCII is escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{why}", entry_prefix(.entry))]
 pub struct ArchiveViolation {
-    /// Which entry, counted from 1, and its name as far as it is known; `None` for the archive.
+    /// The number of the entry, from 1, and its quoted name as far as it is known. `None` if the
+    /// archive as a whole breaks the rule.
     pub entry: Option<(u64, String)>,
-    /// What is wrong.
+    /// The broken rule, for people.
     pub why: String,
 }
 
@@ -42,7 +43,7 @@ fn entry_prefix(entry: &Option<(u64, String)>) -> String {
     entry.as_ref().map_or_else(String::new, |(number, name)| format!("entry {number}, {name}: "))
 }
 
-/// Bytes from an archive for a person's terminal: quoted, escaped, and not endless.
+/// Quotes bytes of an archive for a terminal: escaped, and at most 120 of them.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     let more = if bytes.len() > SHOWN { "..." } else { "" };

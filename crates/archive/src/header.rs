@@ -1,4 +1,4 @@
-//! One header of an archive: 512 bytes, every one of them judged.
+//! The header of an entry: 512 bytes, and each of them is checked.
 //!
 //! POSIX.1-2017, `pax`, "ustar Interchange Format"; GNU tar 1.35, "Basic Tar Format".
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::error::quote;
 
-/// The size of headers, and what contents are filled up to, in bytes.
+/// The size of a block in bytes. A header is one block; contents are padded to whole blocks.
 pub(crate) const BLOCK_BYTES: usize = 512;
 
 const NAME: Range<usize> = 0..100;
@@ -18,7 +18,7 @@ const TIME: Range<usize> = 136..148;
 const CHECKSUM: Range<usize> = 148..156;
 const TYPE: usize = 156;
 const LINK: Range<usize> = 157..257;
-/// With the version.
+/// The magic and the version.
 const MAGIC: Range<usize> = 257..265;
 const USER: Range<usize> = 265..297;
 const GROUP: Range<usize> = 297..329;
@@ -27,22 +27,23 @@ const MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
 const PADDING: Range<usize> = 500..512;
 
-/// The length of [`Header::name`] and [`Header::link`] up from which more may be in an extended header.
+/// The size of the fields [`Header::name`] and [`Header::link`] in bytes. Longer names need an
+/// extended header.
 pub(crate) const NAME_FIELD_BYTES: usize = 100;
 
-/// What a header says, every byte of it accounted for. Names are not judged yet.
+/// The content of a header whose bytes are all checked, except for the rules for names.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) kind: EntryKind,
     /// The name field, up to 100 bytes.
     pub(crate) name: Vec<u8>,
-    /// What goes before it, with a slash between them; or nothing.
+    /// The part of the path before the name, without the slash between them. May be empty.
     pub(crate) prefix: Vec<u8>,
-    /// Where a link points, else nothing.
+    /// The target of a link. Empty for other entries.
     pub(crate) link: Vec<u8>,
-    /// In bytes; zero for all but files and extended headers.
+    /// The size of the content in bytes. Zero except for files and extended headers.
     pub(crate) size: u64,
-    /// Whether its owner may execute it.
+    /// Whether the owner may execute the file.
     pub(crate) executable: bool,
 }
 
@@ -55,7 +56,7 @@ pub(crate) enum EntryKind {
 }
 
 impl Header {
-    /// Reads a header, which is not all zeros; or says what is wrong with it.
+    /// Parses a header that is not all zeros. The error is the broken rule, for people.
     pub(crate) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Header, String> {
         let sum: u64 = (block.iter().enumerate())
             .map(|(i, &byte)| u64::from(if CHECKSUM.contains(&i) { b' ' } else { byte }))
@@ -66,7 +67,7 @@ impl Header {
         let is_gnu = match &block[MAGIC] {
             b"ustar\x0000" => false,
             b"ustar  \0" => true,
-            _ => return Err("neither a POSIX header (ustar) nor GNU's".to_owned()),
+            _ => return Err("the header is neither POSIX (ustar) nor GNU".to_owned()),
         };
         let kind = parse_kind(block[TYPE])?;
         let mode = parse_octal(&block[MODE], "mode")?;
@@ -78,10 +79,10 @@ impl Header {
         }
         for (field, what) in [(MAJOR, "device number"), (MINOR, "device number")] {
             if parse_octal_or_empty(&block[field], what)? != 0 {
-                return Err("a device number on what is no device".to_owned());
+                return Err("a device number on an entry that is not a device".to_owned());
             }
         }
-        // GNU keeps other things there, among them the map of a sparse file.
+        // GNU tar uses the field for other data, such as the map of a sparse file.
         if is_gnu && block[PREFIX].iter().any(|&byte| byte != 0) {
             return Err("a GNU header with extensions".to_owned());
         }
@@ -92,16 +93,19 @@ impl Header {
             return Err(format!("a setuid, setgid or sticky bit (mode {mode:04o})"));
         }
         if mode > 0o7777 {
-            return Err(format!("mode {mode:o} is none"));
+            return Err(format!("mode {mode:o} is larger than 7777"));
         }
         let size = parse_octal(&block[SIZE], "size")?;
         if size != 0 && !matches!(kind, EntryKind::File | EntryKind::Extended) {
-            return Err(format!("{size} bytes of content on what has none"));
+            return Err(format!("{size} bytes of content on a directory or link"));
         }
         let link = parse_text(&block[LINK], "link target")?.to_vec();
         if link.is_empty() == (kind == EntryKind::Link) {
-            let why =
-                if link.is_empty() { "a link to nowhere" } else { "a link target on no link" };
+            let why = if link.is_empty() {
+                "a link without a target"
+            } else {
+                "a link target on an entry that is not a link"
+            };
             return Err(why.to_owned());
         }
         let name = parse_text(&block[NAME], "name")?;
@@ -119,7 +123,7 @@ impl Header {
         })
     }
 
-    /// The path that it gives by itself.
+    /// The path according to the header alone: prefix, slash and name.
     pub(crate) fn path(&self) -> Vec<u8> {
         match &self.prefix[..] {
             [] => self.name.clone(),
@@ -127,7 +131,7 @@ impl Header {
         }
     }
 
-    /// The name in a block that may be no header at all, for a person.
+    /// The quoted name field of a block that need not be a valid header, for error messages.
     pub(crate) fn name_in(block: &[u8; BLOCK_BYTES]) -> String {
         let name = block[NAME].split(|&byte| byte == 0).next();
         quote(name.unwrap_or_default())
@@ -147,13 +151,13 @@ fn parse_kind(flag: u8) -> Result<EntryKind, String> {
         b'L' | b'K' => "a GNU long name; GNU tar writes it as POSIX does with --format=posix",
         b'S' => "a sparse file; GNU tar stores all of it without --sparse",
         _ => {
-            return Err(format!("an entry of kind {}, which is not taken", quote(&[flag])));
+            return Err(format!("entry kind {} is not supported", quote(&[flag])));
         }
     };
     Err(what.to_owned())
 }
 
-/// Bytes up to a zero, or all; after a zero there are only zeros.
+/// Parses a text field: the bytes up to the first zero, with only zeros after it.
 fn parse_text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
     let length = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
     let (text, rest) = field.split_at(length);
@@ -163,21 +167,21 @@ fn parse_text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
     Ok(text)
 }
 
-/// Octal digits, then at least one zero or space, and nothing else.
+/// Parses a number field: octal digits, then at least one zero byte or space until the end.
 fn parse_octal(field: &[u8], what: &str) -> Result<u64, String> {
     if field[0] & 0x80 != 0 {
         return Err(format!("the {what} is in base 256"));
     }
     let length = field.iter().position(|byte| !(b'0'..=b'7').contains(byte));
     let (digits, rest) = field.split_at(length.unwrap_or(field.len()));
-    let ended = !rest.is_empty() && rest.iter().all(|byte| [0, b' '].contains(byte));
-    if digits.is_empty() || !ended {
+    let is_terminated = !rest.is_empty() && rest.iter().all(|byte| [0, b' '].contains(byte));
+    if digits.is_empty() || !is_terminated {
         return Err(format!("the {what} is not an octal number: {}", quote(field)));
     }
     Ok(digits.iter().fold(0, |number, digit| number << 3 | u64::from(digit - b'0')))
 }
 
-/// The same, or not filled in at all.
+/// Parses a number field like [`parse_octal`]. A field of zero bytes counts as 0.
 fn parse_octal_or_empty(field: &[u8], what: &str) -> Result<u64, String> {
     if field.iter().all(|&byte| byte == 0) { Ok(0) } else { parse_octal(field, what) }
 }

@@ -1,4 +1,5 @@
-//! Names in an archive: one spelling each, none that leads anywhere else, no two for one place.
+//! Names and link targets in an archive: one spelling for each path, and none that leads out of the
+//! tree.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +9,18 @@ use crate::limits::MAX_NAMES_BYTES;
 /// The most bytes of a path.
 pub const MAX_PATH_BYTES: usize = 1024;
 
-/// The most bytes of one name on a path: what file systems hold.
+/// The most bytes of one name on a path: the limit of common file systems.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The most names on a path. While a tree is written, as many directories are open.
+/// The most names on a path. While a tree is written, up to this number of directories are open.
 pub const MAX_DEPTH: usize = 64;
 
-/// Where an entry goes: relative to the top of the tree, and below it.
+/// The path of an entry: relative to the root of the tree, and below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryPath(String);
 
 impl EntryPath {
-    /// Reads an entry's name. A directory's may end with a slash.
+    /// Parses the name of an entry. The name of a directory may end with a slash.
     pub(crate) fn parse(bytes: &[u8], is_dir: bool) -> Result<EntryPath, String> {
         let path = parse_printable(bytes, "name")?;
         if path.starts_with('/') {
@@ -29,7 +30,7 @@ impl EntryPath {
         path.split('/').try_for_each(check_name)?;
         let depth = path.split('/').count();
         if depth > MAX_DEPTH {
-            return Err(format!("{depth} names deep, and {MAX_DEPTH} are the most"));
+            return Err(format!("a path of {depth} names; {MAX_DEPTH} are the most"));
         }
         Ok(EntryPath(path.to_owned()))
     }
@@ -39,27 +40,28 @@ impl EntryPath {
         &self.0
     }
 
-    /// The directory it is in; `None` at the top.
+    /// The directory that contains the entry. `None` at the root of the tree.
     fn parent(&self) -> Option<&str> {
         Some(self.0.rsplit_once('/')?.0)
     }
 
-    /// In how many directories it is.
+    /// The number of directories above the entry.
     fn depth(&self) -> usize {
         self.0.bytes().filter(|&byte| byte == b'/').count()
     }
 }
 
-/// Where a symbolic link leads, seen from the directory it is in: `../` some times, then names.
+/// The target of a symbolic link, relative to the directory of the link: `../` repeated, then
+/// names.
 ///
-/// Nothing climbs but those at the beginning, and they start in a real directory of the tree, so
-/// they cannot climb out of it. The names after them may lead through other links, each of which
-/// ends in the tree by the same rule.
+/// Only the parts at the beginning are `..`. They start in a real directory of the tree and are at
+/// most as many as its depth, so they stay in the tree. The names after them may lead through other
+/// links, each of which ends in the tree by the same rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTarget(String);
 
 impl LinkTarget {
-    /// Reads the target of the link at a path.
+    /// Parses the target of the link at the path `link`.
     pub(crate) fn parse(bytes: &[u8], link: &EntryPath) -> Result<LinkTarget, String> {
         let target = parse_printable(bytes, "link target")?;
         if target.starts_with('/') {
@@ -81,7 +83,7 @@ impl LinkTarget {
     }
 }
 
-/// Text that means the same to every terminal, file system and reader.
+/// Parses text that has one meaning for every terminal, file system and reader.
 fn parse_printable<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     if bytes.len() > MAX_PATH_BYTES {
         return Err(format!("a {what} of {} bytes; {MAX_PATH_BYTES} are the most", bytes.len()));
@@ -89,16 +91,18 @@ fn parse_printable<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     if let Some(byte) = bytes.iter().find(|&&byte| !(b' '..=b'~').contains(&byte) || byte == b'\\')
     {
         let byte = byte.escape_ascii();
-        return Err(format!("'{byte}' in a {what}: printable ASCII without a backslash is taken"));
+        return Err(format!(
+            "'{byte}' in a {what}: only printable ASCII without a backslash is accepted"
+        ));
     }
     std::str::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
-/// A name on a path, and neither a way elsewhere nor nothing.
+/// Refuses an empty or too long part of a path, `.` and `..`.
 fn check_name(name: &str) -> Result<(), String> {
     let why = match name {
         "" => "an empty part in a name",
-        "." => "'.' in a name; for tar, name what is in a directory and not '.' itself",
+        "." => "'.' in a name; give tar the entries of the directory, not '.' itself",
         ".." => "'..' in a name",
         _ if name.len() > MAX_NAME_BYTES => {
             let length = name.len();
@@ -109,36 +113,39 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(why.to_owned())
 }
 
-/// The places that are taken.
+/// The paths of the entries so far.
 #[derive(Default)]
 pub(crate) struct TakenPaths {
-    /// By their names in small letters.
+    /// The entries by their paths in lower case.
     taken: BTreeMap<Box<str>, Taken>,
     bytes: usize,
 }
 
 struct Taken {
-    /// As it was spelt, where that is different.
+    /// The path in its own spelling, if that differs from lower case.
     spelt: Option<Box<str>>,
     is_dir: bool,
 }
 
 impl TakenPaths {
-    /// Takes a place in a directory that is there.
+    /// Adds the path of an entry. The directory above it must have an entry already.
     pub(crate) fn add(&mut self, path: &EntryPath, is_dir: bool) -> Result<(), String> {
         if let Some(above) = path.parent() {
             match self.get(above) {
-                None => return Err("its directory has no entry before it (name directories, not only the files in them)".to_owned()),
+                None => {
+                    let why = "its directory has no entry before it; give tar the directory, too";
+                    return Err(why.to_owned());
+                }
                 Some((spelt, _)) if spelt != above => return Err(case_conflict(spelt)),
                 Some((_, false)) => {
-                    return Err(format!("{} is no directory", quote(above.as_bytes())));
+                    return Err(format!("{} is not a directory", quote(above.as_bytes())));
                 }
                 Some((_, true)) => {}
             }
         }
         match self.get(path.as_str()) {
             Some((spelt, _)) if spelt == path.as_str() => {
-                return Err("there is an entry of this name before it".to_owned());
+                return Err("a second entry of this name".to_owned());
             }
             Some((spelt, _)) => return Err(case_conflict(spelt)),
             None => {}
@@ -153,7 +160,8 @@ impl TakenPaths {
         Ok(())
     }
 
-    /// What has this name, or one alike: how that is spelt, and whether it is a directory.
+    /// Finds an entry by its path, regardless of letter case: its spelling, and whether it is a
+    /// directory.
     fn get(&self, path: &str) -> Option<(&str, bool)> {
         let (key, taken) = self.taken.get_key_value(&*path.to_ascii_lowercase())?;
         Some((taken.spelt.as_deref().unwrap_or(key), taken.is_dir))
@@ -161,5 +169,5 @@ impl TakenPaths {
 }
 
 fn case_conflict(other: &str) -> String {
-    format!("only the case of letters tells it from {}", quote(other.as_bytes()))
+    format!("the name differs from {} only in letter case", quote(other.as_bytes()))
 }

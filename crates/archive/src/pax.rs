@@ -1,8 +1,9 @@
-//! Extended headers: what does not fit into a header, as lines of `LENGTH KEY=VALUE`.
+//! Extended headers (POSIX.1-2017, `pax`, "pax Extended Header"): lines of `LENGTH KEY=VALUE` for
+//! values that do not fit into a header.
 //!
-//! POSIX.1-2017, `pax`, "pax Extended Header". Two keys count, `path` and `linkpath`. Others would
-//! have one reader see another archive than the next (`size`, `GNU.sparse.*`, `hdrcharset`) or
-//! carry what is not installed (`SCHILY.xattr.*`), and are refused by name.
+//! The reader uses two keys, `path` and `linkpath`, and ignores times and owners. It refuses all
+//! other keys by name. With some of them, readers see different archives (`size`, `GNU.sparse.*`,
+//! `hdrcharset`). Others carry data that is not installed (`SCHILY.xattr.*`).
 
 use crate::error::quote;
 use crate::header::{Header, NAME_FIELD_BYTES};
@@ -10,10 +11,10 @@ use crate::header::{Header, NAME_FIELD_BYTES};
 /// The most bytes of one extended header.
 pub(crate) const MAX_BYTES: u64 = 8192;
 
-/// Keys that say nothing about what is installed.
+/// Keys without an effect on the installed tree.
 const IGNORED: [&[u8]; 7] = [b"atime", b"ctime", b"gid", b"gname", b"mtime", b"uid", b"uname"];
 
-/// What one extended header adds to the entry after it.
+/// The values of one extended header, for the entry after it.
 #[derive(Debug, Default)]
 pub(crate) struct ExtendedHeader {
     path: Option<Vec<u8>>,
@@ -26,37 +27,37 @@ impl ExtendedHeader {
         let mut seen: Vec<&[u8]> = Vec::new();
         while !bytes.is_empty() {
             let (key, value, rest) = split_record(bytes)
-                .ok_or("an extended header that is not lines of LENGTH KEY=VALUE")?;
+                .ok_or("an extended header that does not consist of lines LENGTH KEY=VALUE")?;
             bytes = rest;
             if seen.contains(&key) {
-                return Err(format!("an extended header that says {} twice", quote(key)));
+                return Err(format!("an extended header with two values for {}", quote(key)));
             }
             seen.push(key);
             match key {
                 b"path" => extension.path = Some(value.to_vec()),
                 b"linkpath" => extension.link = Some(value.to_vec()),
                 b"size" => {
-                    return Err("a size in an extended header: it is in the header already".into());
+                    return Err("a size in an extended header: the header already has one".into());
                 }
                 _ if key.starts_with(b"GNU.sparse.") => {
                     return Err("a sparse file; GNU tar stores all of it without --sparse".into());
                 }
                 _ if IGNORED.contains(&key) => {}
-                _ => return Err(format!("an extended header with {}", quote(key))),
+                _ => return Err(format!("an extended header with the key {}", quote(key))),
             }
         }
         Ok(extension)
     }
 
-    /// The path and the link target of the entry after it. A reader that knows of no extended
-    /// headers has to find the beginning of the same names.
+    /// Returns the path and the link target of the entry after it. The fields of the entry's own
+    /// header must have the beginning of the same names, for readers without extended headers.
     pub(crate) fn apply(self, header: &Header) -> Result<(Vec<u8>, Vec<u8>), String> {
         let path = match self.path {
             None => header.path(),
             Some(path) if header.prefix.is_empty() && is_prefix_of(&header.name, &path) => path,
             Some(path) => {
                 let (path, own) = (quote(&path), quote(&header.path()));
-                return Err(format!("named {path} in its extended header, and {own} in its own"));
+                return Err(format!("named {path} in the extended header and {own} in the header"));
             }
         };
         let link = match self.link {
@@ -65,7 +66,7 @@ impl ExtendedHeader {
             Some(link) => {
                 let (link, own) = (quote(&link), quote(&header.link));
                 return Err(format!(
-                    "a link to {link} in its extended header, and to {own} in its own"
+                    "a link to {link} in the extended header and to {own} in the header"
                 ));
             }
         };
@@ -73,12 +74,12 @@ impl ExtendedHeader {
     }
 }
 
-/// Whether a field of a header is as much of a name as fits into it.
+/// Whether a field of a header has as much of a name as fits into it.
 fn is_prefix_of(field: &[u8], whole: &[u8]) -> bool {
     field == &whole[..whole.len().min(NAME_FIELD_BYTES)]
 }
 
-/// The first record: its key, its value, and what follows it.
+/// Splits off the first record: its key, its value, and the bytes after it.
 fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let digits = bytes.iter().position(|&byte| byte == b' ')?;
     let length = parse_decimal(&bytes[..digits])?;
@@ -88,7 +89,7 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..key], &record[key + 1..], rest))
 }
 
-/// A number in one spelling, and of no more digits than a length here can have.
+/// Parses a decimal number of one to four digits without a leading zero.
 fn parse_decimal(digits: &[u8]) -> Option<usize> {
     let is_number = (1..=4).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     if !is_number || digits[0] == b'0' {

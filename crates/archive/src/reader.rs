@@ -1,4 +1,4 @@
-//! Reads an archive entry by entry, each judged before anything is done with it.
+//! The loop over the entries of an archive. Each entry is checked before the sink receives it.
 
 use std::io::Read;
 
@@ -12,16 +12,16 @@ use crate::pax::{self};
 use crate::sink::TreeSink;
 use crate::totals::Totals;
 
-/// The most blocks of zeros at the end: two, and what fills GNU's record of twenty.
+/// The most blocks of zeros at the end: two, and up to 19 that fill GNU's record of 20 blocks.
 const MAX_END_BLOCKS: usize = 21;
 
-/// Reads all of it, and says how much there was: at most `bound`.
+/// Reads the whole archive into the sink and returns its totals. Refuses an archive above `bound`.
 pub(crate) fn read<S: TreeSink>(
-    packed: &mut Decoder<impl Read>,
+    decoder: &mut Decoder<impl Read>,
     bound: Totals,
     sink: &mut S,
 ) -> Result<Totals, ArchiveError<S::Error>> {
-    let mut reader = ArchiveReader { packed, bound, found: Totals { unpacked: 0, entries: 0 } };
+    let mut reader = ArchiveReader { decoder, bound, found: Totals { unpacked: 0, entries: 0 } };
     let mut names = TakenPaths::default();
     while let Some((entry, header, extension)) =
         reader.read_header().map_err(ArchiveError::with_sink_error)?
@@ -33,12 +33,12 @@ pub(crate) fn read<S: TreeSink>(
 }
 
 struct ArchiveReader<'a, R: Read> {
-    packed: &'a mut Decoder<R>,
+    decoder: &'a mut Decoder<R>,
     bound: Totals,
     found: Totals,
 }
 
-/// An entry's number and its name as far as it is known, to complain about.
+/// The number of an entry and its quoted name as far as it is known, for violations.
 struct EntryLabel {
     number: u64,
     name: String,
@@ -51,8 +51,8 @@ impl EntryLabel {
 }
 
 impl<R: Read> ArchiveReader<'_, R> {
-    /// The next entry's header, with its extended header if it has one; `None` for the first block
-    /// of zeros.
+    /// Reads the header of the next entry, and an extended header before it. `None` for the first
+    /// block of zeros.
     fn read_header(
         &mut self,
     ) -> Result<Option<(EntryLabel, Header, ExtendedHeader)>, ArchiveError> {
@@ -60,14 +60,14 @@ impl<R: Read> ArchiveReader<'_, R> {
         let mut extension = None;
         loop {
             let mut block = [0; BLOCK_BYTES];
-            if !self.packed.fill(&mut block)? {
+            if !self.decoder.fill(&mut block)? {
                 return Err(truncated());
             }
             let entry = EntryLabel { number, name: Header::name_in(&block) };
             if block == [0; BLOCK_BYTES] {
                 return match extension {
                     None => Ok(None),
-                    Some(_) => Err(entry.violation("an extended header without its entry")),
+                    Some(_) => Err(entry.violation("an extended header without an entry after it")),
                 };
             }
             let header = Header::parse(&block).map_err(|why| entry.violation(why))?;
@@ -75,7 +75,7 @@ impl<R: Read> ArchiveReader<'_, R> {
                 return Ok(Some((entry, header, extension.unwrap_or_default())));
             }
             if extension.is_some() {
-                return Err(entry.violation("a second extended header"));
+                return Err(entry.violation("a second extended header for one entry"));
             }
             if !(1..=pax::MAX_BYTES).contains(&header.size) {
                 let (size, most) = (header.size, pax::MAX_BYTES);
@@ -83,7 +83,7 @@ impl<R: Read> ArchiveReader<'_, R> {
                 return Err(entry.violation(why));
             }
             let mut bytes = vec![0; header.size as usize];
-            if !self.packed.fill(&mut bytes)? {
+            if !self.decoder.fill(&mut bytes)? {
                 return Err(truncated());
             }
             self.read_padding(&entry, header.size)?;
@@ -102,28 +102,28 @@ impl<R: Read> ArchiveReader<'_, R> {
         let (name, target) =
             extension.apply(&header).map_err(|why| entry.violation(why).with_sink_error())?;
         let entry = &EntryLabel { number: entry.number, name: quote(&name) };
-        let broken = |why: String| entry.violation(why).with_sink_error();
+        let violation = |why: String| entry.violation(why).with_sink_error();
         self.count_entry(entry, header.size).map_err(ArchiveError::with_sink_error)?;
         let is_dir = header.kind == EntryKind::Directory;
-        let path = EntryPath::parse(&name, is_dir).map_err(broken)?;
-        names.add(&path, is_dir).map_err(broken)?;
+        let path = EntryPath::parse(&name, is_dir).map_err(violation)?;
+        names.add(&path, is_dir).map_err(violation)?;
         match header.kind {
             EntryKind::Directory => sink.directory(&path).map_err(ArchiveError::Sink)?,
             EntryKind::Link => {
-                let target = LinkTarget::parse(&target, &path).map_err(broken)?;
+                let target = LinkTarget::parse(&target, &path).map_err(violation)?;
                 sink.link(&path, &target).map_err(ArchiveError::Sink)?;
             }
             EntryKind::File | EntryKind::Extended => {
                 sink.file(&path, header.executable).map_err(ArchiveError::Sink)?;
                 let mut left = header.size;
                 while left > 0 {
-                    let bytes = self.packed.peek(left).map_err(ArchiveError::with_sink_error)?;
+                    let bytes = self.decoder.peek(left).map_err(ArchiveError::with_sink_error)?;
                     let count = bytes.len();
                     if count == 0 {
                         return Err(truncated().with_sink_error());
                     }
                     sink.bytes(bytes).map_err(ArchiveError::Sink)?;
-                    self.packed.consume(count);
+                    self.decoder.consume(count);
                     left -= count as u64;
                 }
                 self.read_padding(entry, header.size).map_err(ArchiveError::with_sink_error)?;
@@ -132,12 +132,13 @@ impl<R: Read> ArchiveReader<'_, R> {
         Ok(())
     }
 
-    /// One more entry with so many bytes, if there may be.
+    /// Counts one more entry of `size` bytes. Refuses it if the totals become larger than the
+    /// bound.
     fn count_entry(&mut self, entry: &EntryLabel, size: u64) -> Result<(), ArchiveError> {
         let Totals { unpacked, entries } = self.bound;
         if self.found.entries >= entries {
-            let whose = if entries < MAX_ENTRIES { "that were signed" } else { "that are taken" };
-            return Err(entry.violation(format!("more than the {entries} entries {whose}")));
+            let limit = if entries < MAX_ENTRIES { "that were signed" } else { "that are allowed" };
+            return Err(entry.violation(format!("more than the {entries} entries {limit}")));
         }
         self.found.entries += 1;
         let total = self.found.unpacked.checked_add(size).filter(|&total| total <= unpacked);
@@ -149,39 +150,41 @@ impl<R: Read> ArchiveReader<'_, R> {
         Ok(())
     }
 
-    /// The zeros up to the next block.
+    /// Reads the zeros from the end of the content to the next block.
     fn read_padding(&mut self, entry: &EntryLabel, size: u64) -> Result<(), ArchiveError> {
-        let mut filling = [0; BLOCK_BYTES];
-        let filling = &mut filling[..size.wrapping_neg() as usize % BLOCK_BYTES];
-        if !filling.is_empty() && !self.packed.fill(filling)? {
+        let mut padding = [0; BLOCK_BYTES];
+        let padding = &mut padding[..size.wrapping_neg() as usize % BLOCK_BYTES];
+        if !padding.is_empty() && !self.decoder.fill(padding)? {
             return Err(truncated());
         }
-        if filling.iter().any(|&byte| byte != 0) {
-            return Err(entry.violation("its last block is not filled up with zeros"));
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(entry.violation("the last block of its content is not padded with zeros"));
         }
         Ok(())
     }
 
-    /// After the first block of zeros: at least one more, not many, and nothing else.
+    /// Reads the end of the archive after its first block of zeros: 1 to 20 more of them, then the
+    /// end of the file.
     fn read_end(&mut self) -> Result<(), ArchiveError> {
-        let broken = |why: &str| Err(ArchiveViolation { entry: None, why: why.to_owned() }.into());
+        let violation =
+            |why: &str| Err(ArchiveViolation { entry: None, why: why.to_owned() }.into());
         let mut blocks = 1;
         loop {
             let mut block = [0; BLOCK_BYTES];
-            if !self.packed.fill(&mut block)? {
+            if !self.decoder.fill(&mut block)? {
                 break;
             }
             if block != [0; BLOCK_BYTES] {
-                return broken("bytes after the block of zeros that ends the archive");
+                return violation("bytes after the block of zeros that ends the archive");
             }
             blocks += 1;
             if blocks > MAX_END_BLOCKS {
-                return broken("more zeros at the end than fill a record");
+                return violation("more than 21 blocks of zeros at the end");
             }
         }
         if blocks < 2 {
-            return broken("the archive ends after one block of zeros; two end it");
+            return violation("the archive ends after one block of zeros; two are required");
         }
-        self.packed.finish()
+        self.decoder.finish()
     }
 }

@@ -1,25 +1,25 @@
-//! Where the entries of an archive go to.
+//! The receiver of an archive's entries.
 
 use std::convert::Infallible;
 
 use crate::path::{EntryPath, LinkTarget};
 
-/// Takes entries that were judged, in their order.
+/// Receives the checked entries of an archive, in their order.
 pub trait TreeSink {
-    /// Why an entry could not be written.
+    /// The error of an entry that cannot be written.
     type Error;
 
-    /// A directory; everything above it came before.
+    /// Receives a directory. The directories above it came before.
     fn directory(&mut self, path: &EntryPath) -> Result<(), Self::Error>;
-    /// A file. The bytes that follow are its own.
+    /// Receives a file. [`TreeSink::bytes`] then receives its content.
     fn file(&mut self, path: &EntryPath, executable: bool) -> Result<(), Self::Error>;
-    /// More bytes of the last file.
+    /// Receives more bytes of the last file.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
-    /// A symbolic link.
+    /// Receives a symbolic link.
     fn link(&mut self, path: &EntryPath, target: &LinkTarget) -> Result<(), Self::Error>;
 }
 
-/// Nowhere: whoever publishes wants to know only whether they could.
+/// A sink that discards every entry, for a publisher's check of an archive.
 pub(crate) struct NullSink;
 
 impl TreeSink for NullSink {

@@ -1,10 +1,10 @@
-//! How much an archive holds.
+//! The size of an unpacked archive.
 
-/// How much is in an archive.
+/// The number of bytes and entries in an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of all files together.
+    /// The sum of all file sizes in bytes.
     pub unpacked: u64,
-    /// Number of entries, directories included and extended headers not.
+    /// The number of files, directories and links.
     pub entries: u64,
 }

@@ -1,4 +1,4 @@
-//! Reading an archive to its end: to check it, or to unpack it into a sink.
+//! The two uses of the reader: checking an archive, and unpacking it into a sink.
 
 use std::io::Read;
 
@@ -11,13 +11,18 @@ use crate::reader;
 use crate::sink::{NullSink, TreeSink};
 use crate::totals::Totals;
 
-/// Reads an archive to its end and unpacks nothing: what it comes to, if it can be installed.
+/// Checks a whole archive without unpacking it. Returns its totals, which a manifest has to state.
+///
+/// Fails if the source fails, or if the archive breaks a rule of this crate.
 pub fn check(format: ArchiveFormat, source: impl Read) -> Result<Totals, ArchiveError> {
     let bound = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
     reader::read(&mut Decoder::open(format, source)?, bound, &mut NullSink)
 }
 
-/// Unpacks an archive into a sink. On an error, what the sink has taken is to be thrown away. It stops at what is more than was signed, before any of that is written.
+/// Unpacks an archive into a sink. Its totals must be exactly the signed ones.
+///
+/// The sink receives no entry and no byte beyond the signed totals. On an error, the caller has to
+/// discard everything that the sink has received.
 pub fn unpack<S: TreeSink>(
     format: ArchiveFormat,
     signed: Totals,
@@ -25,17 +30,17 @@ pub fn unpack<S: TreeSink>(
     sink: &mut S,
 ) -> Result<(), ArchiveError<S::Error>> {
     let bound = Totals { entries: signed.entries.min(MAX_ENTRIES), ..signed };
-    let mut packed = Decoder::open(format, source).map_err(ArchiveError::with_sink_error)?;
-    let found = reader::read(&mut packed, bound, sink)?;
-    let short = |what: &str, found, signed| {
+    let mut decoder = Decoder::open(format, source).map_err(ArchiveError::with_sink_error)?;
+    let found = reader::read(&mut decoder, bound, sink)?;
+    let mismatch = |what: &str, found, signed| {
         let why = format!("{found} {what} in all, and {signed} were signed");
         Err(ArchiveViolation { entry: None, why }.into())
     };
     if found.entries != signed.entries {
-        return short("entries", found.entries, signed.entries);
+        return mismatch("entries", found.entries, signed.entries);
     }
     if found.unpacked != signed.unpacked {
-        return short("bytes unpacked", found.unpacked, signed.unpacked);
+        return mismatch("bytes unpacked", found.unpacked, signed.unpacked);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a key file, a statement, or what was asked for.
+//! Errors of key files, statements and signatures.
 
 use std::path::PathBuf;
 
@@ -9,68 +9,71 @@ use unanimity_protocol::subject::StatementError;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{PrivateFileError, StorageError};
 
-/// What is wrong with a key file, a manifest file, or what was asked for. Never contains a secret.
+/// A publisher's operation failed. The error never contains a private key or a passphrase.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The disk.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// A file that must be new is there, or a private one is not.
+    /// A file that must be new exists, or other users can read a private file.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// Not a key file at all.
-    #[error("{} is not a secret key", .0.display())]
+    /// The file is not a private key file.
+    #[error("{} is not a private key file", .0.display())]
     NotPrivateKey(PathBuf),
-    /// Wrong passphrase, or a damaged file.
+    /// The file cannot be decrypted: the passphrase is wrong, or the file is damaged.
     #[error("{}: wrong passphrase, or the file is damaged", .0.display())]
     Decrypt(PathBuf),
-    /// What was in the file is not a key of the needed kind.
+    /// The decrypted content is not a key of the required kind.
     #[error("{}: {source}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The broken rule.
         source: KeyError,
     },
-    /// Neither a manifest nor a withdrawal.
+    /// The text is neither a valid manifest nor a valid withdrawal.
     #[error("{}: {source}", path.display())]
     Statement {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The broken rule.
         source: StatementError,
     },
-    /// Not a note.
+    /// The file is not a valid note, or would not be one with a further signature.
     #[error("{}: {source}", path.display())]
     Note {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The broken rule.
         source: NoteError,
     },
-    /// Somebody changed the file while it was being looked at.
-    #[error("{} was changed after it was shown: nothing was signed", .0.display())]
+    /// The text of the file has changed since it was shown to the signer.
+    #[error(
+        "{} was changed after it was shown, so nothing was signed. Review it and sign it again",
+        .0.display()
+    )]
     Changed(PathBuf),
-    /// This key's signature is there already.
+    /// The file already has a signature of this key.
     #[error("{} is already signed by {name}", path.display())]
     AlreadySigned {
         /// The file.
         path: PathBuf,
-        /// The key's name.
+        /// The name of the key.
         name: KeyName,
     },
-    /// What was asked for breaks a rule of its format.
-    #[error("such a thing cannot be written down: {0}")]
+    /// The requested statement breaks a rule of its format.
+    #[error("the statement breaks a rule of its format: {0}")]
     InvalidStatement(StatementError),
-    /// An archive that no node would unpack.
+    /// The artifact is an archive that no node would unpack.
     #[error("{file} is an archive that cannot be installed: {why}")]
     Archive {
-        /// What it is called.
+        /// The file name of the archive.
         file: Name,
-        /// The rule it breaks, and the entry that does.
+        /// The entry that breaks a rule, and the rule.
         why: String,
     },
-    /// Encryption failed, which it does only for want of memory or randomness.
+    /// Encryption failed, for lack of memory or randomness.
     #[error("cannot encrypt the key: {0}")]
     Encrypt(String),
 }

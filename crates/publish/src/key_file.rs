@@ -1,4 +1,4 @@
-//! Secret keys in files.
+//! Encrypted private keys in files.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,35 +12,37 @@ use unanimity_storage::{Mode, Storage, StorageError, check_private, write_new};
 
 use crate::error::PublishError;
 
-/// The most bytes of a key file.
+/// The most bytes of a key file: 16 KiB.
 const MAX_KEY_BYTES: usize = 16 * 1024;
 
-/// How much work each guess at a passphrase costs, as a power of two (scrypt's N).
+/// The cost of each guess at a passphrase, as a power of two (scrypt's parameter N).
 #[derive(Clone, Copy, Debug)]
 pub enum KdfCost {
-    /// About a second on this machine.
+    /// The cost that takes about one second on this machine.
     Calibrated,
-    /// 2^n, for tests.
+    /// A cost of 2^n, for tests.
     Factor(u8),
 }
 
-/// Draws a key from the system's generator.
+/// Generates a key with the operating system's random generator.
 pub fn generate_key<const TYPE: u8>(name: KeyName) -> SigningKey<TYPE> {
     let mut seed = [0; 32];
     rand::fill(&mut seed);
     SigningKey::from_seed(name, &seed)
 }
 
-/// Writes a secret key, encrypted, to a new file of mode 0600.
+/// Encrypts a private key with a passphrase, and writes it durably to a new file of mode 0600.
+///
+/// Fails if the file exists.
 pub fn write_key<const TYPE: u8>(
     path: &Path,
-    secret: &SigningKey<TYPE>,
+    key: &SigningKey<TYPE>,
     passphrase: &SecretString,
-    work: KdfCost,
+    cost: KdfCost,
     disk: &Storage,
 ) -> Result<(), PublishError> {
     let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
-    if let KdfCost::Factor(n) = work {
+    if let KdfCost::Factor(n) = cost {
         recipient.set_work_factor(n);
     }
     let encrypt = |bytes: &[u8]| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
@@ -50,19 +52,19 @@ pub fn write_key<const TYPE: u8>(
         writer.write_all(bytes)?;
         Ok(writer.finish()?.finish()?)
     };
-    let line = SecretString::from(secret.to_private_key_line());
+    let line = SecretString::from(key.to_private_key_line());
     let bytes = encrypt(line.expose_secret().as_bytes())
         .map_err(|error| PublishError::Encrypt(error.to_string()))?;
     Ok(write_new(path, &bytes, Mode::Private, disk)?)
 }
 
-/// Whether a file looks like one that [`write_key`] wrote.
+/// Whether a file begins like those of [`write_key`]. `false` if it cannot be read.
 pub fn is_private_key_file(path: &Path) -> bool {
     let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES);
     bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
 }
 
-/// Refuses a file that is no secret key, or that others may read.
+/// Refuses a file that is not a private key file, or that other users can read.
 pub fn check_private_key_file(path: &Path) -> Result<(), PublishError> {
     fs::metadata(path).map_err(StorageError::at(path))?;
     if !is_private_key_file(path) {
@@ -71,7 +73,10 @@ pub fn check_private_key_file(path: &Path) -> Result<(), PublishError> {
     Ok(check_private(path)?)
 }
 
-/// Reads a secret key. The file must have mode 0600 or stricter.
+/// Reads and decrypts a private key. The file must have mode 0600 or stricter.
+///
+/// [`PublishError::Decrypt`] for a wrong passphrase, and [`PublishError::Key`] for a key of another
+/// kind than `TYPE`.
 pub fn read_key<const TYPE: u8>(
     path: &Path,
     passphrase: &SecretString,

@@ -1,7 +1,10 @@
-//! What a publisher does: make keys, write manifests and withdrawals, sign them. Their formats are protocol's.
+//! The publisher's operations: key files, manifests, withdrawals and signatures.
 //!
-//! A key file is an age file (scrypt passphrase, ASCII armor) that holds one line,
-//! [`SigningKey::to_private_key_line`](unanimity_protocol::key::SigningKey::to_private_key_line). It has mode 0600 and is refused otherwise.
+//! The formats of statements are in the crate `unanimity-protocol`. A key file is an age file
+//! (scrypt passphrase, ASCII armor) with the one line of [`SigningKey::to_private_key_line`]. Its
+//! mode is 0600; a key file that other users can read is refused.
+//!
+//! [`SigningKey::to_private_key_line`]: unanimity_protocol::key::SigningKey::to_private_key_line
 
 mod error;
 mod key_file;

@@ -1,4 +1,4 @@
-//! Describing a release, and taking one back.
+//! Manifests of releases, and withdrawals.
 
 use std::time::Duration;
 
@@ -8,39 +8,39 @@ use unanimity_protocol::{Hash, Manifest, Name, Origin, Timestamp, Withdrawal};
 
 use crate::error::PublishError;
 
-/// What a new release is, but for its artifacts.
+/// The description of a new release, without its artifacts.
 #[derive(Clone, Debug)]
 pub struct ReleaseDraft {
-    /// The log it is for.
+    /// The origin of the log for which the release is made.
     pub log: Origin,
-    /// The product.
+    /// The name of the product.
     pub product: Name,
-    /// The channel.
+    /// The name of the channel.
     pub channel: Name,
-    /// Larger than that of every release before.
+    /// The sequence, which must be larger than that of every earlier release.
     pub sequence: u64,
-    /// For people.
+    /// The version, for people.
     pub version: Name,
-    /// Now.
+    /// The present time.
     pub issued: Timestamp,
-    /// How long it may be installed.
+    /// The time from `issued` to the expiry of the release, in whole seconds.
     pub valid_for: Duration,
 }
 
-/// What is released for one platform.
+/// The artifact for one platform.
 #[derive(Clone, Debug)]
 pub struct ArtifactDraft {
-    /// Such as `x86_64-linux`.
+    /// The name of the platform, such as `x86_64-linux`.
     pub platform: Name,
-    /// What the file is called.
+    /// The file name of the artifact.
     pub file: Name,
-    /// All of it.
+    /// The whole content of the file.
     pub bytes: Vec<u8>,
-    /// What to do with it.
+    /// Whether the artifact is installed as a file, or unpacked as an archive.
     pub kind: ArtifactKind,
 }
 
-/// Platform, name and content of a file that is installed as it is.
+/// Makes a draft from platform, file name and content. The artifact is installed as a file.
 impl From<(Name, Name, Vec<u8>)> for ArtifactDraft {
     fn from((platform, file, bytes): (Name, Name, Vec<u8>)) -> ArtifactDraft {
         ArtifactDraft { platform, file, bytes, kind: ArtifactKind::File }
@@ -48,8 +48,11 @@ impl From<(Name, Name, Vec<u8>)> for ArtifactDraft {
 }
 
 impl ArtifactDraft {
-    /// A file that is unpacked where it is installed if its name says that it is an archive
-    /// ([`ArchiveFormat::from_file_name`]). The archive is read as a node reads it, and refused as one refuses it.
+    /// Makes a draft of an archive or of a file, depending on the file name
+    /// ([`ArchiveFormat::from_file_name`]).
+    ///
+    /// An archive is read by the rules of a node. [`PublishError::Archive`] if a node would refuse
+    /// it.
     pub fn from_named_file(
         platform: Name,
         file: Name,
@@ -71,28 +74,32 @@ impl ArtifactDraft {
     }
 }
 
-/// Describes a release with one artifact for each platform.
+/// Builds the manifest of a release with one artifact for each platform.
+///
+/// [`PublishError::InvalidStatement`] if the manifest breaks a rule of its format.
 pub fn build_manifest(
     release: ReleaseDraft,
     artifacts: impl IntoIterator<Item = impl Into<ArtifactDraft>>,
 ) -> Result<Manifest, PublishError> {
-    let target = |artifact| {
+    let describe = |artifact| {
         let ArtifactDraft { platform, file, bytes, kind } = artifact;
         Artifact { platform, file, length: bytes.len() as u64, sha256: Hash::digest(&bytes), kind }
     };
-    let ReleaseDraft { log, product, channel, sequence, version, issued, valid_for: good_for } =
-        release;
-    let mut targets: Vec<Artifact> = artifacts.into_iter().map(Into::into).map(target).collect();
-    targets.sort_by(|a, b| a.platform.cmp(&b.platform));
-    let expires = issued.after(good_for);
+    let ReleaseDraft { log, product, channel, sequence, version, issued, valid_for } = release;
+    let mut artifacts: Vec<Artifact> =
+        artifacts.into_iter().map(Into::into).map(describe).collect();
+    artifacts.sort_by(|a, b| a.platform.cmp(&b.platform));
+    let expires = issued.after(valid_for);
     let manifest =
-        Manifest { log, product, channel, sequence, version, issued, expires, artifacts: targets };
-    // The format's own reader has the last word on its rules.
+        Manifest { log, product, channel, sequence, version, issued, expires, artifacts };
+    // The parser checks all rules of the format.
     Manifest::parse(&manifest.to_string()).map_err(PublishError::InvalidStatement)
 }
 
-/// Takes a release back.
+/// Checks a withdrawal by the rules of its format.
+///
+/// [`PublishError::InvalidStatement`] if it breaks one.
 pub fn check_withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
-    // The format's own reader has the last word on its rules.
+    // The parser checks all rules of the format.
     Withdrawal::parse(&withdrawal.to_string()).map_err(PublishError::InvalidStatement)
 }

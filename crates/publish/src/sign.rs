@@ -1,4 +1,4 @@
-//! Signing the file of a statement.
+//! Reading and signing the file of a statement.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::error::PublishError;
 
-/// Reads the file of a manifest or a withdrawal, signed or not yet.
+/// Reads the file of a manifest or a withdrawal, with or without signatures.
 pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
     let bytes = unanimity_storage::read_at_most(path, MAX_NOTE_BYTES)?;
     let note = match Note::parse(&bytes) {
@@ -22,30 +22,33 @@ pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
     Ok((note, statement))
 }
 
-/// Adds one signature to the file of a statement, if its text is still the one that was `shown`.
+/// Adds one signature to the file of a statement, and returns the signed note.
+///
+/// [`PublishError::Changed`] if its text differs from the one that was `shown`, and
+/// [`PublishError::AlreadySigned`] if the key has signed it. The file is replaced durably.
 pub fn sign_statement(
     path: &Path,
     shown: &Note,
-    secret: &NoteSigningKey,
+    key: &NoteSigningKey,
     disk: &Storage,
 ) -> Result<Note, PublishError> {
-    // Through a link, the file it points at is signed, and the link stays.
+    // If the path is a link, its target is signed, and the link stays.
     let path = &fs::canonicalize(path).map_err(StorageError::at(path))?;
-    // Read again, so that a signature that somebody added in the meantime is kept.
+    // Read again, so that a signature of another key holder since then is kept.
     let (mut note, _) = read_statement(path)?;
     if note.text() != shown.text() {
         return Err(PublishError::Changed(path.clone()));
     }
-    let key = secret.public();
-    match note.open(std::slice::from_ref(&key)) {
+    let public_key = key.public();
+    match note.open(std::slice::from_ref(&public_key)) {
         Err(NoteError::Unsigned) => {}
         Ok(_) => {
-            let name = key.name().clone();
+            let name = public_key.name().clone();
             return Err(PublishError::AlreadySigned { path: path.clone(), name });
         }
         Err(source) => return Err(PublishError::Note { path: path.clone(), source }),
     }
-    note.sign(secret);
+    note.sign(key);
     let bytes = note.to_string();
     let fits = bytes.len() <= MAX_ENTRY_BYTES;
     let checked =

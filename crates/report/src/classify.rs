@@ -1,4 +1,4 @@
-//! Which outcome an error is: each crate says it beside its errors.
+//! The outcome of an error. Each crate implements [`Classify`] beside its error types.
 
 use unanimity_protocol::Refusal;
 use unanimity_storage::{PrivateFileError, StorageError};
@@ -6,12 +6,13 @@ use unanimity_storage::{PrivateFileError, StorageError};
 use crate::condition::Condition;
 use crate::outcome::Exit;
 
-/// An error, or another end, that has its row in the table of outcomes.
+/// A result, such as an error, that has a row in the table of outcomes.
 pub trait Classify {
-    /// Its row.
+    /// The exit code of a command that ends with this result.
     fn exit(&self) -> Exit;
 
-    /// The condition of a node of which a cycle ended like this: the row's, unless it says more.
+    /// The condition of a node whose last cycle ended with this result. By default, the condition
+    /// of the exit code.
     fn condition(&self) -> Condition {
         self.exit().condition()
     }

@@ -1,37 +1,38 @@
-//! A command that ended badly.
+//! The error of a command: an exit code and a message.
 
 use crate::classify::Classify;
 use crate::outcome::Exit;
 
-/// A verb that ended badly: the code, and what a person reads.
+/// A failed command: its exit code, and its message for people.
 #[derive(Debug)]
 pub struct CommandError {
-    /// The code.
+    /// The exit code.
     pub exit: Exit,
-    /// What to read.
+    /// The message for people.
     pub message: String,
 }
 
 impl CommandError {
-    /// A code, and what to read.
+    /// Creates an error from an exit code and a message.
     pub fn new(exit: Exit, message: impl Into<String>) -> CommandError {
         CommandError { exit, message: message.into() }
     }
 
-    /// A command line that makes no sense.
+    /// Creates an error for a wrong command line ([`Exit::Usage`]).
     pub fn usage(message: impl Into<String>) -> CommandError {
         CommandError::new(Exit::Usage, message)
     }
 }
 
-/// An error's words and those of its causes, as far as they are not the same words.
+/// Joins the message of an error and those of its causes with colons. A cause whose message is
+/// already in the text is left out.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
-        if !message.contains(&words) {
-            message += &format!(": {words}");
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message += &format!(": {text}");
         }
         cause = error.source();
     }

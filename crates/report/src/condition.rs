@@ -1,29 +1,29 @@
-//! How a node is, in one word.
+//! The condition of a node.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a node is.
+/// The condition of a node after its last cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// Every peer agrees, and there is nothing to do but perhaps to wait for `settle`.
+    /// Every peer agrees, and the operator has nothing to do. A release may be settling.
     Healthy,
-    /// Healthy, and a release can be installed.
+    /// Every peer agrees, and a release can be installed.
     Available,
-    /// Not every peer confirmed, or the node could not find out.
+    /// Not every peer confirmed, or the node could not find out whether they do.
     Incomplete,
-    /// Every mirror hides what others have verified.
+    /// Every mirror hides log entries that peers have verified.
     Stale,
-    /// A check failed.
+    /// A check refused a release, the log or a file.
     Refused,
-    /// The log has told two stories.
+    /// The log signed two tree heads that are not consistent.
     Fork,
 }
 
 impl Condition {
-    /// Whether nobody has to do anything about it.
+    /// Whether the condition is healthy or available, so that nothing is wrong.
     pub fn is_good(self) -> bool {
         matches!(self, Condition::Healthy | Condition::Available)
     }

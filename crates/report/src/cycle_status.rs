@@ -1,46 +1,48 @@
-//! The end of a cycle as an operator is told of it.
+//! The result of a cycle, as it is reported to the operator.
 
 use serde_json::{Value, json};
 
 use crate::condition::Condition;
 use crate::redact::redact;
 
-/// The end of a cycle, as an operator may be told of it: neither onion addresses nor secret keys
-/// are in it.
+/// The result of a cycle, as it is reported to the operator.
+///
+/// The message must have passed through [`redact_message`], so that it contains neither onion
+/// addresses nor private keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CycleStatus {
-    /// How the node is.
+    /// The condition of the node.
     pub condition: Condition,
-    /// What tells this from others of its condition: the evidence of a fork, the reason and
-    /// release of a refusal, the release that is available. Another one is a change.
+    /// The subject of the condition: the evidence of a fork, the reason and release of a refusal,
+    /// or the available release. A new subject is a change, even if the condition stays.
     pub about: String,
-    /// For people.
+    /// The message for people, redacted.
     pub message: String,
-    /// For programs: an object.
+    /// The details for programs: a JSON object.
     pub details: Value,
 }
 
-/// The most bytes of a message: mirrors and peers have a part in its length.
+/// The most bytes of a message, because mirrors and peers influence its length.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// The text without what is nobody else's business, and not too long: the command may well send it
-/// by mail.
+/// Redacts a message and cuts it to 4096 bytes, because the operator's alert command may send it by
+/// mail.
 pub fn redact_message(text: &str) -> String {
-    let mut clean = redact(text);
-    if clean.len() > MAX_TEXT_BYTES {
-        clean.truncate(clean.floor_char_boundary(MAX_TEXT_BYTES));
-        clean.push('…');
+    let mut redacted = redact(text);
+    if redacted.len() > MAX_TEXT_BYTES {
+        redacted.truncate(redacted.floor_char_boundary(MAX_TEXT_BYTES));
+        redacted.push('…');
     }
-    clean
+    redacted
 }
 
 impl CycleStatus {
-    /// The same end in these words, cleaned as every message is.
+    /// Replaces the message. The new one is redacted and cut.
     pub fn with_message(self, message: &str) -> CycleStatus {
         CycleStatus { message: redact_message(message), ..self }
     }
 
-    /// No cycle has come to an end of which there is more to say than why.
+    /// The status of a node in which no cycle has finished, for the reason `why`: incomplete.
     pub fn no_cycle_finished(why: &str) -> CycleStatus {
         let details = json!({ "outcome": "failed" });
         let (condition, message) = (Condition::Incomplete, redact_message(why));

@@ -1,5 +1,6 @@
-//! The ends of commands and cycles, in one vocabulary: exit codes, words, conditions, their JSON; and redaction. The
-//! text that a command prints is in the program, in `src/cli`.
+//! The results of commands and cycles: exit codes, words, conditions, alerts, JSON and redaction.
+//!
+//! The texts that a command prints are in the program, in `src/cli`.
 
 mod classify;
 mod command_error;

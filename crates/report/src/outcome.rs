@@ -1,4 +1,4 @@
-//! Every way in which a program or a cycle ends: exit code, word and condition, in one table.
+//! The table of outcomes: exit code, word, condition and meaning.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,33 +6,34 @@ use crate::condition::Condition;
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal, $condition:ident;)+) => {
-        /// The exit code of a command or a cycle. 0, 10 and 11 need no action. Every other code says
-        /// what failed. 101 is a panic, a bug of ours.
+        /// The exit code of a command or a cycle. 0, 10 and 11 need no action. Every other code
+        /// names the kind of failure. 101, which is not in the table, is a panic: a bug of the
+        /// program.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[repr(u8)]
         pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
 
         impl Exit {
-            /// Every exit code, ascending.
+            /// All exit codes, in ascending order.
             pub const ALL: &[Exit] = &[$(Exit::$name,)+];
 
-            /// Returns the exit with this code.
+            /// Returns the entry with this code, if there is one.
             pub fn of(code: i32) -> Option<Exit> {
                 Exit::ALL.iter().copied().find(|exit| *exit as i32 == code)
             }
 
-            /// One word for reports.
+            /// The word of the outcome, for reports and JSON.
             pub fn word(self) -> &'static str {
                 match self { $(Exit::$name => $word,)+ }
             }
 
-            /// The condition of a node whose last cycle ended with this code. A node that could not find
-            /// out is `Incomplete`: it does not know whether there is an update.
+            /// The condition of a node whose last cycle ended with this code. A node that could not
+            /// find out is `Incomplete`: it does not know whether there is an update.
             pub fn condition(self) -> Condition {
                 match self { $(Exit::$name => Condition::$condition,)+ }
             }
 
-            /// The meaning, as `--help` prints it.
+            /// The meaning, which `--help` prints.
             pub fn meaning(self) -> &'static str {
                 match self { $(Exit::$name => concat!($($doc,)+).trim_ascii_start(),)+ }
             }
@@ -41,63 +42,66 @@ macro_rules! exits {
 }
 
 exits! {
-    /// done; for check and update: every peer agrees, and nothing (more) is to be installed
+    /// done; for check and update: every peer agrees, and nothing more is to be installed
     Done = 0, "done", Healthy;
-    /// something failed that has no code of its own
+    /// a failure without a code of its own
     Failed = 1, "failed", Incomplete;
-    /// the command line makes no sense
+    /// the command line is wrong, or asks for something that does not exist
     Usage = 2, "usage", Incomplete;
     /// the configuration is refused
     Configuration = 3, "configuration", Incomplete;
     /// no mirror could be read, or Tor cannot be reached
     Network = 4, "network", Incomplete;
-    /// the clock stands before a time that was verified before
+    /// the clock shows a time before one that was verified earlier
     Clock = 5, "clock", Incomplete;
-    /// a file or directory could not be read or written, or is damaged or in use
+    /// a file or directory is unreadable, not writable, damaged or in use
     Disk = 6, "disk", Incomplete;
-    /// a key file is refused: its mode, its passphrase, its kind
+    /// a key file is refused: its mode, its passphrase or its kind
     Key = 7, "key", Incomplete;
-    /// a file given to read is not in the form it must have
+    /// a file that was given does not have the required form
     BadInput = 8, "bad-input", Refused;
-    /// an update can be installed now (check)
+    /// an update can be installed now (check, download; with a spool also update)
     Available = 10, "available", Available;
-    /// every peer confirms an update, and not yet for long enough
+    /// every peer confirms an update, but not yet for the whole of settle
     Settling = 11, "settling", Healthy;
     /// not every peer confirmed
     Incomplete = 12, "incomplete", Incomplete;
     /// every mirror hides log entries that peers have verified
     Stale = 13, "stale", Stale;
-    /// no roll was unanimous for longer than incomplete_after in the configuration (status)
+    /// no round was unanimous for longer than incomplete_after in the configuration (status)
     NoProgress = 14, "no-progress", Incomplete;
-    /// the log signed two stories; nothing installs until evidence is acknowledged
+    /// the log signed two tree heads that are not consistent; nothing installs until the evidence
+    /// is acknowledged
     Fork = 20, "fork", Fork;
-    /// two different releases bear one sequence
+    /// two different releases have the same sequence
     Conflict = 21, "conflict", Refused;
-    /// too few of the needed keys signed, or a signature is bad
+    /// too few of the required keys signed, or a signature is wrong
     BadSignature = 22, "bad-signature", Refused;
-    /// what was served is not in the log
+    /// the entries that were served are not those of the log
     NotLogged = 23, "not-logged", Refused;
-    /// an older release, or a log shorter than the one verified before
+    /// an older release, or a log shorter than one verified before
     Rollback = 24, "rollback", Refused;
-    /// the release is past its time
+    /// the release has passed its expiry date
     Expired = 25, "expired", Refused;
-    /// a release is in a format newer than this program
+    /// a release has a format that is newer than this program
     Outdated = 26, "outdated", Refused;
-    /// the release is not for this node: no artifact for it, or one it cannot install
+    /// the release has no artifact for this node, or one that it cannot install
     Unsuitable = 27, "unsuitable", Refused;
-    /// a file's bytes are not the ones that were signed, or an archive must not be unpacked
+    /// a file differs from the signed one, or an archive breaks a rule
     BadArtifact = 28, "bad-artifact", Refused;
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof", Refused;
-    /// a release does not work here: it was tried and undone, and is tried again later; of a rollback: it is there, and does not work
+    /// a release was tried, failed and was undone, and is tried again later; for rollback: the
+    /// version is installed, and fails
     Unhealthy = 30, "unhealthy", Refused;
-    /// a release's publisher has taken it back; of check and update: the one that is installed, and nothing newer can be
+    /// the publisher withdrew the release; for check and update: the installed one, and nothing
+    /// newer can be installed
     Withdrawn = 31, "withdrawn", Refused;
-    /// told to end (Ctrl-C, SIGTERM) before it was done; the next update goes on from there
+    /// interrupted by a signal (SIGINT, SIGTERM, SIGHUP); the next update continues the download
     Interrupted = 130, "interrupted", Incomplete;
 }
 
-/// The table for `--help`.
+/// Returns the table of outcomes as text for `--help`.
 pub fn outcome_table() -> String {
     let mut text = String::from("Exit codes, and the word for each in --json:\n");
     for exit in Exit::ALL {
@@ -114,5 +118,5 @@ pub fn outcome_table() -> String {
     text
 }
 
-/// The table wraps at the usual width of a terminal.
+/// The width of the table in columns, that of a usual terminal.
 const TABLE_WIDTH: usize = 80;

@@ -1,4 +1,4 @@
-//! What a command has to say, for people and for programs.
+//! The output of a command, as text and as JSON.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -10,39 +10,41 @@ use serde_json::{Value, json};
 use crate::command_error::CommandError;
 use crate::outcome::Exit;
 
-/// What a verb has to say.
+/// The output of a command.
 #[derive(Serialize, Deserialize)]
 pub struct CommandOutput {
-    /// How it ended.
+    /// The exit code.
     pub exit: Exit,
-    /// For people.
+    /// The text for people.
     pub text: String,
-    /// For programs: an object.
+    /// The fields of the JSON report: an object.
     pub json: Value,
-    /// Whether the text says why it did not end well, and belongs on standard error.
+    /// Whether the text is an error message, which goes to standard error.
     pub failed: bool,
-    /// Whether the text is a file's content, to be written as it is unless a person looks.
+    /// Whether the text is the content of a file. It is escaped only for a terminal.
     pub data: bool,
 }
 
 impl CommandOutput {
-    /// It ended well.
+    /// Output of a successful command.
     pub fn ok(text: impl Into<String>, json: Value) -> CommandOutput {
         CommandOutput { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
     }
 
-    /// It ended well, and the text is a file's content.
+    /// Output of a successful command whose text is the content of a file.
     pub fn data(text: impl Into<String>, json: Value) -> CommandOutput {
         CommandOutput { data: true, ..CommandOutput::ok(text, json) }
     }
 
-    /// Prints it, as one line of JSON or as text, which goes to standard error after the program's name if
-    /// the verb did not end well. Returns how the program ends.
+    /// Prints the output: one line of JSON, or the text. An error message goes to standard error
+    /// after the name of the program.
+    ///
+    /// Returns the exit code of the program: [`Exit::Disk`] if standard output cannot be written.
     pub fn finish(self, program: &str, verb: &str, json: bool) -> ExitCode {
         let printed = if json {
             print(&format_report(verb, self.exit, self.json))
         } else if self.failed {
-            // Nobody is left to tell if this fails.
+            // A failure to write to standard error cannot be reported.
             writeln!(std::io::stderr(), "{program}: {}", escape_for_terminal(self.text.trim_end()))
                 .ok();
             Ok(())
@@ -69,22 +71,24 @@ impl From<CommandError> for CommandOutput {
     }
 }
 
-/// Text that may hold other people's words, as it may go to a terminal: everything but printable
-/// ASCII, Latin letters with marks, line ends and our own dash is escaped, so that nothing moves the
-/// cursor, turns the line around, hides or looks like something else.
+/// Escapes text with untrusted parts for a terminal.
+///
+/// Printable ASCII, accented Latin letters, line ends, the dash `—` and the ellipsis `…` stay. All
+/// other characters are escaped: they could move the cursor, reverse the line, be invisible, or
+/// look like another character.
 pub fn escape_for_terminal(text: &str) -> String {
-    let mut seen = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            ' '..='~' | '\n' | '—' | '…' => seen.push(c),
-            '\u{c0}'..='\u{24f}' if c.is_alphabetic() => seen.push(c),
-            _ => seen.extend(c.escape_unicode()),
+            ' '..='~' | '\n' | '—' | '…' => escaped.push(c),
+            '\u{c0}'..='\u{24f}' if c.is_alphabetic() => escaped.push(c),
+            _ => escaped.extend(c.escape_unicode()),
         }
     }
-    seen
+    escaped
 }
 
-/// One line of JSON in the schema "unanimity/v1".
+/// Formats one line of JSON in the schema `unanimity/v1`: verb, exit code, outcome, and `fields`.
 pub fn format_report(verb: &str, exit: Exit, fields: Value) -> String {
     let mut report = json!({
         "schema": "unanimity/v1",
@@ -98,7 +102,7 @@ pub fn format_report(verb: &str, exit: Exit, fields: Value) -> String {
     format!("{report}\n")
 }
 
-/// Prints to standard output; whoever closed the other end wants no more.
+/// Prints to standard output. A reader that has closed the pipe is not an error.
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -107,7 +111,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// A path for programs; what is not UTF-8 in it is replaced.
+/// A path as a JSON string. Bytes that are not UTF-8 are replaced by U+FFFD.
 pub fn path_json(path: &Path) -> Value {
     path.to_string_lossy().into()
 }

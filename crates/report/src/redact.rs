@@ -1,61 +1,67 @@
-//! What must not stand in a log or in a mail: where peers are reached, and secret keys.
+//! Redaction of onion addresses and private keys, for the daemon's log and for alerts.
 
 use std::fmt::Display;
 
-/// What stands in its place.
+/// The replacement for redacted text.
 const HIDDEN: &str = "[hidden]";
-/// An onion service's name has 56 characters and a discovery key 52: with some of them missing, or
-/// one too many, they are still nobody's business.
+/// Words of at least this length are redacted. The name of an onion service has 56 characters, and
+/// a client authorization key 52; a word that lacks some of them is redacted, too.
 const MIN_REDACTED_LEN: usize = 40;
-/// A digest in hexadecimal, which people compare. No onion service's name is as long.
+/// The length of a SHA-256 digest in hexadecimal, which people compare. It is not redacted: no name
+/// of an onion service is that long.
 const DIGEST_HEX_LEN: usize = 64;
-/// How secret keys begin, in lower case: ours, and those of age.
+/// The beginnings of private keys in lower case: those of this project, and those of age.
 const PRIVATE_KEY_PREFIXES: [&str; 2] = ["private+key", "age-secret"];
 
-/// What an error says, for the log and for the alarm. Hidden are all words of 40 or more ASCII
-/// letters and digits (not only those of base32: the wrong one may be what the error is about), but
-/// for digests; whatever stands before ".onion"; and secret keys from their first word on.
+/// Redacts an error message for the daemon's log and for alerts.
 ///
-/// Who is at a terminal reads the error itself.
+/// Three kinds of text are replaced by `[hidden]`:
+///
+/// - words of 40 or more ASCII letters and digits, except SHA-256 digests. Characters outside
+///   base32 count, too, because a wrong character may be the subject of the error.
+/// - the name before `.onion`.
+/// - a private key, from its beginning to the next white space or quote.
+///
+/// Messages for a terminal are not redacted.
 pub fn redact(text: impl Display) -> String {
     let text = text.to_string();
-    let mut clean = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len());
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
     for part in text.split_inclusive(ends) {
         let lower = part.to_ascii_lowercase();
-        match PRIVATE_KEY_PREFIXES.iter().filter_map(|secret| lower.find(secret)).min() {
+        match PRIVATE_KEY_PREFIXES.iter().filter_map(|prefix| lower.find(prefix)).min() {
             Some(at) => {
-                redact_onion_names(&part[..at], &mut clean);
-                clean += HIDDEN;
-                clean.extend(part.chars().next_back().filter(|&c| ends(c)));
+                redact_onion_names(&part[..at], &mut redacted);
+                redacted += HIDDEN;
+                redacted.extend(part.chars().next_back().filter(|&c| ends(c)));
             }
-            None => redact_onion_names(part, &mut clean),
+            None => redact_onion_names(part, &mut redacted),
         }
     }
-    clean
+    redacted
 }
 
-fn redact_onion_names(text: &str, clean: &mut String) {
+fn redact_onion_names(text: &str, redacted: &mut String) {
     let mut rest = text;
     for label in text.split_inclusive(['.', ':', '/', '@', ',', '=', '(', ')']) {
         rest = &rest[label.len()..];
         let onion = rest.get(..5).is_some_and(|next| next.eq_ignore_ascii_case("onion"));
         match label.strip_suffix('.') {
             Some(name) if onion && !name.is_empty() => {
-                clean.push_str(HIDDEN);
-                clean.push('.');
+                redacted.push_str(HIDDEN);
+                redacted.push('.');
             }
-            _ => redact_long_words(label, clean),
+            _ => redact_long_words(label, redacted),
         }
     }
 }
 
-fn redact_long_words(label: &str, clean: &mut String) {
+fn redact_long_words(label: &str, redacted: &mut String) {
     for part in label.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
         let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
         let is_digest = word.len() == DIGEST_HEX_LEN && word.bytes().all(hex);
-        clean.push_str(if word.len() >= MIN_REDACTED_LEN && !is_digest { HIDDEN } else { word });
-        clean.push_str(&part[word.len()..]);
+        redacted.push_str(if word.len() >= MIN_REDACTED_LEN && !is_digest { HIDDEN } else { word });
+        redacted.push_str(&part[word.len()..]);
     }
 }

@@ -1,5 +1,7 @@
-//! Which changes of the node's condition are news. Pure: a condition and a time in, at most one
-//! announcement out, to be told and told only once.
+//! Changes of the node's condition, and which of them become alerts.
+//!
+//! The decision is pure: [`Transitions::observe`] takes a status and a time, and returns at most
+//! one announcement. Each announcement is delivered once.
 
 use std::time::Duration;
 
@@ -9,30 +11,30 @@ use unanimity_protocol::{Hash, Timestamp};
 
 use crate::{Condition, CycleStatus};
 
-/// The most announcements that wait for a command that keeps failing.
+/// The most announcements that wait while the operator's alert command fails.
 pub const MAX_UNDELIVERED: usize = 16;
 
-/// One change of condition, as it is told.
+/// A change of condition that is delivered as an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Announcement {
-    /// What the node's condition became.
+    /// The new condition of the node.
     pub condition: Condition,
-    /// When.
+    /// The time at which the condition began.
     pub since: Timestamp,
-    /// For people.
+    /// The message for people.
     pub message: String,
-    /// For programs: an object.
+    /// The details for programs: a JSON object.
     pub details: Value,
 }
 
 impl Announcement {
-    /// The line that the command reads.
+    /// Formats the line of JSON that the alert command reads.
     pub fn json(&self) -> String {
         let Announcement { condition, since, message, details } = self;
         let line = json!({
             "schema": "unanimity/v1",
-            "event": "alarm",
+            "event": "alert",
             "condition": condition,
             "since": since,
             "message": message,
@@ -42,20 +44,20 @@ impl Announcement {
     }
 }
 
-/// What is the case, what was said of it, and what still has to be.
+/// The present condition, the last announced one, and the announcements that are not delivered yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transitions {
-    /// What was said last, or waits to be; never that a release is available. `None` if nobody
-    /// knows: then anything is news.
+    /// The condition of the newest announcement, delivered or not. An available release counts as
+    /// healthy. `None` if it is unknown: then every condition is news.
     said: Option<ReportedCondition>,
-    /// The release that was last said to be available.
+    /// The release that was last announced as available.
     offered: Option<String>,
-    /// What is the case, and since when.
+    /// The present condition, and the time at which it began.
     present: Option<(ReportedCondition, Timestamp)>,
-    /// Since when no cycle has found every peer in agreement and nothing amiss.
+    /// The time since which no cycle has ended healthy or available.
     unhealthy_since: Option<Timestamp>,
-    /// What has to be told, oldest first.
+    /// The announcements that are not delivered yet, oldest first.
     waiting: Vec<Announcement>,
 }
 
@@ -73,7 +75,7 @@ impl ReportedCondition {
 }
 
 impl Default for Transitions {
-    /// A node that never ran: nothing was said, so nobody has to hear that it is well.
+    /// The history of a node that has never run. A healthy node then needs no announcement.
     fn default() -> Self {
         Transitions {
             said: Some(ReportedCondition::healthy()),
@@ -83,7 +85,7 @@ impl Default for Transitions {
 }
 
 impl Transitions {
-    /// A node that has forgotten what it said: it says how it is, whatever that is.
+    /// The history of a node that has lost its record: the next condition is announced in any case.
     pub fn with_unknown_history() -> Transitions {
         Transitions {
             said: None,
@@ -94,7 +96,10 @@ impl Transitions {
         }
     }
 
-    /// Takes in how a cycle ended. What is news is put at the end of what waits, and returned.
+    /// Records the status of a cycle. If it is news, adds an announcement and returns it.
+    ///
+    /// An incomplete node is news only after `incomplete_after` without a good cycle, or if the history
+    /// is unknown.
     pub fn observe(
         &mut self,
         status: &CycleStatus,
@@ -103,7 +108,7 @@ impl Transitions {
     ) -> Option<&Announcement> {
         let CycleStatus { condition, about, message, details } = status;
         let state = ReportedCondition { condition: *condition, about: about.clone() };
-        // Nothing began after now: a clock that was put back must not make a wait endless.
+        // A clock that was set back must not make the wait longer, so no time is after `now`.
         let since = match &self.present {
             Some((present, since)) if *present == state => now.min(*since),
             _ => now,
@@ -112,12 +117,12 @@ impl Transitions {
         self.unhealthy_since = (!condition.is_good()).then_some(unhealthy_since);
         self.present = Some((state.clone(), since));
 
-        let was_well = self.said == Some(ReportedCondition::healthy());
+        let was_healthy = self.said == Some(ReportedCondition::healthy());
         let is_news = match condition {
-            Condition::Healthy => !was_well,
-            Condition::Available => !was_well || self.offered.as_ref() != Some(about),
+            Condition::Healthy => !was_healthy,
+            Condition::Available => !was_healthy || self.offered.as_ref() != Some(about),
             Condition::Incomplete => {
-                // Whatever else was amiss in between: nothing was confirmed all that time.
+                // Other problems in between count, too: no cycle was good in all that time.
                 let long = now.since(unhealthy_since) >= incomplete_after;
                 self.said.as_ref() != Some(&state) && (long || self.said.is_none())
             }
@@ -130,7 +135,7 @@ impl Transitions {
         }
         let mut condition = *condition;
         if condition == Condition::Available {
-            // Once for each release. After that it is only news that all is well again.
+            // Each release is announced once. Later, only the return to health is news.
             let offered = self.offered.replace(about.clone());
             if offered.as_ref() == Some(about) {
                 condition = Condition::Healthy;
@@ -139,38 +144,38 @@ impl Transitions {
         self.said = Some(if condition.is_good() { ReportedCondition::healthy() } else { state });
         let mut details = details.clone();
         if let Some(since) = self.unhealthy_since {
-            details["unwell_since"] = json!(since);
+            details["unhealthy_since"] = json!(since);
         }
         if self.waiting.len() >= MAX_UNDELIVERED {
-            let other = |old: &Announcement| old.condition != Condition::Fork;
-            // Of all that is dropped to make room, a fork is the last.
-            self.waiting.remove(self.waiting.iter().position(other).unwrap_or(0));
+            // The oldest announcement is dropped. A fork is dropped only if all others are forks.
+            let is_no_fork = |old: &Announcement| old.condition != Condition::Fork;
+            self.waiting.remove(self.waiting.iter().position(is_no_fork).unwrap_or(0));
         }
         self.waiting.push(Announcement { condition, since, message: message.clone(), details });
         self.waiting.last()
     }
 
-    /// What has to be told: forks first, whatever waits before them, and the rest as it came to
-    /// pass.
+    /// Returns the announcements that are not delivered yet: forks first, then the others, each
+    /// oldest first.
     pub fn undelivered(&self) -> Vec<Announcement> {
         let mut waiting = self.waiting.clone();
-        waiting.sort_by_key(|one| one.condition != Condition::Fork);
+        waiting.sort_by_key(|announcement| announcement.condition != Condition::Fork);
         waiting
     }
 
-    /// One of those was told.
+    /// Removes an announcement that was delivered.
     pub fn mark_delivered(&mut self, announcement: &Announcement) {
-        if let Some(at) = self.waiting.iter().position(|waits| waits == announcement) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting == announcement) {
             self.waiting.remove(at);
         }
     }
 
-    /// The present condition and since when it stands.
+    /// The present condition, and the time at which it began.
     pub fn condition(&self) -> Option<(Condition, Timestamp)> {
         self.present.as_ref().map(|(state, since)| (state.condition, *since))
     }
 
-    /// The file that remembers.
+    /// Formats the file that stores this history, with its digest.
     pub fn text(&self) -> String {
         let mut file =
             TransitionsFile { version: VERSION, changes: self.clone(), sha256: String::new() };
@@ -178,8 +183,8 @@ impl Transitions {
         file.text()
     }
 
-    /// Reads the file. `None` unless it is what [`Transitions::text`] once wrote, byte for byte in
-    /// what it says.
+    /// Parses the file. `None` if its content differs from everything that [`Transitions::text`]
+    /// writes, according to its version and its digest.
     pub fn parse(text: &[u8]) -> Option<Transitions> {
         let file: TransitionsFile = serde_json::from_slice(text).ok()?;
         (file.version == VERSION && file.sha256 == file.digest()).then_some(file.changes)
@@ -193,7 +198,7 @@ const VERSION: u32 = 1;
 struct TransitionsFile {
     version: u32,
     changes: Transitions,
-    /// SHA-256 over this file with this field empty: one wrong digit could be a silence.
+    /// SHA-256 of this file with this field empty. One changed digit could suppress an alert.
     sha256: String,
 }
 

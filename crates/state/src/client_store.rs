@@ -1,4 +1,4 @@
-//! What the client remembers between two runs, in one file that is replaced whole.
+//! The client's state between two runs: the file `client.json`, which is replaced as a whole.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,43 +15,46 @@ use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
 use crate::{MirrorBackoff, MirrorFailures, StoreError};
 
-/// Facts, each stored only after the check it records.
+/// The client's state. Each value is stored only after the check that it records.
 #[derive(Clone, Debug, Default)]
 pub struct ClientState {
-    /// The largest head that a whole unanimous roll had confirmed.
+    /// The trusted head: the largest one that every peer confirmed in one round.
     pub head: Option<TreeHead>,
-    /// The tree's right edge where reading stopped: at `head`, or at 0.
+    /// The frontier of the tree at which reading of the log stopped: at `head`, or at size 0.
     pub frontier: Frontier,
-    /// Our product's releases below the frontier.
+    /// The releases and withdrawals of this product below the frontier.
     pub catalog: Catalog,
-    /// Entries below this index had their refusals reported.
+    /// The refusals of all entries below this index are reported already.
     pub reported: u64,
-    /// Unanimous rolls that a pending release may need as its earlier one, oldest first.
+    /// The unanimous rounds that a pending release may need as its first confirmation, oldest
+    /// first.
     pub rounds: Vec<Round>,
-    /// Each peer's largest view so far.
+    /// The largest cosigned head of each peer so far.
     pub largest_heads: BTreeMap<PublicKeyBytes, CosignedHead>,
-    /// Since when a peer has not answered with a view that counts.
+    /// For each peer that gives no valid answer, the time since which it does not.
     pub silent_since: BTreeMap<PublicKeyBytes, Timestamp>,
-    /// The newest time that a unanimous roll was closed at.
+    /// The newest time at which a unanimous round was closed.
     pub latest_verified_time: Timestamp,
-    /// When all peers last agreed.
+    /// The time at which all peers last agreed.
     pub unanimous_at: Option<Timestamp>,
-    /// The highest sequence ever installed.
+    /// The highest sequence that was installed and proved good: the floor.
     pub highest_installed: u64,
-    /// How the mirrors have been.
+    /// The mirrors that failed recently.
     pub mirror_backoff: MirrorBackoff,
 }
 
 impl ClientState {
-    /// Since when no roll was unanimous, if that is longer than `limit`: since the last one, or since
-    /// the first that was not.
+    /// Returns the time since which no round was unanimous, if that is at least `limit` ago.
+    ///
+    /// It is the time of the last unanimous round. If there was none, it is the earliest time since
+    /// which a peer has given no valid answer.
     pub fn no_progress_since(&self, now: Timestamp, limit: Duration) -> Option<Timestamp> {
         let first = self.silent_since.values().min().copied();
         self.unanimous_at.or(first).filter(|since| now.since(*since) >= limit)
     }
 }
 
-/// The file, and the lock that makes this process its only user.
+/// The client's state file, with the lock that makes this process its only user.
 #[derive(Debug)]
 pub struct ClientStore {
     path: PathBuf,
@@ -63,50 +66,54 @@ pub struct ClientStore {
 }
 
 const REMEDY: &str = "restore it from a backup, or remove it to begin again without memory \
-    (the log's head, the peers' largest views and the waiting time are then learned anew)";
+    (the log's head, the peers' largest heads and the waiting time are then lost)";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile<'a> {
     version: u32,
     log: Cow<'a, str>,
-    /// What the catalog was read under; read again from the start if it changed.
+    /// The fingerprint of the policy with which the catalog was read. After a change of the policy,
+    /// the log is read again from the start.
     policy: Cow<'a, str>,
     head: Option<Cow<'a, str>>,
     frontier_size: u64,
     frontier: Vec<String>,
     catalog: Vec<(u64, String)>,
     reported: u64,
-    rolls: Vec<RoundFile<'a>>,
-    largest: Vec<Cow<'a, str>>,
+    rounds: Vec<RoundFile<'a>>,
+    largest_heads: Vec<Cow<'a, str>>,
     silent_since: Vec<(String, Timestamp)>,
-    newest: Timestamp,
+    latest_verified_time: Timestamp,
     unanimous_at: Option<Timestamp>,
-    floor: u64,
-    /// Each mirror that failed: how often in a row, and when last. Not in version 1.
+    highest_installed: u64,
+    /// Each mirror that failed: the number of consecutive failures, and the time of the last one.
+    /// Not in version 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mirrors: Option<Vec<(String, u32, Timestamp)>>,
-    /// SHA-256 over this file with this field empty: most of what is above bears no signature,
-    /// and one wrong digit in it would be a weaker check. The last field.
+    /// SHA-256 of this file with this field empty. Most of the values have no signature, and one
+    /// changed digit could weaken a check. It has to be the last field.
     sha256: String,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RoundFile<'a> {
-    at: Timestamp,
-    views: Vec<Cow<'a, str>>,
+    closed_at: Timestamp,
+    cosigned_heads: Vec<Cow<'a, str>>,
 }
 
-/// The most bytes of the state file: thousands of releases.
+/// The most bytes of the state file: 256 MiB, enough for thousands of releases.
 const MAX_STATE_BYTES: usize = 256 * 1024 * 1024;
 
 const VERSION: u32 = 2;
-/// What has no health of mirrors in it, and is read as well.
+/// The version without mirrors, which can still be read.
 const FIRST_VERSION: u32 = 1;
 
 impl ClientStore {
-    /// Opens the state for changing it: takes the lock in `directory`, which is made if needed.
+    /// Opens the state for changes. Creates `directory` if it is missing, and takes its lock.
+    ///
+    /// [`StoreError::Busy`] if another process holds the lock.
     pub fn open(
         directory: &Path,
         policy: &Policy,
@@ -123,7 +130,7 @@ impl ClientStore {
         Ok((ClientStore { path, disk, log, policy, stored_head, _lock: lock }, state))
     }
 
-    /// Reads the state without changing it, as it was last saved.
+    /// Reads the last saved state, without the lock. The default state if there is no file.
     pub fn read(
         directory: &Path,
         policy: &Policy,
@@ -134,7 +141,7 @@ impl ClientStore {
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
-    /// Reads what is stored of our product's releases, whoever the peers are.
+    /// Reads the stored releases and withdrawals of this product, without the list of peers.
     pub fn read_catalog(
         directory: &Path,
         policy: &Policy,
@@ -144,8 +151,8 @@ impl ClientStore {
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
-    /// Replaces the state. The head moves only if the stored one is still the one that was read,
-    /// and only forwards.
+    /// Replaces the stored state durably. [`StoreError::HeadMoved`] if the head would become
+    /// smaller.
     pub fn save(&mut self, state: &ClientState) -> Result<(), StoreError> {
         let size = |head: &Option<TreeHead>| head.as_ref().map_or(0, TreeHead::size);
         if size(&state.head) < size(&self.stored_head) {
@@ -159,7 +166,7 @@ impl ClientStore {
     }
 }
 
-/// Reads the file, if there is one of this log.
+/// Reads the file. `None` if there is no file, or one of another log without any verified head.
 fn read_file<T>(
     directory: &Path,
     policy: &Policy,
@@ -176,9 +183,9 @@ fn read_file<T>(
         return Err(damaged().into());
     }
     if file.log != log_id_hex(policy) {
-        // A mistyped log leaves nothing worth keeping: no head was ever trusted under it.
-        let nothing = file.head.is_none() && file.largest.is_empty();
-        return if nothing { Ok(None) } else { Err(StoreError::OtherLog(path)) };
+        // A mistyped log key leaves a file without heads. Such a file protects nothing.
+        let has_no_heads = file.head.is_none() && file.largest_heads.is_empty();
+        return if has_no_heads { Ok(None) } else { Err(StoreError::OtherLog(path)) };
     }
     Ok(Some(open(file).ok_or_else(damaged)?))
 }
@@ -187,8 +194,8 @@ fn log_id_hex(policy: &Policy) -> String {
     Hash(policy.log.id().0).hex()
 }
 
-/// What decides which entries the catalog holds: what we go by, and the kinds of statement that this
-/// version knows.
+/// The digest of everything that decides which entries the catalog holds: product, channel, keys,
+/// threshold, and the kinds of statement that this version of the program knows.
 fn policy_fingerprint(policy: &Policy) -> String {
     let kinds = [Manifest::HEADER, Withdrawal::HEADER].join(" ");
     let mut text =
@@ -200,10 +207,10 @@ fn policy_fingerprint(policy: &Policy) -> String {
 }
 
 impl<'a> StateFile<'a> {
-    /// The file without its digest.
+    /// Builds the file without its digest.
     fn from_state(state: &'a ClientState, log: &'a str, policy: &'a str) -> StateFile<'a> {
-        let views =
-            |roll: &'a Round| roll.cosigned_heads().map(|view| view.note().into()).collect();
+        let cosigned_heads =
+            |round: &'a Round| round.cosigned_heads().map(|head| head.note().into()).collect();
         StateFile {
             version: VERSION,
             log: log.into(),
@@ -212,19 +219,22 @@ impl<'a> StateFile<'a> {
             frontier_size: state.frontier.size(),
             frontier: state.frontier.peaks().iter().map(Hash::base64).collect(),
             catalog: (state.catalog.entries().iter())
-                .map(|fetched| (fetched.index, fetched.note.to_string()))
+                .map(|entry| (entry.index, entry.note.to_string()))
                 .collect(),
             reported: state.reported,
-            rolls: (state.rounds.iter())
-                .map(|round| RoundFile { at: round.closed_at(), views: views(round) })
+            rounds: (state.rounds.iter())
+                .map(|round| RoundFile {
+                    closed_at: round.closed_at(),
+                    cosigned_heads: cosigned_heads(round),
+                })
                 .collect(),
-            largest: state.largest_heads.values().map(|view| view.note().into()).collect(),
+            largest_heads: state.largest_heads.values().map(|head| head.note().into()).collect(),
             silent_since: (state.silent_since.iter())
                 .map(|(key, since)| (key.to_string(), *since))
                 .collect(),
-            newest: state.latest_verified_time,
+            latest_verified_time: state.latest_verified_time,
             unanimous_at: state.unanimous_at,
-            floor: state.highest_installed,
+            highest_installed: state.highest_installed,
             mirrors: Some(
                 (state.mirror_backoff.iter())
                     .map(|(name, failures)| (name.to_owned(), failures.consecutive, failures.last))
@@ -238,7 +248,7 @@ impl<'a> StateFile<'a> {
         serde_json::to_string_pretty(self).expect("plain data")
     }
 
-    /// The text with its digest filled in.
+    /// Formats the file with its digest.
     fn to_text_with_digest(&self) -> String {
         let mut text = self.text();
         let digest = Hash::digest(text.as_bytes()).hex();
@@ -246,8 +256,8 @@ impl<'a> StateFile<'a> {
         text
     }
 
-    /// The releases, if they were read under this policy; and what is taken back by those who have to
-    /// sign for it by this one, whatever it was read under.
+    /// Returns the stored releases and withdrawals that are valid under this policy. If they were
+    /// read under another policy, only the withdrawals.
     fn catalog(&self, policy: &Policy) -> Option<Catalog> {
         let mut catalog = Catalog::default();
         for (index, note) in &self.catalog {
@@ -255,13 +265,13 @@ impl<'a> StateFile<'a> {
             catalog.add_entry(*index, note.as_bytes(), policy);
         }
         if self.policy != policy_fingerprint(policy) {
-            let all = std::mem::take(&mut catalog);
-            catalog.merge_withdrawals(&all);
+            let stored = std::mem::take(&mut catalog);
+            catalog.merge_withdrawals(&stored);
         }
         Some(catalog)
     }
 
-    /// Opens every note again. `None` if anything is not what was stored.
+    /// Verifies every note again. `None` if a note is invalid or the values contradict each other.
     fn verify(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
             Some(note) => Some(TreeHead::verify(note.as_bytes(), &policy.log).ok()?),
@@ -270,14 +280,14 @@ impl<'a> StateFile<'a> {
         let mirrors = self.mirrors.iter().flatten();
         let mut state = ClientState {
             mirror_backoff: mirrors
-                .map(|(name, in_a_row, last)| {
-                    (name.clone(), MirrorFailures { consecutive: *in_a_row, last: *last })
+                .map(|(name, consecutive, last)| {
+                    (name.clone(), MirrorFailures { consecutive: *consecutive, last: *last })
                 })
                 .collect(),
             reported: self.reported,
-            latest_verified_time: self.newest,
+            latest_verified_time: self.latest_verified_time,
             unanimous_at: self.unanimous_at,
-            highest_installed: self.floor,
+            highest_installed: self.highest_installed,
             ..ClientState::default()
         };
         if self.policy == policy_fingerprint(policy) {
@@ -285,22 +295,23 @@ impl<'a> StateFile<'a> {
             state.frontier = Frontier::new(self.frontier_size, peaks.collect::<Option<_>>()?)?;
         }
         state.catalog = self.catalog(policy)?;
-        // Reading goes on where the trusted head ends, or starts again.
+        // Reading continues at the trusted head, or starts again at 0.
         let trusted = head.as_ref().map(|head| (head.size(), *head.root()));
         let frontier_head = (state.frontier.size(), state.frontier.root());
         if frontier_head.0 > 0 && trusted != Some(frontier_head) {
             return None;
         }
         state.head = head;
-        for round in self.rolls {
-            let views = round.views.iter().map(|note| verify_cosigned_head(note, policy, peers));
-            let received = (views.collect::<Option<Vec<_>>>()?.into_iter().flatten())
-                .map(|view| (view.cosigner(), Ok(view)));
-            state.rounds.push(Round::new(peers, round.at, received.collect()));
+        for round in self.rounds {
+            let heads =
+                round.cosigned_heads.iter().map(|note| verify_cosigned_head(note, policy, peers));
+            let received = (heads.collect::<Option<Vec<_>>>()?.into_iter().flatten())
+                .map(|head| (head.cosigner(), Ok(head)));
+            state.rounds.push(Round::new(peers, round.closed_at, received.collect()));
         }
-        for note in &self.largest {
-            if let Some(view) = verify_cosigned_head(note, policy, peers)? {
-                state.largest_heads.insert(view.cosigner(), view);
+        for note in &self.largest_heads {
+            if let Some(head) = verify_cosigned_head(note, policy, peers)? {
+                state.largest_heads.insert(head.cosigner(), head);
             }
         }
         for peer in peers {
@@ -312,7 +323,8 @@ impl<'a> StateFile<'a> {
     }
 }
 
-/// `None` if it is no note of the log; `Some(None)` if its cosigner is no peer of ours any more.
+/// Verifies a stored head. `None` if the log has not signed it. `Some(None)` if none of the peers
+/// has cosigned it: its cosigner is no longer a peer.
 fn verify_cosigned_head(
     note: &str,
     policy: &Policy,

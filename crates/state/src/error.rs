@@ -1,27 +1,31 @@
-//! Why what is remembered cannot be used.
+//! Errors of the stored state.
 
 use std::path::PathBuf;
 
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::StorageError;
 
-/// Why what is remembered cannot be used.
+/// The stored state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk, or a damaged file.
+    /// A file cannot be read or written, or is damaged.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Another process is at work on it.
+    /// Another process holds the lock of the state directory.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// The state is of another log than the one configured.
-    #[error("{} remembers another log than the one configured: choose another state directory for this log", .0.display())]
+    /// The state belongs to another log than the configured one.
+    #[error(
+        "{} belongs to another log than the configured one: \
+         choose another state directory for this log",
+        .0.display()
+    )]
     OtherLog(PathBuf),
-    /// There is no such evidence.
+    /// No evidence with this id is stored.
     #[error("no evidence {0:?} against this log is stored here")]
     NoEvidence(String),
-    /// Somebody else moved the head in the meantime.
-    #[error("the stored head is no longer the one that this decision was made on")]
+    /// The new head is smaller than the stored one.
+    #[error("the new head is smaller than the stored one, so the state was not saved")]
     HeadMoved,
 }
 

@@ -1,4 +1,4 @@
-//! Evidence, kept before anything else happens; it latches until somebody acknowledges it.
+//! The stored evidence of forks. A fork latches until the operator acknowledges the evidence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,31 +9,33 @@ use unanimity_storage::{Mode, Storage, StorageError};
 
 use crate::StoreError;
 
-/// The evidence against one log, one file each: `ID.txt`, and `ID.acknowledged` beside it
-/// once the operator has looked. Both roles of a node share it.
+/// The stored evidence against one log.
+///
+/// Each piece of evidence is a file `ID.txt`. The operator's acknowledgement adds an empty file
+/// `ID.acknowledged`. The client and the witness of a node share the store.
 #[derive(Clone, Debug)]
 pub struct EvidenceStore {
-    /// Where it is kept, in each of them: at least one.
+    /// The directories, at least one. Each of them stores new evidence.
     directories: Vec<PathBuf>,
     disk: Storage,
     log: Log,
 }
 
 impl EvidenceStore {
-    /// The evidence against `log` below a node's state directory.
+    /// Creates a store for the evidence against `log`, below the state directory of a node.
     pub fn new(state: &Path, log: &Log, disk: Storage) -> EvidenceStore {
         EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.also_record_in(state)
     }
 
-    /// The same, where what is found is kept below another state directory as well, and what is there
-    /// latches as well.
+    /// Adds a second state directory. New evidence is stored there, too, and evidence that is found
+    /// there latches, too.
     pub fn also_record_in(mut self, state: &Path) -> EvidenceStore {
         let id = Hash(self.log.id().0).hex();
         self.directories.push(state.join("evidence").join(&id[..16]));
         self
     }
 
-    /// Stores evidence durably and returns its id. From now on the log is latched.
+    /// Stores evidence durably and returns its id. From now on the fork latches.
     pub fn add(&self, evidence: &Evidence) -> Result<String, StorageError> {
         let id = evidence.id();
         for directory in &self.directories {
@@ -47,7 +49,7 @@ impl EvidenceStore {
         self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(&path))?;
         let text = evidence.to_string();
         let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
-            // Whoever wrote it may not have come to make its name durable.
+            // The process that wrote the file may have ended before the sync of its name.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 self.disk.sync_dir(directory)
             }
@@ -56,12 +58,13 @@ impl EvidenceStore {
         written.map_err(StorageError::at(&path))
     }
 
-    /// Whether evidence of this id is stored, acknowledged or not.
+    /// Whether evidence with this id is stored, acknowledged or not.
     pub fn contains(&self, id: &str) -> bool {
         self.directories.iter().any(|directory| self.disk.exists(&evidence_path(directory, id)))
     }
 
-    /// Every id, and whether it is acknowledged wherever it is.
+    /// Lists the id of each stored evidence, and whether it is acknowledged in every directory that
+    /// has it.
     pub fn list(&self) -> Result<Vec<(String, bool)>, StorageError> {
         let mut ids: BTreeMap<String, bool> = BTreeMap::new();
         for directory in &self.directories {
@@ -79,12 +82,14 @@ impl EvidenceStore {
         Ok(ids.into_iter().collect())
     }
 
-    /// Evidence that nobody has acknowledged: while there is some, nothing installs.
+    /// Finds the id of evidence that the operator has not acknowledged. While there is one, nothing
+    /// installs.
     pub fn find_unacknowledged(&self) -> Result<Option<String>, StorageError> {
         Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
     }
 
-    /// Every head in evidence that the operator has looked at and decided to go on from.
+    /// Returns the tree heads of all acknowledged evidence, two for each. The operator has decided to
+    /// continue from them.
     pub fn acknowledged_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let mut heads = Vec::new();
         for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
@@ -95,7 +100,7 @@ impl EvidenceStore {
         Ok(heads)
     }
 
-    /// The text of stored evidence.
+    /// Reads the text of stored evidence. [`StoreError::NoEvidence`] if there is none with this id.
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         if self.list()?.iter().any(|(stored, _)| stored == id) {
             for directory in &self.directories {
@@ -109,7 +114,7 @@ impl EvidenceStore {
         Err(StoreError::NoEvidence(id.to_owned()))
     }
 
-    /// The operator has looked: lifts this latch.
+    /// Records durably that the operator acknowledges the evidence. It then no longer latches.
     pub fn acknowledge(&self, id: &str) -> Result<(), StoreError> {
         self.text(id)?;
         for directory in &self.directories {

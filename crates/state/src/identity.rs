@@ -1,7 +1,8 @@
-//! Who this node is to its peers: the key of its views, and the key by which it finds them.
+//! The identity of a node: the key that cosigns its heads, and the key for client authorization.
 //!
-//! Both are made at first use, in the peer role's own directory, and live and die with the head
-//! that is kept there: a peer that forgot its head must not go on cosigning with its old key.
+//! Both keys are generated at the first use, in the directory of the witness. They are in one
+//! directory with the witness's head, so that both are lost together: a witness that has lost its
+//! head must not cosign with its old key.
 
 use std::path::{Path, PathBuf};
 
@@ -14,33 +15,34 @@ use unanimity_protocol::key::KeyName;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Mode, PrivateFileError, Storage, StorageError};
 
-/// A node's two keys. `Debug` shows the name only.
+/// The two private keys of a node. `Debug` shows only the name.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// What its views are cosigned with.
+    /// The key that cosigns the heads of this node.
     pub cosigning_key: CosignatureSigningKey,
-    /// What it finds its peers' services with.
+    /// The key with which this node finds the onion services of its peers.
     pub client_auth: ClientAuthSecret,
 }
 
 /// The node's own keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The disk, or a damaged file.
+    /// The file cannot be read or written, or is damaged.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The file is not private.
+    /// Other users can read the file, or it exists already.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// The configuration says another name than the key bears.
+    /// The configuration has another name than the key.
     #[error(
-        "{}: this node's key bears the name {bears}, and [serve] name is {named}: its peers know it by the former, so write that",
+        "{}: this node's key has the name {bears}, but [serve] name is {named}. \
+         Set it to {bears}: the peers know that name",
         path.display()
     )]
     Renamed {
-        /// The file.
+        /// The file of the keys.
         path: PathBuf,
-        /// The name in it.
+        /// The name of the key.
         bears: KeyName,
         /// The name in the configuration.
         named: KeyName,
@@ -51,14 +53,14 @@ pub enum IdentityError {
 #[serde(deny_unknown_fields)]
 struct IdentityFile {
     version: u32,
-    view: String,
-    discovery: String,
+    cosigning_key: String,
+    client_auth: String,
 }
 
 const MAX_FILE_BYTES: usize = 4096;
 
 impl Identity {
-    /// Draws both keys from a secure generator.
+    /// Generates both keys with a secure generator.
     pub fn generate(name: KeyName, rng: &mut impl CryptoRng) -> Identity {
         let mut seeds = [[0; 32]; 2];
         seeds.iter_mut().for_each(|seed| rng.fill_bytes(seed));
@@ -68,7 +70,10 @@ impl Identity {
         }
     }
 
-    /// The identity in a node's state, made now if there is none yet.
+    /// Reads the identity from the state directory of a node. Generates and stores it if there is
+    /// none.
+    ///
+    /// [`IdentityError::Renamed`] if the stored key has another name than `name`.
     pub fn open(
         state: &Path,
         name: &KeyName,
@@ -85,7 +90,7 @@ impl Identity {
         }
         let identity = Identity::generate(name.clone(), rng);
         match identity.write(state, disk) {
-            // Another process made it a moment ago.
+            // Another process created the file in the meantime.
             Err(IdentityError::File(PrivateFileError::Exists(_))) => {
                 Identity::open(state, name, rng, disk)
             }
@@ -93,18 +98,19 @@ impl Identity {
         }
     }
 
-    /// The identity in a node's state, if it has one.
+    /// Reads the identity from the state directory of a node. `None` if there is none.
     pub fn read(state: &Path) -> Result<Option<Identity>, IdentityError> {
         let path = Identity::path(state);
         let Some(bytes) = unanimity_storage::read(&path, MAX_FILE_BYTES)? else { return Ok(None) };
         unanimity_storage::check_private(&path)?;
-        let remedy = "restore it from a backup together with the directory it is in; without one, remove that directory and pair anew";
+        let remedy = "restore its whole directory from a backup. \
+                      Without a backup, remove the directory and pair with all peers again";
         let damaged = || StorageError::Corrupt { path: path.clone(), remedy };
         let file: IdentityFile = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let cosigning_key =
-            CosignatureSigningKey::from_private_key_line(&file.view).map_err(|_| damaged())?;
+        let cosigning_key = CosignatureSigningKey::from_private_key_line(&file.cosigning_key)
+            .map_err(|_| damaged())?;
         let client_auth =
-            BASE64.decode(file.discovery.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            BASE64.decode(file.client_auth.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
         match client_auth {
             Some(seed) if file.version == 1 => {
                 Ok(Some(Identity { cosigning_key, client_auth: ClientAuthSecret::from_seed(seed) }))
@@ -113,15 +119,15 @@ impl Identity {
         }
     }
 
-    /// Writes it into a node's state, where there must be none yet.
+    /// Stores the identity in the state directory of a node, which must not have one yet.
     pub fn write(&self, state: &Path, disk: &Storage) -> Result<(), IdentityError> {
         let path = Identity::path(state);
         let directory = unanimity_storage::parent(&path);
         disk.make_dir(directory, Mode::Private).map_err(StorageError::at(directory))?;
         let file = IdentityFile {
             version: 1,
-            view: self.cosigning_key.to_private_key_line(),
-            discovery: BASE64.encode(self.client_auth.as_bytes()),
+            cosigning_key: self.cosigning_key.to_private_key_line(),
+            client_auth: BASE64.encode(self.client_auth.as_bytes()),
         };
         let text = serde_json::to_string(&file).expect("two lines of text");
         Ok(unanimity_storage::write_new(&path, text.as_bytes(), Mode::Private, disk)?)

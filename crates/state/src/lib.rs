@@ -1,10 +1,11 @@
-//! What a node remembers of the log, its peers and its mirrors, and its own keys.
+//! The persistent state of a node: the trusted head, evidence, the peers' heads, failed mirrors,
+//! and the node's own keys.
 //!
-//! What was installed is in the journal of the install root, which the crate `unanimity-install` keeps.
+//! Every signed value is stored as its original note and verified again when it is read. A damaged
+//! or edited file is therefore an error. The client and the witness each have a head of their own,
+//! in files of their own.
 //!
-//! Everything signed is stored as the note it came as and opened again when it is read,
-//! so a damaged or edited file is an error and never a fact. The client's head and the peer
-//! role's are two things, in two places.
+//! The record of installed versions is the journal in the install root (crate `unanimity-install`).
 
 mod client_store;
 mod error;

@@ -1,12 +1,12 @@
-//! Evidence of a fork that the operator has not acknowledged.
+//! The refusal of a log with unacknowledged evidence of a fork.
 
 use unanimity_report::{Classify, Exit};
 
-/// Evidence of a fork was found earlier, and the operator has not acknowledged it.
+/// The log has forked: evidence was found earlier, and the operator has not acknowledged it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("fork: evidence {id} against this log was found earlier and is not acknowledged")]
 pub struct LogForked {
-    /// The evidence's id.
+    /// The id of the evidence.
     pub id: String,
 }
 

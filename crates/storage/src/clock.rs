@@ -1,4 +1,4 @@
-//! What time it is, as an argument.
+//! Clocks that are passed as arguments: the machine's, and one that tests set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use unanimity_protocol::Timestamp;
 
-/// Where a room that acts gets the time from; rooms that decide get a [`Timestamp`].
+/// A source of the current time, for code with side effects. Pure code takes a [`Timestamp`].
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time, in whole seconds since 1970.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The machine's clock. A time before 1970 counts as 0.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
@@ -23,22 +23,22 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands until it is moved. Clones share the hands.
+/// A clock that changes only by a call. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock at the time `now`.
     pub fn at(now: Timestamp) -> Self {
         ManualClock(Arc::new(AtomicU64::new(now.0)))
     }
 
-    /// Moves the hands on.
+    /// Moves the clock forward by the whole seconds of `by`.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    /// Moves the hands anywhere.
+    /// Sets the clock, forward or back.
     pub fn set(&self, to: Timestamp) {
         self.0.store(to.0, Ordering::SeqCst);
     }

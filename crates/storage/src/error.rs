@@ -1,31 +1,31 @@
-//! What the disk can refuse.
+//! Errors of reading and writing files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Something on the disk could not be used.
+/// A file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The operating system said no.
+    /// The operating system reported an error.
     #[error("cannot use {}: {source}", path.display())]
     Io {
-        /// What.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is there, and it is not what this program once wrote.
+    /// The file's content differs from everything that this program writes.
     #[error("{} is damaged: {remedy}", path.display())]
     Corrupt {
-        /// What.
+        /// The damaged file.
         path: PathBuf,
-        /// What a person can do.
+        /// The operator's way to repair it.
         remedy: &'static str,
     },
 }
 
 impl StorageError {
-    /// Names the path that an error happened at.
+    /// Adds the path to an error of the operating system, for `map_err`.
     pub fn at(path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
         let path = path.to_owned();
         move |source| StorageError::Io { path, source }

@@ -1,7 +1,9 @@
-//! What a [`Storage`](crate::Disk) is made of: one operation each, as an operating system has them.
+//! The file operations below [`Storage`](crate::Storage): one method for each operation of an
+//! operating system.
 //!
-//! There is one for the files of this machine. A simulation of many machines brings its own, one
-//! for each: the order of writing, syncing and naming is the same on both.
+//! This crate implements the trait for the operating system's files. A simulation implements it
+//! once more, with one file system for each simulated machine. The order of writes, syncs and
+//! renames is the same on both.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -11,110 +13,109 @@ use std::path::{Path, PathBuf};
 
 use crate::mode::Mode;
 
-/// The files of a machine.
+/// The file operations of one machine.
 pub trait FileSystem: Send + Sync {
-    /// Creates a file that is not there, to be written.
+    /// Creates a new file for writing. [`io::ErrorKind::AlreadyExists`] if the name is taken.
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
-    /// Opens a file to be written on at its end: one that [`FileSystem::create`] could have left in this
-    /// mode, and nothing else.
+    /// Opens a file for appending. Fails if [`FileSystem::create`] with this mode could not have
+    /// left the file.
     fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
-    /// Opens a plain file and nothing else.
+    /// Opens a regular file for reading. Every other kind is an error.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>>;
-    /// Opens a directory to make things in, and no link to one.
+    /// Opens a directory, to create entries in it. A link to a directory is an error.
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>>;
-    /// Gives another name to a file, a link or a directory. What had that name is gone, or, if it
-    /// has to be new, an error of [`io::ErrorKind::AlreadyExists`].
+    /// Renames a file, link or directory. An existing target is replaced; with `has_to_be_new` it
+    /// is an error of [`io::ErrorKind::AlreadyExists`].
     fn rename(&self, from: &Path, to: &Path, has_to_be_new: bool) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
-    /// Makes a directory in one that is there.
+    /// Creates a directory. The directory above it must exist.
     fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()>;
-    /// The names in a directory, in any order.
+    /// Lists the names in a directory, in any order.
     fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>>;
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
-    /// Where a symbolic link points.
+    /// Reads the target of a symbolic link.
     fn read_link(&self, link: &Path) -> io::Result<PathBuf>;
-    /// Removes a file or link, and no directory.
+    /// Removes a file or link. A directory is an error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a file or link, or a directory with all that is in it.
+    /// Removes a file or link, or a directory with its content.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Whether anything has this name, be it a link to nothing.
+    /// Whether an entry has this name, including a link to a missing file.
     fn symlink_exists(&self, path: &Path) -> bool;
-    /// Whether there is something, at the end of links.
+    /// Whether the path exists. Links are followed.
     fn exists(&self, path: &Path) -> bool;
-    /// Whether that is a directory.
+    /// Whether the path is a directory. Links are followed.
     fn is_dir(&self, path: &Path) -> bool;
-    /// Takes the lock in a directory. `None` if somebody else holds it.
+    /// Takes the lock of a directory. `None` if another process or another [`Lock`] holds it.
     fn lock(&self, directory: &Path) -> io::Result<Option<Lock>>;
 }
 
-/// A file that is open, to be read from any place in it.
+/// A file that is open for reading, with a position.
 pub trait ReadableFile: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadableFile for T {}
 
-/// A directory that is held open: what is made through it is in it, wherever its name leads by then.
+/// An open directory. New entries are created in this directory, even if its path leads elsewhere
+/// by then.
 ///
-/// Names are single ones, without a slash. No link is followed and nothing is replaced: what is
-/// there already is an error of [`io::ErrorKind::AlreadyExists`].
+/// Names are single names without a slash. No link is followed and nothing is replaced: an existing
+/// entry is an error of [`io::ErrorKind::AlreadyExists`].
 pub trait DirHandle: Send {
-    /// Makes a directory.
+    /// Creates a directory and opens it.
     fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>>;
-    /// Opens a directory.
+    /// Opens a directory in this directory.
     fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>>;
-    /// Creates a file, to be written.
+    /// Creates a file for writing.
     fn create(&self, name: &str, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     fn symlink(&self, target: &str, name: &str) -> io::Result<()>;
-    /// Makes everything durable that is in it and in those in it. What could not be written since
-    /// this directory was opened is an error.
+    /// Makes the directory's whole content durable, at every depth. Fails if a write since the
+    /// opening of this directory failed.
     fn sync_tree(&self) -> io::Result<()>;
 }
 
-/// A file that is being written.
+/// A file that is open for writing.
 pub trait WritableFile: Write + Send + Sync {
-    /// Makes its bytes durable.
+    /// Makes the file's content durable.
     fn sync(&self) -> io::Result<()>;
-    /// So many bytes from a place on are complete: the disk may begin with them while more come. Whether
-    /// it does decides nothing but how long [`WritableFile::sync`] takes.
+    /// Announces that `length` bytes from the position `from` are complete, so the disk can begin
+    /// to write them. It only affects how long [`WritableFile::sync`] takes.
     fn start_writeback(&self, from: u64, length: u64) {
         let _ = (from, length);
     }
-    /// Gives it the group and the rights of another file, in this order: it is never open to more
-    /// people in between.
+    /// Copies the group of another file, then its mode. In this order, no further user can read the
+    /// file in between.
     fn copy_permissions_from(&self, other: &Path) -> io::Result<()>;
-    /// The same open file, to be read from its first byte.
+    /// Turns the open file into a reader at its first byte.
     fn read_back(self: Box<Self>) -> io::Result<Box<dyn ReadableFile>>;
 }
 
-/// Makes the bytes of all files durable. A disk takes many syncs at once in little more than
-/// the time of one.
+/// Makes the content of all files durable, with up to 16 threads. A disk needs for many syncs at
+/// once little more time than for one.
 pub(crate) fn sync_all_files(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
-    let one_after_another =
-        |files: &[Box<dyn WritableFile>]| files.iter().try_for_each(|file| file.sync());
+    let sync_each = |files: &[Box<dyn WritableFile>]| files.iter().try_for_each(|file| file.sync());
     if files.len() < 3 {
-        return one_after_another(files);
+        return sync_each(files);
     }
     std::thread::scope(|scope| {
         let shares = files.chunks(files.len().div_ceil(16));
-        let running: Vec<_> =
-            shares.map(|share| scope.spawn(move || one_after_another(share))).collect();
+        let running: Vec<_> = shares.map(|share| scope.spawn(move || sync_each(share))).collect();
         running.into_iter().try_for_each(|sync| {
             sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     })
 }
 
-/// The right to be a directory's only user, until it is dropped.
+/// The exclusive use of a directory, until the lock is dropped.
 pub struct Lock {
     _guard: Box<dyn Any + Send + Sync>,
 }
 
 impl Lock {
-    /// A lock that is given back when `held` is dropped.
-    pub fn from_guard(held: impl Send + Sync + 'static) -> Lock {
-        Lock { _guard: Box::new(held) }
+    /// A lock that is released when `guard` is dropped.
+    pub fn from_guard(guard: impl Send + Sync + 'static) -> Lock {
+        Lock { _guard: Box::new(guard) }
     }
 }
 

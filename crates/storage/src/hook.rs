@@ -1,28 +1,28 @@
-//! The steps on the disk, and the hook that sees each of them first.
+//! The steps of a durable write, and the type of the hook that sees each step first.
 
 use std::io;
 use std::path::PathBuf;
 
-/// One step on the disk, about to be taken.
+/// One change to the file system, shortly before it is made. The path is the final one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteStep {
-    /// Make a directory.
+    /// Create a directory.
     MakeDir(PathBuf),
     /// Create a file under its temporary name.
     Create(PathBuf),
-    /// Write its bytes.
+    /// Write to a file under its temporary name.
     Write(PathBuf),
-    /// Sync its bytes.
+    /// Make the content of a file durable.
     SyncFile(PathBuf),
-    /// Give a file or directory its name, replacing what was there.
+    /// Rename a file or directory to this path. An existing file is replaced.
     Rename(PathBuf),
-    /// Sync the names in a directory.
+    /// Make the names in a directory durable.
     SyncDir(PathBuf),
-    /// Sync a directory with all that is in it.
+    /// Make a directory and its whole content durable.
     SyncTree(PathBuf),
-    /// Make a symbolic link.
+    /// Create a symbolic link.
     Symlink(PathBuf),
-    /// Remove a file, or a directory with all that is in it.
+    /// Remove a file, or a directory with its content.
     Remove(PathBuf),
 }
 

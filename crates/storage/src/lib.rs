@@ -1,9 +1,15 @@
-//! Every durable write, of one file or of many at once, whole or not at all; bounded reads; whose a path is; the clock.
+//! Atomic and durable writes, bounded reads, ownership checks on paths, and the clock.
 //!
-//! A file is written under a temporary name beside its place, synced, renamed, and its
-//! directory synced. A [`Storage`] may carry a hook that sees every step before it is taken
-//! and may fail it: so tests record the order, and kill the program at each step. Below it is a
-//! [`FileSystem`], which is this machine's unless a simulation brings its own.
+//! [`Storage`] writes a file in four steps:
+//!
+//! 1. write it under a temporary name in the directory of the final name,
+//! 2. sync the file,
+//! 3. rename it,
+//! 4. sync the directory.
+//!
+//! A [`Storage`] can have a hook that sees every [`WriteStep`] before it is done and can fail it.
+//! Tests record the order of the steps with it, and stop the program at each of them. Below
+//! [`Storage`] is a [`FileSystem`]: the operating system's, or the one of a simulation.
 
 mod clock;
 mod error;

@@ -1,13 +1,13 @@
-//! The rights of what is written.
+//! File modes.
 
-/// Who may read what is written.
+/// The permissions of a new file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The owner only: 0600, directories 0700.
+    /// Access for the owner only: files 0600, directories 0700.
     Private,
-    /// Everybody: 0644, directories 0755.
+    /// Read access for all users: files 0644, directories 0755.
     Public,
-    /// Everybody, and it can be run: 0755.
+    /// Read access and execution for all users: 0755.
     Program,
 }
 

@@ -1,4 +1,4 @@
-//! The files of this machine.
+//! The operating system's file system.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -22,7 +22,7 @@ use crate::filesystem::{DirHandle, FileSystem, Lock, ReadableFile, WritableFile}
 use crate::mode::Mode;
 use crate::read::open_regular_file;
 
-/// The files of this machine.
+/// The operating system's files.
 pub(crate) struct OsFileSystem;
 
 impl FileSystem for OsFileSystem {
@@ -31,20 +31,21 @@ impl FileSystem for OsFileSystem {
         options.read(true).write(true).create_new(true).mode(mode.bits(false));
         let file = options.open(path)?;
         if mode != Mode::Private {
-            // Whatever the umask: who is to read it can.
+            // The umask may have removed permissions that the mode promises.
             file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
         }
         Ok(Box::new(file))
     }
 
     fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
-        // Not through a link, and not waiting at a pipe.
+        // Does not follow a link, and does not wait for the other end of a pipe.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
         let file = OpenOptions::new().read(true).append(true).custom_flags(flags).open(path)?;
         let found = file.metadata()?;
-        let ours = found.is_file() && found.nlink() == 1;
-        if !ours || found.mode() & 0o7777 != mode.bits(false) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file of ours"));
+        let is_single_file = found.is_file() && found.nlink() == 1;
+        if !is_single_file || found.mode() & 0o7777 != mode.bits(false) {
+            let message = "not a file that this program left";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(Box::new(file))
     }
@@ -112,19 +113,19 @@ impl FileSystem for OsFileSystem {
 
     fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
         let path = directory.join(".lock");
-        // Not through a link that somebody left there, and not waiting at a pipe.
+        // Does not follow a planted link, and does not wait for the other end of a pipe.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600).custom_flags(flags.bits() as i32);
         let file = match options.clone().create_new(true).open(&path) {
-            // Whoever made it, whose directory it is can lock it. What was there, and may be anything,
-            // is nobody's to give away.
-            Ok(made) => {
-                let place = fs::metadata(directory)?;
-                if made.metadata()?.uid() != place.uid() {
-                    fchown(&made, Some(place.uid()), Some(place.gid())).ok();
+            // The owner of the directory must be able to lock it, so a new lock file gets that
+            // owner. An existing file keeps its owner: it may be a hard link to something else.
+            Ok(created) => {
+                let parent = fs::metadata(directory)?;
+                if created.metadata()?.uid() != parent.uid() {
+                    fchown(&created, Some(parent.uid()), Some(parent.gid())).ok();
                 }
-                made
+                created
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path)?,
             Err(error) => return Err(error),
@@ -142,8 +143,8 @@ impl WritableFile for File {
         self.sync_all()
     }
 
-    /// Linux begins to write back what it is told will not be needed soon, without waiting for it, and
-    /// forgets only what is on the disk by then.
+    /// Calls `posix_fadvise` with `DONTNEED`: Linux starts the writeback and does not wait for it.
+    /// It drops only pages that are on the disk already.
     fn start_writeback(&self, from: u64, length: u64) {
         if let Some(length) = NonZeroU64::new(length) {
             fadvise(self, from, Some(length), Advice::DontNeed).ok();
@@ -164,15 +165,17 @@ impl WritableFile for File {
     }
 }
 
-/// An open directory of this machine. Things are made in it by single names and never through a
-/// link, so nothing that is made below it is anywhere else. (`openat2` with `RESOLVE_BENEATH` says
-/// the same of a whole path; it needs Linux 5.6, and sandboxes that do not know it refuse it.)
+/// An open directory of the operating system.
+///
+/// Entries are created by single names and never through a link, so all of them are below this
+/// directory. `openat2` with `RESOLVE_BENEATH` gives that for a whole path. It needs Linux 5.6, and
+/// sandboxes that do not know the call refuse it.
 struct OsDirHandle(OwnedFd);
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// For what is opened and not made.
+/// The mode argument of `open`, which counts only for a new file.
 const NO_RIGHTS: rustix::fs::Mode = rustix::fs::Mode::empty();
 
 impl DirHandle for OsDirHandle {
@@ -180,10 +183,10 @@ impl DirHandle for OsDirHandle {
         let name = check_single_name(name)?;
         let rights = rustix::fs::Mode::from_raw_mode(mode.bits(true));
         mkdirat(&self.0, name, rights)?;
-        let made = openat(&self.0, name, DIRECTORY, NO_RIGHTS)?;
-        // Whatever the umask.
-        rustix::fs::fchmod(&made, rights)?;
-        Ok(Box::new(OsDirHandle(made)))
+        let created = openat(&self.0, name, DIRECTORY, NO_RIGHTS)?;
+        // The umask may have removed permissions.
+        rustix::fs::fchmod(&created, rights)?;
+        Ok(Box::new(OsDirHandle(created)))
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Box<dyn DirHandle>> {
@@ -195,7 +198,7 @@ impl DirHandle for OsDirHandle {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file =
             File::from(openat(&self.0, check_single_name(name)?, flags | OFlags::CLOEXEC, rights)?);
-        // Whatever the umask.
+        // The umask may have removed permissions.
         file.set_permissions(Permissions::from_mode(mode.bits(false)))?;
         Ok(Box::new(file))
     }
@@ -204,8 +207,8 @@ impl DirHandle for OsDirHandle {
         Ok(symlinkat(target, &self.0, check_single_name(name)?)?)
     }
 
-    /// One call for the whole file system: syncing ten thousand files one by one takes a disk
-    /// minutes. Linux tells it of errors in writing back since 5.8.
+    /// Syncs the whole file system in one call: a disk needs minutes to sync ten thousand files one
+    /// by one. Since Linux 5.8 the call reports writeback errors.
     #[cfg(target_os = "linux")]
     fn sync_tree(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
@@ -217,20 +220,21 @@ impl DirHandle for OsDirHandle {
     }
 }
 
-/// A name in a directory, and not a way out of it.
+/// Refuses every text but a single name, such as a path with a slash or `..`.
 fn check_single_name(name: &str) -> io::Result<&str> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a single name"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a single file name"));
     }
     Ok(name)
 }
 
+/// The open lock file. Dropping it releases the lock.
 struct LockFile(File);
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // Not left to closing the file: a process that is being started at this moment holds a
-        // copy of it until it runs.
+        // Closing the file is not enough: a child process that is starting at this moment has a
+        // copy of the descriptor until `exec`.
         self.0.unlock().ok();
     }
 }

@@ -1,4 +1,4 @@
-//! New files, and files that only their owner may read.
+//! Files that must be new, and files that only their owner may read.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,30 @@ use crate::error::StorageError;
 use crate::mode::Mode;
 use crate::storage::Storage;
 
-/// Why a file was not written anew, or is not private.
+/// A new file was not written, or a private file can be read by other users.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
-    /// The disk.
+    /// The file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Something would be overwritten.
-    #[error("{} exists already, and is not overwritten", .0.display())]
+    /// The file exists, and would be overwritten.
+    #[error("{} exists already and is not overwritten", .0.display())]
     Exists(PathBuf),
-    /// Others may read the file.
-    #[error("{} can be read by others (mode {mode:03o}): run chmod 600 on it, and consider whether somebody has", path.display())]
+    /// Other users can read or write the file.
+    #[error(
+        "{} can be read by other users (mode {mode:03o}). Run chmod 600 on it, \
+         and treat its secrets as compromised",
+        path.display()
+    )]
     Exposed {
-        /// The file.
+        /// The exposed file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
 }
 
-/// Writes a file that must not be there yet.
+/// Writes a file durably that must not exist yet. [`PrivateFileError::Exists`] if it does.
 pub fn write_new(
     path: &Path,
     bytes: &[u8],
@@ -40,7 +44,7 @@ pub fn write_new(
     })
 }
 
-/// Refuses a file that anybody but its owner may read or write.
+/// Refuses a file that other users than its owner can read, write or execute (mode bits 077).
 pub fn check_private(path: &Path) -> Result<(), PrivateFileError> {
     let metadata = fs::metadata(path).map_err(StorageError::at(path))?;
     let mode = metadata.permissions().mode() & 0o777;

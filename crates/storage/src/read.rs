@@ -1,4 +1,4 @@
-//! Bounded reads of plain files.
+//! Bounded reads of regular files.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,9 @@ use rustix::fs::OFlags;
 
 use crate::error::StorageError;
 
-/// Reads a file like [`read_at_most`]; `None` if there is none.
+/// Reads a regular file of at most `limit` bytes. `None` if it does not exist.
+///
+/// Other errors are those of [`read_at_most`].
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
     none_if_not_found(read_at_most(path, limit))
 }
@@ -27,7 +29,10 @@ pub(crate) fn none_if_not_found(
     }
 }
 
-/// Reads a file that somebody else may have written: not more than `limit` bytes, and plain.
+/// Reads a regular file of at most `limit` bytes. Safe for a file that an attacker has written.
+///
+/// A larger file is an error of [`io::ErrorKind::FileTooLarge`], and a directory, device or pipe is
+/// one of [`io::ErrorKind::InvalidInput`].
 pub fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, StorageError> {
     open_regular_file(path)
         .and_then(|file| read_bounded(file, limit))
@@ -38,19 +43,20 @@ pub(crate) fn read_bounded(file: impl Read, limit: usize) -> io::Result<Vec<u8>>
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
-        let message = format!("more than the {limit} bytes that are read");
+        let message = format!("the file is larger than {limit} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }
 
-/// Opens a plain file and nothing else: a pipe could hold us up for ever.
+/// Opens a regular file for reading. Every other kind is an error of
+/// [`io::ErrorKind::InvalidInput`], because reading a pipe could block for ever.
 pub fn open_regular_file(path: &Path) -> io::Result<File> {
-    // Opening a pipe would wait for its writer, so open without waiting and look first.
-    let without_waiting = OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(without_waiting).open(path)?;
+    // Without NONBLOCK, opening a pipe would wait for its writer.
+    let nonblocking = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     Ok(file)
 }

@@ -1,8 +1,6 @@
-//! Every durable write of the project: whole or not at all, and on the disk before anybody relies on it.
+//! Durable writes of the whole project: a file is complete under its name, or unchanged.
 //!
-//! A file is written under a temporary name beside its place, synced, renamed, and its
-//! directory synced. A [`Storage`] may carry a hook that sees every step before it is taken
-//! and may fail it: so tests record the order, and kill the program at each step.
+//! The crate's documentation has the order of the steps.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,10 +16,10 @@ use crate::os::OsFileSystem;
 use crate::paths::{parent, temporary_path};
 use crate::read::{none_if_not_found, read_bounded};
 
-/// A file's beginning, to be read, and its end, to be written.
+/// An unfinished file: a reader at its first byte, and a writer that appends to it.
 pub type ResumedFile = (Box<dyn ReadableFile>, Box<dyn WritableFile>);
 
-/// Where durable writes go through, and the reading of what they wrote. Cheap to clone.
+/// Durable writes to a [`FileSystem`], and reads from it. Cheap to clone.
 #[derive(Clone)]
 pub struct Storage {
     hook: Option<Arc<WriteHook>>,
@@ -29,7 +27,7 @@ pub struct Storage {
 }
 
 impl Default for Storage {
-    /// This machine's.
+    /// Storage on the operating system's files, without a hook.
     fn default() -> Storage {
         Storage { hook: None, files: Arc::new(OsFileSystem) }
     }
@@ -37,50 +35,53 @@ impl Default for Storage {
 
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.hook.is_some() { "Disk(watched)" } else { "Disk" })
+        f.write_str(if self.hook.is_some() { "Storage(hooked)" } else { "Storage" })
     }
 }
 
 impl Storage {
-    /// A disk whose every step is shown to `hook` first; an error from it fails the step.
+    /// Storage on the operating system's files that calls `hook` before every step.
+    ///
+    /// If the hook returns an error, the step is not done and the write fails with that error.
     pub fn with_hook(
         hook: impl Fn(&WriteStep) -> io::Result<()> + Send + Sync + 'static,
     ) -> Storage {
         Storage { hook: Some(Arc::new(hook)), ..Storage::default() }
     }
 
-    /// The same in front of other files than this machine's: those of a simulated one.
+    /// Replaces the file system, for example by a simulated one. The hook stays.
     pub fn with_filesystem(self, files: impl FileSystem + 'static) -> Storage {
         Storage { files: Arc::new(files), ..self }
     }
 
-    /// Reads a file like [`crate::read()`].
+    /// Reads a regular file of at most `limit` bytes, like [`crate::read()`]. `None` if it does not
+    /// exist.
     pub fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
         let bytes = self.files.open(path).and_then(|file| read_bounded(file, limit));
         none_if_not_found(bytes.map_err(StorageError::at(path)))
     }
 
-    /// Opens a plain file and nothing else, like [`crate::open_regular_file`].
+    /// Opens a regular file for reading, like [`crate::open_regular_file`].
     pub fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>> {
         self.files.open(path)
     }
 
-    /// The names in a directory, in any order.
+    /// Lists the names in a directory, in any order.
     pub fn list_dir(&self, directory: &Path) -> io::Result<Vec<OsString>> {
         self.files.list_dir(directory)
     }
 
-    /// Where a symbolic link points.
+    /// Reads the target of a symbolic link.
     pub fn read_link(&self, link: &Path) -> io::Result<PathBuf> {
         self.files.read_link(link)
     }
 
-    /// Whether there is something, at the end of links.
+    /// Whether the path exists. Links are followed.
     pub fn exists(&self, path: &Path) -> bool {
         self.files.exists(path)
     }
 
-    /// Takes the lock in `directory`. `None` if somebody else holds it.
+    /// Takes the lock of `directory`. `None` if another process or another [`Lock`] holds it.
     pub fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
         self.files.lock(directory)
     }
@@ -89,15 +90,17 @@ impl Storage {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(&step))
     }
 
-    /// Writes a whole file, replacing what was there. Afterwards it is durable under its
-    /// name; on an error the old file is still whole.
+    /// Writes a file, and replaces an existing one. On success it is durable under its name. On an
+    /// error, the file is the complete old one or the complete new one.
     pub fn write(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
         self.write_all([(path.to_owned(), bytes)], mode)
     }
 
-    /// Writes a whole file that is not there yet; [`io::ErrorKind::AlreadyExists`] if it is,
-    /// however late somebody made it. Two writers at once do not meet: each has a temporary name
-    /// of its own.
+    /// Writes a file that does not exist yet.
+    ///
+    /// Fails with [`io::ErrorKind::AlreadyExists`] if the file exists, even if another process
+    /// created it during this call. Each call has its own temporary name, so two writers at the
+    /// same time do not disturb each other.
     pub fn write_new(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
         let own = path.with_added_extension(format!("{:016x}", rand::random::<u64>()));
         let written = self.create(&own, mode).and_then(|mut file| {
@@ -114,8 +117,8 @@ impl Storage {
         written
     }
 
-    /// Writes several files, each whole: first all contents, then all names, then the
-    /// directories, so that a crash leaves no name without its content.
+    /// Writes several files: first all contents, then all names, then the directories. A crash
+    /// leaves no name without its content.
     pub fn write_all<'a>(
         &self,
         files: impl IntoIterator<Item = (PathBuf, &'a [u8])>,
@@ -124,15 +127,17 @@ impl Storage {
         let files: Vec<(PathBuf, &[u8])> = files.into_iter().collect();
         let written = self.write_group(&files, mode);
         if written.is_err() {
-            // A full disk is not made fuller by what did not become a file.
+            // Temporary files must not take space on a disk that may be full.
             files.iter().for_each(|(path, _)| drop(self.remove(&temporary_path(path))));
         }
         written
     }
 
-    /// Writes a whole file in place of one that is there, with its rights and its group, and never
-    /// open to more people in between. Its owner becomes whoever writes; finer rights than the
-    /// mode's (access control lists) are not carried over.
+    /// Replaces an existing file and keeps its mode and its group. At no time can more users read
+    /// it than before.
+    ///
+    /// The new owner is the user of this process. Access control lists are not copied. Fails with
+    /// [`io::ErrorKind::NotFound`] if the file does not exist.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if !self.exists(path) {
             return Err(io::ErrorKind::NotFound.into());
@@ -171,8 +176,9 @@ impl Storage {
         directories.into_iter().try_for_each(|directory| self.sync_dir(directory))
     }
 
-    /// Creates the file that will become `path`, under its temporary name. Nobody else's:
-    /// what an interrupted write left there is removed, and no link is followed.
+    /// Creates the file that will become `path`, under its temporary name.
+    ///
+    /// A file or link with the temporary name is removed first, so no link is followed.
     pub fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
         let temporary = temporary_path(path);
         self.run_hook(WriteStep::Create(path.to_owned()))?;
@@ -183,34 +189,39 @@ impl Storage {
         self.files.create(&temporary, mode)
     }
 
-    /// What an interrupted run has written of the file that will become `path`: to be read, and to be
-    /// written on at its end. `None` if there is nothing that [`Storage::create`] could have left.
+    /// Opens what an interrupted run has written of the file that will become `path`, for reading
+    /// and for appending.
+    ///
+    /// `None` if there is no file that [`Storage::create`] with this `mode` could have left.
     pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<ResumedFile>> {
         let path = temporary_path(path);
         let Ok(file) = self.files.append(&path, mode) else { return Ok(None) };
         Ok(Some((self.files.open(&path)?, file)))
     }
 
-    /// Announces that bytes are about to be written to a file that [`Storage::create`] made.
+    /// Runs the hook for a write to the file that [`Storage::create`] made for `path`. Call it
+    /// before the write.
     pub fn announce_write(&self, path: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::Write(path.to_owned()))
     }
 
-    /// Gives a file that [`Storage::create`] or [`Storage::resume`] began its name, replacing what was there.
-    /// Afterwards it is durable under that name.
+    /// Syncs a file of [`Storage::create`] or [`Storage::resume`], and renames it to `path`.
+    ///
+    /// An existing file is replaced. On success the new one is durable under its name.
     pub fn finish(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.sync_file(file, path)?;
         self.rename(&temporary_path(path), path)?;
         self.sync_dir(parent(path))
     }
 
-    /// Makes a file's bytes durable.
+    /// Makes a file's content durable.
     fn sync_file(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::SyncFile(path.to_owned()))?;
         file.sync()
     }
 
-    /// Renames, replacing what was there; durable once the directory is synced.
+    /// Renames a file or directory and replaces an existing file. Durable after
+    /// [`Storage::sync_dir`] of the directory.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::Rename(to.to_owned()))?;
         self.files.rename(from, to, false)
@@ -222,15 +233,15 @@ impl Storage {
         self.files.sync_dir(directory)
     }
 
-    /// Makes a directory and those above it, each durable in the one above.
+    /// Creates a directory and its missing ancestors. Each is durable in the directory above it.
     pub fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
         if path.as_os_str().is_empty() {
             return Ok(());
         }
         let above = parent(path);
         if self.files.is_dir(path) {
-            // An interrupted run may have made it and not come to sync its name; those above it
-            // were durable before it was made. Where we may not look, we have made nothing.
+            // An interrupted run may have created it without a sync of its name. Its ancestors were
+            // durable before that. If this user may not open `above`, it has created nothing there.
             return match self.sync_dir(above) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
                 synced => synced,
@@ -246,7 +257,8 @@ impl Storage {
         self.sync_dir(above)
     }
 
-    /// Points the symbolic link `symsymsymlink` at `target`, in one step.
+    /// Creates or replaces the symbolic link `link`, so that it points to `target`. The change is
+    /// atomic and durable.
     pub fn replace_symlink(&self, link: &Path, target: &Path) -> io::Result<()> {
         let temporary = temporary_path(link);
         self.remove(&temporary)?;
@@ -256,7 +268,8 @@ impl Storage {
         self.sync_dir(parent(link))
     }
 
-    /// Removes a file, or a directory with all that is in it; nothing there is fine.
+    /// Removes a file or link, or a directory with its content. Succeeds if the path does not
+    /// exist.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         if !self.files.symlink_exists(path) {
             return Ok(());
@@ -266,10 +279,11 @@ impl Storage {
     }
 }
 
-/// Files held open at once while many are written.
+/// The most files that [`Storage::write_all`] has open at the same time.
 const MAX_OPEN_FILES: usize = 256;
 
-/// Takes the lock in a directory of this machine. `None` if somebody else holds it.
+/// Takes the lock of a directory on the operating system's file system. `None` if another process
+/// or another [`Lock`] holds it.
 pub fn lock(directory: &Path) -> io::Result<Option<Lock>> {
     OsFileSystem.lock(directory)
 }

@@ -1,28 +1,30 @@
-//! A directory that is filled with a tree, to be given its name once all of it is durable.
+//! A writer for a whole directory tree, which gets its final name when all of it is durable.
 //!
-//! The order: everything is made and written without a sync; then one [`TreeWriter::sync`] makes all of
-//! it durable; only then may the tree be renamed to where somebody looks for it. Until then a kill
-//! or a power cut leaves a heap of files that nobody relies on, and the next run removes it.
+//! 1. Create and write all entries, without a sync.
+//! 2. Call [`TreeWriter::sync`], which makes all of them durable.
+//! 3. Rename the tree to its final name.
+//!
+//! If the process ends before the third step, the next run removes the unfinished tree.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{DirHandle, Mode, Storage, StorageError, WritableFile, WriteStep};
 
-/// A directory that is being filled. What is made through it is in it: every name on a path is
-/// looked up by itself in the open directory above it, and no link is followed.
+/// A directory that is being filled. Every new entry is inside it: each name of a path is looked up
+/// in the open directory above it, and no link is followed.
 pub struct TreeWriter {
     disk: Storage,
     path: PathBuf,
     root: Box<dyn DirHandle>,
-    /// The directories on the way to where something was made last. A path has no more parts than
-    /// its maker allows, and so many are open at once.
+    /// The open directories on the path of the last new entry. Their number is at most the depth of
+    /// the tree, which the caller bounds.
     open_dirs: Vec<(String, Box<dyn DirHandle>)>,
     file: Option<(PathBuf, Box<dyn WritableFile>)>,
 }
 
 impl Storage {
-    /// Makes an empty directory to be filled. What an interrupted run left under its name is removed.
+    /// Creates an empty directory to be filled. An existing file or tree with this name is removed.
     pub fn create_tree(&self, path: &Path) -> Result<TreeWriter, StorageError> {
         let make = || {
             self.remove(path)?;
@@ -30,32 +32,32 @@ impl Storage {
             self.files.make_dir(path, Mode::Public)?;
             self.files.open_dir(path)
         };
-        let top = make().map_err(StorageError::at(path))?;
+        let root = make().map_err(StorageError::at(path))?;
         Ok(TreeWriter {
             disk: self.clone(),
             path: path.to_owned(),
-            root: top,
+            root,
             open_dirs: Vec::new(),
             file: None,
         })
     }
 }
 
-/// Paths are relative, with slashes between names, and everything above the last name is there.
+/// Paths are relative, with slashes between names. The directories above the last name must exist.
 impl TreeWriter {
-    /// Makes a directory, for everybody to read.
+    /// Creates a directory of mode 0755.
     pub fn make_dir(&mut self, path: &str) -> Result<(), StorageError> {
         self.make_entry(path, WriteStep::MakeDir, |above, name| {
             above.make_dir(name, Mode::Public).map(drop)
         })
     }
 
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     pub fn symlink(&mut self, target: &str, path: &str) -> Result<(), StorageError> {
         self.make_entry(path, WriteStep::Symlink, |above, name| above.symlink(target, name))
     }
 
-    /// Creates a file; what is [written](TreeWriter::write) from now on is its bytes.
+    /// Creates a file. Later calls of [`TreeWriter::write`] append to it.
     pub fn create(&mut self, path: &str, mode: Mode) -> Result<(), StorageError> {
         let file =
             self.make_entry(path, WriteStep::Create, |above, name| above.create(name, mode))?;
@@ -63,10 +65,11 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Adds bytes to the file that was created last.
+    /// Appends bytes to the file that was created last. [`io::ErrorKind::InvalidInput`] if another
+    /// entry was created since.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         let Some((path, file)) = &mut self.file else {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "no file was created");
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "no file is open for writing");
             return Err(StorageError::at(&self.path)(error));
         };
         (self.disk.announce_write(path))
@@ -74,7 +77,7 @@ impl TreeWriter {
             .map_err(StorageError::at(path))
     }
 
-    /// Makes all of it durable, as far as it is in this directory: its own name is not.
+    /// Makes the content of the tree durable. The name of the tree itself is not durable yet.
     pub fn sync(self) -> Result<(), StorageError> {
         (self.disk.run_hook(WriteStep::SyncTree(self.path.clone())))
             .and_then(|()| self.root.sync_tree())
@@ -88,19 +91,20 @@ impl TreeWriter {
         make: impl FnOnce(&dyn DirHandle, &str) -> io::Result<T>,
     ) -> Result<T, StorageError> {
         self.file = None;
-        let whole = self.path.join(path);
-        let making = || {
-            self.disk.run_hook(step(whole.clone()))?;
+        let full_path = self.path.join(path);
+        let create = || {
+            self.disk.run_hook(step(full_path.clone()))?;
             let (above, name) = match path.rsplit_once('/') {
                 Some((above, name)) => (Some(above), name),
                 None => (None, path),
             };
             make(self.open_dir_at(above)?, name)
         };
-        making().map_err(StorageError::at(&whole))
+        create().map_err(StorageError::at(&full_path))
     }
 
-    /// The directory at a path, or the top. What was opened on the way to the last one is not opened again.
+    /// Opens the directory at a path, or the root. Directories that are open already are used
+    /// again.
     fn open_dir_at(&mut self, path: Option<&str>) -> io::Result<&dyn DirHandle> {
         let names = || path.into_iter().flat_map(|path| path.split('/'));
         let common =
@@ -117,6 +121,6 @@ impl TreeWriter {
 
 impl std::fmt::Debug for TreeWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tree({})", self.path.display())
+        write!(f, "TreeWriter({})", self.path.display())
     }
 }

@@ -1,4 +1,4 @@
-//! Whether what a path leads to is in nobody's hands but root's and this user's.
+//! Ownership and permission checks on a path: only root and this user may control it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,32 +12,34 @@ use std::{
 
 use crate::StorageError;
 
-/// Somebody else could put another file in the place of this one, or another text in it.
+/// Another user could replace the file at a path, or change its content.
 #[derive(Debug, thiserror::Error)]
 pub enum UntrustedPath {
-    /// By this part of the way there.
+    /// Another user owns or can write a part of the path.
     #[error("{}: {why}", path.display())]
     ControlledByOthers {
-        /// It.
+        /// The part of the path: a directory, a link or the file.
         path: PathBuf,
-        /// What they may do.
+        /// The reason, and the remedy.
         why: &'static str,
     },
-    /// Nobody knows.
+    /// The path cannot be examined.
     #[error(transparent)]
     Disk(#[from] StorageError),
 }
 
-/// The most links on a way, as Linux has it.
+/// The most symbolic links on a path. Linux has the same limit.
 const MAX_LINKS: usize = 40;
 
 const OWNED_BY_OTHERS: &str =
-    "it belongs to somebody else: chown it (-R) to root, or to whoever installs";
-const WRITABLE_BY_OTHERS: &str = "others may write to it: chmod go-w";
+    "it belongs to another user: chown it (-R) to root, or to the user that installs";
+const WRITABLE_BY_OTHERS: &str = "other users may write to it: run chmod go-w on it";
 
-/// Refuses a path that others than root and this user could lead elsewhere, or write to what it leads
-/// to: every directory on the way, every link and where that leads, and what is at its end. In a
-/// directory on the way with the sticky bit, such as /tmp, what is ours stays so.
+/// Refuses a path that another user than root and this user could redirect or write to.
+///
+/// Owner and mode are checked for every directory on the path, for every link and the path of its
+/// target, and for the file or directory at the end. A directory on the path with the sticky bit,
+/// such as `/tmp`, may be writable by others: they cannot replace the entries of this user.
 pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
     let absolute = std::path::absolute(path).map_err(StorageError::at(path))?;
     let mut left: VecDeque<OsString> = path_components(&absolute).collect();
@@ -65,14 +67,15 @@ pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
         }
         match left.pop_front() {
             None => return Ok(()),
-            // All that was passed is a directory by itself, no link.
+            // `at` has no link in it, so its parent is the directory that `..` means.
             Some(name) if name == ".." => at = at.parent().unwrap_or(&at).to_owned(),
             Some(name) => at.push(name),
         }
     }
 }
 
-/// The same for all that is below a directory.
+/// Refuses a directory if another user than root and this user owns or can write an entry in it, at
+/// any depth. The directory itself is not checked.
 pub fn check_trusted_tree(directory: &Path) -> Result<(), UntrustedPath> {
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
@@ -92,7 +95,8 @@ fn list_entries(directory: &Path) -> Result<Vec<PathBuf>, StorageError> {
     paths.collect()
 }
 
-/// Refuses what others own or may write to, wherever it is. What is gone meanwhile is nobody's.
+/// Refuses an entry that another user owns or can write, without a look at its path. An entry that
+/// is missing by now passes.
 fn check_trusted_entry(path: &Path) -> Result<(), UntrustedPath> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -112,7 +116,7 @@ fn has_trusted_owner(found: &Metadata) -> bool {
     [0, rustix::process::geteuid().as_raw()].contains(&found.uid())
 }
 
-/// The names on a path.
+/// The names and `..` of a path, in order.
 fn path_components(path: &Path) -> impl Iterator<Item = OsString> + use<> {
     let names = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,4 +1,4 @@
-//! What the archive crate promises, as tests: each is named for what it says.
+//! The claims of the archive crate. The name of a test is the claim.
 
 mod unpack;
 mod unpack_bounds;

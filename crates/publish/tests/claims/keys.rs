@@ -1,4 +1,4 @@
-//! Keys at rest and manifests in the making: nothing leaks, nothing is overwritten.
+//! Key files, manifests and signatures: no secret leaks, and no file is overwritten.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,14 +17,19 @@ use unanimity_testkit::sample_log;
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::storage_hooks::failing_disk;
 
-const WORDS: &str = "correct horse battery staple";
+const PASSPHRASE: &str = "correct horse battery staple";
 
-fn words(text: &str) -> SecretString {
+fn passphrase(text: &str) -> SecretString {
     SecretString::from(text.to_owned())
 }
 
+/// The text of an error, with `[DIR]` for the path of the scratch directory.
+fn message(error: &PublishError, directory: &Path) -> String {
+    error.to_string().replace(directory.to_str().unwrap(), "[DIR]")
+}
+
 fn write<const TYPE: u8>(path: &Path, secret: &SigningKey<TYPE>) -> Result<(), PublishError> {
-    write_key(path, secret, &words(WORDS), KdfCost::Factor(2), &Storage::default())
+    write_key(path, secret, &passphrase(PASSPHRASE), KdfCost::Factor(2), &Storage::default())
 }
 
 fn secret() -> NoteSigningKey {
@@ -32,52 +37,52 @@ fn secret() -> NoteSigningKey {
 }
 
 #[test]
-fn a_key_comes_back_from_its_file() {
-    let place = scratch_dir();
-    let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
+fn key_file_gives_the_written_key() {
+    let scratch = scratch_dir();
+    let (note, cosigner) = (scratch.path().join("note"), scratch.path().join("cosigner"));
     let secret = secret();
     write(&note, &secret).unwrap();
-    let read: NoteSigningKey = read_key(&note, &words(WORDS)).unwrap();
+    let read: NoteSigningKey = read_key(&note, &passphrase(PASSPHRASE)).unwrap();
     assert_eq!(read.to_private_key_line(), secret.to_private_key_line());
     let peer: CosignatureSigningKey = unanimity_publish::generate_key("alice".parse().unwrap());
     write(&cosigner, &peer).unwrap();
-    let read: CosignatureSigningKey = read_key(&cosigner, &words(WORDS)).unwrap();
+    let read: CosignatureSigningKey = read_key(&cosigner, &passphrase(PASSPHRASE)).unwrap();
     assert_eq!(read.public(), peer.public());
     assert_ne!(
         secret.to_private_key_line(),
         self::secret().to_private_key_line(),
-        "each key is drawn anew"
+        "each key is generated"
     );
 }
 
 #[test]
-fn a_key_file_is_for_its_owner_only() {
-    let place = scratch_dir();
-    let path = place.path().join("key");
+fn key_file_readable_by_others_is_refused() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("key");
     write(&path, &secret()).unwrap();
     let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(), 0o600);
+    let mut messages = String::new();
     for exposed in [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o610, 0o777] {
         fs::set_permissions(&path, fs::Permissions::from_mode(exposed)).unwrap();
-        let error = read_key::<1>(&path, &words(WORDS)).unwrap_err();
+        let error = read_key::<1>(&path, &passphrase(PASSPHRASE)).unwrap_err();
         assert!(
             matches!(&error, PublishError::File(PrivateFileError::Exposed { mode, .. }) if *mode == exposed)
         );
-        let said = error.to_string();
-        assert!(said.contains("chmod 600") && said.contains(&format!("{exposed:03o}")), "{said}");
-        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        messages += &format!("{exposed:03o}: {}\n", message(&error, scratch.path()));
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/exposed_key_files.txt"]);
     for strict in [0o600, 0o400] {
         fs::set_permissions(&path, fs::Permissions::from_mode(strict)).unwrap();
         check_private(&path).unwrap();
-        read_key::<1>(&path, &words(WORDS)).unwrap();
+        read_key::<1>(&path, &passphrase(PASSPHRASE)).unwrap();
     }
 }
 
 #[test]
-fn a_key_file_is_never_overwritten() {
-    let place = scratch_dir();
-    let path = place.path().join("key");
+fn key_file_is_never_overwritten() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("key");
     let first = secret();
     write(&path, &first).unwrap();
     let before = fs::read(&path).unwrap();
@@ -87,14 +92,14 @@ fn a_key_file_is_never_overwritten() {
 }
 
 #[test]
-fn a_key_file_interrupted_at_any_step_is_not_there_or_whole() {
+fn interrupted_key_file_is_missing_or_complete() {
     for dies in 0..5 {
-        let place = scratch_dir();
-        let path = place.path().join("key");
+        let scratch = scratch_dir();
+        let path = scratch.path().join("key");
         let (secret, disk) = (secret(), failing_disk(dies, None));
-        write_key(&path, &secret, &words(WORDS), KdfCost::Factor(2), &disk).unwrap_err();
+        write_key(&path, &secret, &passphrase(PASSPHRASE), KdfCost::Factor(2), &disk).unwrap_err();
         if path.exists() {
-            read_key::<1>(&path, &words(WORDS)).unwrap();
+            read_key::<1>(&path, &passphrase(PASSPHRASE)).unwrap();
         } else {
             write(&path, &secret).unwrap();
         }
@@ -102,56 +107,53 @@ fn a_key_file_interrupted_at_any_step_is_not_there_or_whole() {
 }
 
 #[test]
-fn the_wrong_passphrase_or_file_is_refused() {
-    let place = scratch_dir();
-    let path = place.path().join("key");
+fn wrong_passphrase_and_damaged_file_are_refused() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("key");
     write(&path, &secret()).unwrap();
+    let mut messages = String::new();
     for wrong in ["", "correct horse battery stapl", "Correct horse battery staple"] {
-        let error = read_key::<1>(&path, &words(wrong)).unwrap_err();
+        let error = read_key::<1>(&path, &passphrase(wrong)).unwrap_err();
         assert!(matches!(error, PublishError::Decrypt(_)), "{error}");
-        assert!(error.to_string().contains("wrong passphrase"));
+        messages += &format!("passphrase {wrong:?}: {}\n", message(&error, scratch.path()));
     }
     let whole = fs::read(&path).unwrap();
     for at in (0..whole.len()).step_by(17) {
         let mut changed = whole.clone();
         changed[at] ^= 4;
         fs::write(&path, changed).unwrap();
-        read_key::<1>(&path, &words(WORDS)).expect_err("changed");
+        read_key::<1>(&path, &passphrase(PASSPHRASE)).expect_err("changed");
     }
     for length in [0, 10, whole.len() / 2, whole.len() - 40] {
         fs::write(&path, &whole[..length]).unwrap();
-        read_key::<1>(&path, &words(WORDS)).expect_err("truncated");
+        read_key::<1>(&path, &passphrase(PASSPHRASE)).expect_err("truncated");
     }
-    let missing = read_key::<1>(&place.path().join("none"), &words(WORDS)).unwrap_err();
-    assert!(missing.to_string().contains("none"), "{missing}");
+    let missing = read_key::<1>(&scratch.path().join("none"), &passphrase(PASSPHRASE)).unwrap_err();
+    messages += &format!("missing file: {}\n", message(&missing, scratch.path()));
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/unreadable_key_files.txt"]);
 }
 
 #[test]
-fn a_key_for_something_else_is_refused() {
-    let place = scratch_dir();
-    let (note, cosigner) = (place.path().join("note"), place.path().join("cosigner"));
+fn key_of_another_kind_is_refused() {
+    let scratch = scratch_dir();
+    let (note, cosigner) = (scratch.path().join("note"), scratch.path().join("cosigner"));
     write(&note, &secret()).unwrap();
     write(&cosigner, &unanimity_publish::generate_key::<4>("alice".parse().unwrap())).unwrap();
-    let error = read_key::<4>(&note, &words(WORDS)).unwrap_err().to_string();
-    assert!(
-        error.contains("is a publisher's or a log's key, and a peer's key is needed"),
-        "{error}"
-    );
-    let error = read_key::<1>(&cosigner, &words(WORDS)).unwrap_err().to_string();
-    assert!(
-        error.contains("is a peer's key, and a publisher's or a log's key is needed"),
-        "{error}"
-    );
+    let error = read_key::<4>(&note, &passphrase(PASSPHRASE)).unwrap_err();
+    let mut messages = format!("publisher's key: {}\n", message(&error, scratch.path()));
+    let error = read_key::<1>(&cosigner, &passphrase(PASSPHRASE)).unwrap_err();
+    messages += &format!("peer's key: {}\n", message(&error, scratch.path()));
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/other_kinds_of_key.txt"]);
 }
 
 #[test]
-fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
-    let place = scratch_dir();
-    let path = place.path().join("key");
+fn private_key_is_in_no_file_error_or_debug_output() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("key");
     let secret = secret();
     write(&path, &secret).unwrap();
     let line = secret.to_private_key_line();
-    // The fifth part and all that follows: base64 has a + of its own.
+    // The fifth part and everything after it, because base64 contains `+`, too.
     let material = line.splitn(5, '+').last().unwrap();
     let seed = data_encoding::BASE64.decode(material.as_bytes());
     let seed = seed.unwrap()[1..].to_vec();
@@ -164,7 +166,7 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
             material.as_bytes(),
             b"PRIVATE",
             b"publisher-a+",
-            WORDS.as_bytes(),
+            PASSPHRASE.as_bytes(),
         ] {
             assert!(!holds(needle), "{what} shows {:?}", String::from_utf8_lossy(needle));
         }
@@ -177,7 +179,7 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
     assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"), "{text}");
     hides(
         "the directory",
-        fs::read_dir(place.path())
+        fs::read_dir(scratch.path())
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
             .collect::<String>()
@@ -185,14 +187,14 @@ fn the_secret_is_in_no_file_no_error_and_no_debug_output() {
     );
     hides("Debug", format!("{secret:?} {:#?}", Some(&secret)).as_bytes());
     let errors = [
-        read_key::<4>(&path, &words(WORDS)).map(drop).unwrap_err(),
-        read_key::<1>(&path, &words("wrong")).map(drop).unwrap_err(),
+        read_key::<4>(&path, &passphrase(PASSPHRASE)).map(drop).unwrap_err(),
+        read_key::<1>(&path, &passphrase("wrong")).map(drop).unwrap_err(),
         write(&path, &secret).unwrap_err(),
     ];
     for error in errors {
         hides("an error", format!("{error} {error:?}").as_bytes());
     }
-    // A line that is nearly a key is refused without being shown.
+    // The error for an invalid line does not contain the line.
     for broken in [&line[1..], &line[..line.len() - 1], &line.replace("publisher-a", "other")] {
         let error = NoteSigningKey::from_private_key_line(broken).unwrap_err();
         hides("a parser's error", format!("{error} {error:?}").as_bytes());
@@ -216,51 +218,52 @@ fn artifact(platform: &str, bytes: &[u8]) -> (Name, Name, Vec<u8>) {
 }
 
 #[test]
-fn a_manifest_says_what_was_released() {
+fn manifest_describes_the_release() {
     let artifacts = [artifact("x86_64-linux", b"second"), artifact("aarch64-linux", b"first")];
     let manifest = unanimity_publish::build_manifest(release(), artifacts).unwrap();
     assert_eq!(Manifest::parse(&manifest.to_string()).unwrap(), manifest);
     assert_eq!(manifest.expires, Timestamp(1_790_003_600));
-    let targets: Vec<_> = manifest.artifacts.iter().map(|t| t.platform.to_string()).collect();
-    assert_eq!(targets, ["aarch64-linux", "x86_64-linux"]);
-    let target = &manifest.artifacts[0];
+    let platforms: Vec<_> = manifest.artifacts.iter().map(|a| a.platform.to_string()).collect();
+    assert_eq!(platforms, ["aarch64-linux", "x86_64-linux"]);
+    let first = &manifest.artifacts[0];
     assert_eq!(
-        (target.length, target.sha256, target.kind),
+        (first.length, first.sha256, first.kind),
         (5, Hash::digest(b"first"), ArtifactKind::File)
     );
 }
 
 #[test]
-fn a_release_that_its_format_cannot_say_is_refused() {
+fn release_that_breaks_a_rule_of_its_format_is_refused() {
     let one = || vec![artifact("x86_64-linux", b"x")];
     let many = (0..=MAX_ARTIFACTS).map(|i| artifact(&format!("platform-{i}"), b"x")).collect();
     let cases: [(ReleaseDraft, Vec<_>, &str); 7] = [
-        (ReleaseDraft { sequence: 0, ..release() }, one(), "sequence"),
-        (ReleaseDraft { sequence: 1 << 63, ..release() }, one(), "sequence"),
-        (ReleaseDraft { valid_for: Duration::ZERO, ..release() }, one(), "expires"),
-        (ReleaseDraft { issued: Timestamp(u64::MAX), ..release() }, one(), "issued"),
-        (release(), Vec::new(), "target"),
-        (release(), vec![artifact("x", b"1"), artifact("x", b"2")], "one for each platform"),
-        (release(), many, "at most 64"),
+        (ReleaseDraft { sequence: 0, ..release() }, one(), "sequence 0"),
+        (ReleaseDraft { sequence: 1 << 63, ..release() }, one(), "sequence 2^63"),
+        (ReleaseDraft { valid_for: Duration::ZERO, ..release() }, one(), "no validity"),
+        (ReleaseDraft { issued: Timestamp(u64::MAX), ..release() }, one(), "time 2^64 - 1"),
+        (release(), Vec::new(), "no artifact"),
+        (release(), vec![artifact("x", b"1"), artifact("x", b"2")], "platform twice"),
+        (release(), many, "65 artifacts"),
     ];
-    for (release, artifacts, why) in cases {
+    let mut messages = String::new();
+    for (release, artifacts, case) in cases {
         let error = unanimity_publish::build_manifest(release, artifacts).unwrap_err();
         assert!(matches!(error, PublishError::InvalidStatement(_)), "{error}");
-        let said = error.to_string();
-        assert!(said.contains(why) && said.contains("line"), "{said}");
+        messages += &format!("{case}: {error}\n");
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/invalid_releases.txt"]);
 }
 
-/// Looks at a manifest and signs it.
+/// Reads a manifest and signs it.
 fn sign(path: &Path, secret: &NoteSigningKey, disk: &Storage) -> Result<Note, PublishError> {
     let (shown, _) = read_statement(path)?;
     unanimity_publish::sign_statement(path, &shown, secret, disk)
 }
 
 #[test]
-fn only_what_was_shown_is_signed() {
-    let place = scratch_dir();
-    let path = place.path().join("manifest");
+fn changed_statement_is_not_signed() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("manifest");
     let manifest = |content: &[u8]| {
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", content)])
             .unwrap()
@@ -276,32 +279,34 @@ fn only_what_was_shown_is_signed() {
 }
 
 #[test]
-fn other_peoples_lines_neither_pass_for_ours_nor_make_a_file_that_cannot_be_read() {
-    let place = scratch_dir();
-    let path = place.path().join("manifest");
+fn forged_or_full_signature_lists_are_refused() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("manifest");
     let manifest =
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     let good = secret();
-    // A line with our name and id that we did not make.
+    // A signature line with the name and id of our key, and a false signature.
     let mut forged = Note::unsigned(&manifest.to_string()).unwrap();
     forged.sign(&good);
     let forged = forged.to_string().replace("sequence 1\n", "sequence 2\n");
     fs::write(&path, &forged).unwrap();
     let error = sign(&path, &good, &Storage::default()).unwrap_err();
     assert!(matches!(error, PublishError::Note { .. }), "{error}");
-    // Room for no further line.
+    let mut messages = format!("forged: {}\n", message(&error, scratch.path()));
+    // A file with the largest number of signature lines.
     let junk: String = (0..64).map(|i| format!("— junk-{i} AAAAAAA=\n")).collect();
     let full = format!("{manifest}\n{junk}");
     fs::write(&path, &full).unwrap();
     let error = sign(&path, &good, &Storage::default()).unwrap_err();
-    assert!(error.to_string().contains("65 signature lines"), "{error}");
+    messages += &format!("full: {}\n", message(&error, scratch.path()));
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_signature_lists.txt"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), full);
 }
 
 #[test]
-fn a_manifest_is_signed_once_by_each_key() {
-    let place = scratch_dir();
-    let path = place.path().join("manifest");
+fn manifest_is_signed_once_by_each_key() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("manifest");
     let manifest =
         unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")]).unwrap();
     fs::write(&path, manifest.to_string()).unwrap();
@@ -311,13 +316,14 @@ fn a_manifest_is_signed_once_by_each_key() {
     let once = fs::read(&path).unwrap();
     let error = sign(&path, &a, &Storage::default()).unwrap_err();
     assert!(matches!(&error, PublishError::AlreadySigned { .. }), "{error}");
-    assert!(error.to_string().contains("already signed by publisher-a"), "{error}");
+    let message = message(&error, scratch.path());
+    snapbox::assert_data_eq!(message, "[DIR]/manifest is already signed by publisher-a");
     assert_eq!(fs::read(&path).unwrap(), once);
     sign(&path, &b, &Storage::default()).unwrap();
     let (note, read) = read_statement(&path).unwrap();
     assert_eq!(read, Statement::Release(manifest));
     assert_eq!(note.open(&[a.public(), b.public()]).unwrap(), [a.public().raw(), b.public().raw()]);
-    // A disk without space costs the new signature and none of the old.
+    // On a full disk, the earlier signatures are kept.
     let two = fs::read(&path).unwrap();
     sign(&path, &unanimity_publish::generate_key("c".parse().unwrap()), &failing_disk(2, None))
         .unwrap_err();
@@ -325,27 +331,29 @@ fn a_manifest_is_signed_once_by_each_key() {
 }
 
 #[test]
-fn what_is_not_a_manifest_is_not_signed() {
-    let place = scratch_dir();
-    let path = place.path().join("manifest");
+fn invalid_manifest_is_not_signed() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("manifest");
     let manifest = unanimity_publish::build_manifest(release(), [artifact("x86_64-linux", b"x")])
         .unwrap()
         .to_string();
-    for (text, line) in [
-        (manifest.replace("sequence 1", "sequence 01"), "line 5"),
-        (manifest.replace("product hello", "product ../hello"), "line 3"),
-        (manifest.replace("manifest/v1", "manifest/v2"), "line 1"),
-        (manifest.clone() + "extra\n", ""),
-        (manifest.trim_end().to_owned(), ""),
-        (format!("{manifest}\n"), ""),
-        (manifest.replace('\n', "\r\n"), ""),
-        (String::new(), ""),
+    let mut messages = String::new();
+    for (text, case) in [
+        (manifest.replace("sequence 1", "sequence 01"), "leading zero"),
+        (manifest.replace("product hello", "product ../hello"), "unsafe product"),
+        (manifest.replace("manifest/v1", "manifest/v2"), "another version"),
+        (manifest.clone() + "extra\n", "extra line"),
+        (manifest.trim_end().to_owned(), "no newline at the end"),
+        (format!("{manifest}\n"), "empty line"),
+        (manifest.replace('\n', "\r\n"), "carriage returns"),
+        (String::new(), "empty file"),
     ] {
         fs::write(&path, &text).unwrap();
-        let error = sign(&path, &secret(), &Storage::default()).unwrap_err().to_string();
-        assert!(error.contains(path.to_str().unwrap()) && error.contains(line), "{error}");
+        let error = sign(&path, &secret(), &Storage::default()).unwrap_err();
+        messages += &format!("{case}: {}\n", message(&error, scratch.path()));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/invalid_manifests.txt"]);
     fs::write(&path, [manifest.as_bytes(), b"\xff\n"].concat()).unwrap();
     sign(&path, &secret(), &Storage::default()).expect_err("not UTF-8");
 }

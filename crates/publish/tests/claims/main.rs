@@ -1,3 +1,3 @@
-//! What the publish crate promises, as tests: each is named for what it says.
+//! The claims of the publish crate. The name of a test is the claim.
 
 mod keys;

@@ -1,4 +1,4 @@
-//! Durable writes: whole or not at all, for the right readers, and through nobody's trap.
+//! Durable writes: their order, their modes, and links that an attacker plants.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
-    let place = scratch_dir();
+fn write_syncs_content_then_renames_then_syncs_directory() {
+    let scratch = scratch_dir();
     let (disk, steps) = recording_disk();
-    let path = place.path().join("file");
+    let path = scratch.path().join("file");
     disk.write(&path, b"bytes", Mode::Private).unwrap();
     let expected = [
         WriteStep::Create(path.clone()),
         WriteStep::Write(path.clone()),
         WriteStep::SyncFile(path.clone()),
         WriteStep::Rename(path.clone()),
-        WriteStep::SyncDir(place.path().into()),
+        WriteStep::SyncDir(scratch.path().into()),
     ];
     assert_eq!(*steps.lock().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), b"bytes");
@@ -34,31 +34,31 @@ fn a_write_syncs_the_bytes_then_names_them_then_syncs_the_name() {
 }
 
 #[test]
-fn a_file_killed_at_any_step_of_its_writing_is_the_old_one_or_the_new_one() {
+fn write_stopped_at_any_step_leaves_old_or_new_content() {
     let mut contents = Vec::new();
     for dies in 0..5 {
-        let place = scratch_dir();
-        let path = place.path().join("file");
+        let scratch = scratch_dir();
+        let path = scratch.path().join("file");
         fs::write(&path, "old").unwrap();
         let disk = failing_disk(dies, None);
         let error = disk.write(&path, b"new bytes", Mode::Public).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         contents.push(fs::read_to_string(&path).unwrap());
-        // What was left lying there is in nobody's way.
+        // A leftover temporary file does not disturb the next write.
         Storage::default().write(&path, b"next", Mode::Public).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"next");
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
     }
     assert_eq!(contents, ["old", "old", "old", "old", "new bytes"]);
 }
 
 #[test]
-fn several_files_are_all_synced_before_the_first_is_named() {
-    let place = scratch_dir();
+fn write_all_syncs_every_file_before_the_first_rename() {
+    let scratch = scratch_dir();
     let (disk, steps) = recording_disk();
-    let files = ["a/1", "a/2", "b/3"].map(|name| place.path().join(name));
-    disk.make_dir(&place.path().join("a"), Mode::Public).unwrap();
-    disk.make_dir(&place.path().join("b"), Mode::Public).unwrap();
+    let files = ["a/1", "a/2", "b/3"].map(|name| scratch.path().join(name));
+    disk.make_dir(&scratch.path().join("a"), Mode::Public).unwrap();
+    disk.make_dir(&scratch.path().join("b"), Mode::Public).unwrap();
     steps.lock().unwrap().clear();
     disk.write_all(files.iter().map(|path| (path.clone(), &b"x"[..])), Mode::Public).unwrap();
     let steps = steps.lock().unwrap();
@@ -72,17 +72,17 @@ fn several_files_are_all_synced_before_the_first_is_named() {
     assert!(last(named) < first(|step| matches!(step, WriteStep::SyncDir(_))));
     let directories: Vec<&WriteStep> =
         steps.iter().filter(|s| matches!(s, WriteStep::SyncDir(_))).collect();
-    let (a, b) = (place.path().join("a"), place.path().join("b"));
+    let (a, b) = (scratch.path().join("a"), scratch.path().join("b"));
     assert_eq!(directories, [&WriteStep::SyncDir(a), &WriteStep::SyncDir(b)]);
 }
 
 #[test]
-fn a_power_cut_leaves_no_name_without_its_bytes() {
+fn power_cut_leaves_no_name_without_its_content() {
     for dies in 0..=12 {
-        let place = scratch_dir();
-        let power = PowerCutModel::new(place.path());
+        let scratch = scratch_dir();
+        let power = PowerCutModel::new(scratch.path());
         let disk = power.disk(Some(dies), &SignedHeads::default());
-        let paths = ["1", "2"].map(|name| place.path().join(name));
+        let paths = ["1", "2"].map(|name| scratch.path().join(name));
         let _ = disk
             .write_all(paths.iter().map(|path| (path.clone(), &b"old"[..])), Mode::Public)
             .and_then(|()| disk.write(&paths[0], b"new", Mode::Public));
@@ -96,10 +96,10 @@ fn a_power_cut_leaves_no_name_without_its_bytes() {
 }
 
 #[test]
-fn private_is_for_the_owner_and_public_for_everybody_to_read() {
-    let place = scratch_dir();
+fn mode_limits_access_to_new_files_and_directories() {
+    let scratch = scratch_dir();
     let disk = Storage::default();
-    let at = |name: &str| place.path().join(name);
+    let at = |name: &str| scratch.path().join(name);
     // The umask may take rights away and never adds any.
     for (name, mode_of, file, directory) in [
         ("private", Mode::Private, 0o600, 0o700),
@@ -114,7 +114,7 @@ fn private_is_for_the_owner_and_public_for_everybody_to_read() {
         assert_eq!(mode(&made) & !directory, 0, "{name}");
         assert_eq!(mode(&made) & 0o700, 0o700, "{name}");
     }
-    // A file that was open to all is not after it is written anew.
+    // Writing a file in private mode removes the access of other users.
     fs::write(at("open"), "").unwrap();
     fs::set_permissions(at("open"), fs::Permissions::from_mode(0o666)).unwrap();
     disk.write(&at("open"), b"secret", Mode::Private).unwrap();
@@ -122,16 +122,16 @@ fn private_is_for_the_owner_and_public_for_everybody_to_read() {
 }
 
 #[test]
-fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
-    let place = scratch_dir();
-    let (path, victim) = (place.path().join("file"), place.path().join("victim"));
+fn write_does_not_follow_a_planted_link() {
+    let scratch = scratch_dir();
+    let (path, victim) = (scratch.path().join("file"), scratch.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
     symlink(&victim, temporary_path(&path)).unwrap();
     Storage::default().write(&path, b"new", Mode::Public).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
-    // A hard link to something else is cleared away too, and the other name keeps its bytes.
+    // A hard link to another file is removed, too. The other name keeps its content.
     fs::remove_file(&path).unwrap();
     fs::hard_link(&victim, temporary_path(&path)).unwrap();
     Storage::default().write(&path, b"new", Mode::Public).unwrap();
@@ -144,9 +144,9 @@ fn a_link_planted_where_a_file_will_be_made_is_not_followed() {
 }
 
 #[test]
-fn a_link_planted_again_and_again_is_never_followed() {
-    let place = scratch_dir();
-    let (path, victim) = (place.path().join("file"), place.path().join("victim"));
+fn create_does_not_follow_a_link_planted_in_a_race() {
+    let scratch = scratch_dir();
+    let (path, victim) = (scratch.path().join("file"), scratch.path().join("victim"));
     fs::write(&victim, "untouched").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -156,7 +156,7 @@ fn a_link_planted_again_and_again_is_never_followed() {
             }
         });
         for _ in 0..20_000 {
-            // Refused if the link got there in between.
+            // The call fails if the link was planted after the removal.
             let _ =
                 Storage::default().create(&path, Mode::Public).map(|mut file| file.write_all(b"x"));
         }
@@ -166,79 +166,79 @@ fn a_link_planted_again_and_again_is_never_followed() {
 }
 
 #[test]
-fn a_directory_is_durable_in_every_directory_above_it() {
-    let place = scratch_dir();
+fn make_dir_makes_every_ancestor_durable() {
+    let scratch = scratch_dir();
     let (disk, steps) = recording_disk();
-    let (a, b) = (place.path().join("a"), place.path().join("a/b"));
+    let (a, b) = (scratch.path().join("a"), scratch.path().join("a/b"));
     disk.make_dir(&b, Mode::Private).unwrap();
     let taken = std::mem::take(&mut *steps.lock().unwrap());
     let expected = [
-        WriteStep::SyncDir(place.path().parent().unwrap().into()),
+        WriteStep::SyncDir(scratch.path().parent().unwrap().into()),
         WriteStep::MakeDir(a.clone()),
-        WriteStep::SyncDir(place.path().into()),
+        WriteStep::SyncDir(scratch.path().into()),
         WriteStep::MakeDir(b.clone()),
         WriteStep::SyncDir(a.clone()),
     ];
     assert_eq!(taken, expected);
-    // Found there, it may be what an interrupted run made and did not sync.
+    // For an existing directory, an interrupted run may have skipped the sync of its name.
     disk.make_dir(&b, Mode::Private).unwrap();
     assert_eq!(*steps.lock().unwrap(), [WriteStep::SyncDir(a)]);
     // A file in the way is an error.
-    fs::write(place.path().join("file"), "").unwrap();
-    Storage::default().make_dir(&place.path().join("file/c"), Mode::Private).unwrap_err();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    Storage::default().make_dir(&scratch.path().join("file/c"), Mode::Private).unwrap_err();
     Storage::default().make_dir(Path::new(""), Mode::Private).unwrap();
 }
 
 #[test]
-fn a_lock_keeps_others_out_until_it_is_dropped() {
-    let place = scratch_dir();
-    let lock = unanimity_storage::lock(place.path()).unwrap().expect("free");
-    assert!(unanimity_storage::lock(place.path()).unwrap().is_none());
+fn lock_excludes_others_until_it_is_dropped() {
+    let scratch = scratch_dir();
+    let lock = unanimity_storage::lock(scratch.path()).unwrap().expect("free");
+    assert!(unanimity_storage::lock(scratch.path()).unwrap().is_none());
     drop(lock);
-    drop(unanimity_storage::lock(place.path()).unwrap().expect("free again"));
+    drop(unanimity_storage::lock(scratch.path()).unwrap().expect("free again"));
     if rustix::process::geteuid().is_root() {
-        // Whose directory it is can lock it, and is given no file that was there.
-        let of = |path: &Path| fs::metadata(path).unwrap().uid();
-        let lock = place.path().join(".lock");
-        chown(place.path(), Some(54_321), None).unwrap();
-        unanimity_storage::lock(place.path()).unwrap().expect("free");
-        assert_eq!(of(&lock), 0);
+        // A new lock file gets the owner of the directory. An existing file keeps its own.
+        let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+        let lock = scratch.path().join(".lock");
+        chown(scratch.path(), Some(54_321), None).unwrap();
+        unanimity_storage::lock(scratch.path()).unwrap().expect("free");
+        assert_eq!(owner(&lock), 0);
         fs::remove_file(&lock).unwrap();
-        unanimity_storage::lock(place.path()).unwrap().expect("free");
-        assert_eq!(of(&lock), 54_321);
+        unanimity_storage::lock(scratch.path()).unwrap().expect("free");
+        assert_eq!(owner(&lock), 54_321);
     }
-    unanimity_storage::lock(&place.path().join("nowhere")).unwrap_err();
+    unanimity_storage::lock(&scratch.path().join("nowhere")).unwrap_err();
 }
 
 #[test]
-fn a_link_points_at_the_old_target_or_the_new_at_every_step() {
-    let (steps_of, mut pointed) = (recording_disk(), Vec::new());
+fn replace_symlink_stopped_at_any_step_leaves_old_or_new_target() {
+    let ((disk, steps), mut targets) = (recording_disk(), Vec::new());
     let target = |link: &Path| fs::read_link(link).unwrap();
     {
-        let place = scratch_dir();
-        let link = place.path().join("current");
+        let scratch = scratch_dir();
+        let link = scratch.path().join("current");
         symlink("old", &link).unwrap();
-        steps_of.0.replace_symlink(&link, Path::new("new")).unwrap();
+        disk.replace_symlink(&link, Path::new("new")).unwrap();
         assert_eq!(target(&link), PathBuf::from("new"));
     }
-    let steps = steps_of.1.lock().unwrap().len();
+    let steps = steps.lock().unwrap().len();
     for dies in 0..steps {
-        let place = scratch_dir();
-        let link = place.path().join("current");
+        let scratch = scratch_dir();
+        let link = scratch.path().join("current");
         symlink("old", &link).unwrap();
         failing_disk(dies, None).replace_symlink(&link, Path::new("new")).unwrap_err();
-        pointed.push(target(&link).to_str().unwrap().to_owned());
+        targets.push(target(&link).to_str().unwrap().to_owned());
         Storage::default().replace_symlink(&link, Path::new("next")).unwrap();
         assert_eq!(target(&link), PathBuf::from("next"));
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
     }
-    assert_eq!(pointed, ["old", "old", "new"]);
+    assert_eq!(targets, ["old", "old", "new"]);
 }
 
 #[test]
-fn removing_a_link_leaves_what_it_points_at() {
-    let place = scratch_dir();
-    let (kept, link) = (place.path().join("kept"), place.path().join("link"));
+fn remove_keeps_the_target_of_a_link() {
+    let scratch = scratch_dir();
+    let (kept, link) = (scratch.path().join("kept"), scratch.path().join("link"));
     fs::create_dir(&kept).unwrap();
     fs::write(kept.join("file"), "").unwrap();
     symlink(&kept, &link).unwrap();
@@ -251,16 +251,16 @@ fn removing_a_link_leaves_what_it_points_at() {
 }
 
 #[test]
-fn a_new_file_never_takes_the_place_of_another() {
-    let place = scratch_dir();
-    let path = place.path().join("key");
+fn write_new_never_replaces_a_file() {
+    let scratch = scratch_dir();
+    let path = scratch.path().join("key");
     let disk = Storage::default();
     disk.write_new(&path, b"first", Mode::Private).unwrap();
     let error = disk.write_new(&path, b"second", Mode::Private).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(fs::read(&path).unwrap(), b"first");
-    // Also not of one that was made while this one was being written.
-    let late = place.path().join("late");
+    // A file that was created during the write is kept, too.
+    let late = scratch.path().join("late");
     let made = late.clone();
     let racing = Storage::with_hook(move |step| match step {
         WriteStep::Rename(_) => fs::write(&made, b"precious"),
@@ -268,36 +268,36 @@ fn a_new_file_never_takes_the_place_of_another() {
     });
     racing.write_new(&late, b"second", Mode::Private).unwrap_err();
     assert_eq!(fs::read(&late).unwrap(), b"precious");
-    // And nothing is left of what did not become a file.
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    // No temporary file is left.
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
 }
 
 #[test]
-fn a_lock_is_not_taken_through_a_link_or_at_a_pipe() {
-    let place = scratch_dir();
-    let elsewhere = place.path().join("elsewhere");
-    std::os::unix::fs::symlink(&elsewhere, place.path().join(".lock")).unwrap();
-    unanimity_storage::lock(place.path()).unwrap_err();
+fn lock_does_not_follow_a_link() {
+    let scratch = scratch_dir();
+    let elsewhere = scratch.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, scratch.path().join(".lock")).unwrap();
+    unanimity_storage::lock(scratch.path()).unwrap_err();
     assert!(!elsewhere.exists());
 }
 
 #[test]
-fn an_error_names_the_path_it_happened_at() {
-    let place = scratch_dir();
-    assert_eq!(unanimity_storage::read(&place.path().join("nothing"), 10).unwrap(), None);
-    let error = unanimity_storage::read(place.path(), 10).unwrap_err();
-    assert!(matches!(&error, StorageError::Io { path, .. } if path == place.path()));
-    assert!(error.to_string().contains(place.path().to_str().unwrap()), "{error}");
+fn read_error_names_the_path() {
+    let scratch = scratch_dir();
+    assert_eq!(unanimity_storage::read(&scratch.path().join("nothing"), 10).unwrap(), None);
+    let error = unanimity_storage::read(scratch.path(), 10).unwrap_err();
+    assert!(matches!(&error, StorageError::Io { path, .. } if path == scratch.path()));
+    assert!(error.to_string().contains(scratch.path().to_str().unwrap()), "{error}");
 }
 
 #[test]
-fn a_lock_ends_with_its_holder_also_while_other_processes_are_started() {
-    let place = scratch_dir();
+fn lock_is_released_while_child_processes_start() {
+    let scratch = scratch_dir();
     let running = AtomicUsize::new(2);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                // Each holds copies of every open file between its start and its program's.
+                // A child process has copies of all open descriptors until `exec`.
                 for _ in 0..300 {
                     assert!(std::process::Command::new("true").status().unwrap().success());
                 }
@@ -306,7 +306,7 @@ fn a_lock_ends_with_its_holder_also_while_other_processes_are_started() {
         }
         let mut outlived = 0;
         while running.load(Ordering::SeqCst) > 0 {
-            outlived += usize::from(unanimity_storage::lock(place.path()).unwrap().is_none());
+            outlived += usize::from(unanimity_storage::lock(scratch.path()).unwrap().is_none());
         }
         assert_eq!(outlived, 0, "locks outlived their holder");
     });

@@ -1,4 +1,4 @@
-//! What the storage crate promises, as tests: each is named for what it says.
+//! The claims of the storage crate. The name of a test is the claim.
 
 mod durable;
 mod power_loss_fs;

@@ -1,4 +1,4 @@
-//! The disk in memory that claims use in place of a real one.
+//! The file system in memory that tests use in place of the real one.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,12 +8,12 @@ use std::path::Path;
 use unanimity_storage::{FileSystem as _, Mode, Storage};
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
-/// What a disk answers to every operation, one after another, below a directory.
-fn answers(disk: &Storage, top: &Path) -> Vec<String> {
+/// Runs a fixed list of operations below `top`, and collects the result of each.
+fn run_operations(disk: &Storage, top: &Path) -> Vec<String> {
     let at = |name: &str| if name.is_empty() { top.to_owned() } else { top.join(name) };
     let mut all = Vec::new();
-    let mut tell = |what: Result<String, io::Error>| {
-        all.push(what.unwrap_or_else(|error| format!("{:?}", error.kind())));
+    let mut record = |result: Result<String, io::Error>| {
+        all.push(result.unwrap_or_else(|error| format!("{:?}", error.kind())));
     };
     let done = |done: io::Result<()>| done.map(|()| "done".to_owned());
     let read = |name: &str| {
@@ -26,39 +26,39 @@ fn answers(disk: &Storage, top: &Path) -> Vec<String> {
             format!("{names:?}")
         })
     };
-    tell(read("file"));
-    tell(done(disk.write(&at("a/file"), b"nowhere", Mode::Private)));
-    tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
-    tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
-    tell(done(disk.write(&at("a/b/file"), b"one", Mode::Private)));
-    tell(done(disk.write(&at("a/b/file"), b"two", Mode::Private)));
-    tell(read("a/b/file"));
-    tell(done(disk.write_new(&at("a/b/file"), b"three", Mode::Private)));
-    tell(done(disk.write_new(&at("a/b/other"), b"four", Mode::Private)));
-    tell(read("a/b"));
-    tell(names("a"));
-    tell(names("a/b"));
-    tell(names("nowhere"));
-    tell(done(disk.rename(&at("a/b"), &at("a/c"))));
-    tell(read("a/c/other"));
-    tell(read("a/b/other"));
-    tell(done(disk.make_dir(&at("a/b"), Mode::Private)));
-    tell(done(disk.rename(&at("a/c"), &at("a/b"))));
-    tell(done(disk.make_dir(&at("a/c"), Mode::Private)));
-    tell(done(disk.rename(&at("a/c"), &at("a/b"))));
-    tell(done(disk.rename(&at("nothing"), &at("a/d"))));
-    tell(done(disk.replace_symlink(&at("link"), Path::new("a/b"))));
-    tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
-    tell(disk.read_link(&at("a")).map(|to| format!("{to:?}")));
-    tell(done(disk.replace_symlink(&at("link"), Path::new("a/c"))));
-    tell(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
+    record(read("file"));
+    record(done(disk.write(&at("a/file"), b"nowhere", Mode::Private)));
+    record(done(disk.make_dir(&at("a/b"), Mode::Private)));
+    record(done(disk.make_dir(&at("a/b"), Mode::Private)));
+    record(done(disk.write(&at("a/b/file"), b"one", Mode::Private)));
+    record(done(disk.write(&at("a/b/file"), b"two", Mode::Private)));
+    record(read("a/b/file"));
+    record(done(disk.write_new(&at("a/b/file"), b"three", Mode::Private)));
+    record(done(disk.write_new(&at("a/b/other"), b"four", Mode::Private)));
+    record(read("a/b"));
+    record(names("a"));
+    record(names("a/b"));
+    record(names("nowhere"));
+    record(done(disk.rename(&at("a/b"), &at("a/c"))));
+    record(read("a/c/other"));
+    record(read("a/b/other"));
+    record(done(disk.make_dir(&at("a/b"), Mode::Private)));
+    record(done(disk.rename(&at("a/c"), &at("a/b"))));
+    record(done(disk.make_dir(&at("a/c"), Mode::Private)));
+    record(done(disk.rename(&at("a/c"), &at("a/b"))));
+    record(done(disk.rename(&at("nothing"), &at("a/d"))));
+    record(done(disk.replace_symlink(&at("link"), Path::new("a/b"))));
+    record(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
+    record(disk.read_link(&at("a")).map(|to| format!("{to:?}")));
+    record(done(disk.replace_symlink(&at("link"), Path::new("a/c"))));
+    record(disk.read_link(&at("link")).map(|to| format!("{to:?}")));
     let lock = disk.lock(&at("a")).expect("a lock");
-    tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_none())));
+    record(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_none())));
     drop(lock);
-    tell(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_some())));
-    tell(disk.lock(&at("nowhere")).map(|_| String::new()));
+    record(Ok(format!("{}", disk.lock(&at("a")).expect("no error").is_some())));
+    record(disk.lock(&at("nowhere")).map(|_| String::new()));
     let begun = |bytes: &[u8]| disk.create(&at("a/new"), Mode::Private)?.write_all(bytes);
-    tell(done(begun(b"half")));
+    record(done(begun(b"half")));
     let resume = |name: &str| {
         let resumed = disk.resume(&at(name), Mode::Private)?;
         let Some((mut bytes, mut file)) = resumed else { return Ok("nothing".to_owned()) };
@@ -67,9 +67,9 @@ fn answers(disk: &Storage, top: &Path) -> Vec<String> {
         file.write_all(b" and half")?;
         Ok(read)
     };
-    tell(resume("a/new"));
-    tell(resume("a/new"));
-    tell(resume("a/other"));
+    record(resume("a/new"));
+    record(resume("a/new"));
+    record(resume("a/other"));
     let filled = disk.create_tree(&at("a/tree")).and_then(|mut tree| {
         tree.make_dir("d")?;
         tree.create("d/file", Mode::Program)?;
@@ -77,26 +77,26 @@ fn answers(disk: &Storage, top: &Path) -> Vec<String> {
         tree.symlink("file", "d/link")?;
         tree.sync()
     });
-    tell(filled.map(|()| "filled".to_owned()).map_err(io::Error::other));
-    tell(names("a/tree/d"));
-    tell(read("a/tree/d/file"));
-    tell(disk.read_link(&at("a/tree/d/link")).map(|to| format!("{to:?}")));
+    record(filled.map(|()| "filled".to_owned()).map_err(io::Error::other));
+    record(names("a/tree/d"));
+    record(read("a/tree/d/file"));
+    record(disk.read_link(&at("a/tree/d/link")).map(|to| format!("{to:?}")));
     let again =
         disk.create_tree(&at("a/tree")).and_then(|mut tree| tree.create("x/y", Mode::Public));
-    tell(Ok(format!("{}", again.is_err())));
-    tell(names("a/tree"));
-    tell(done(disk.remove(&at("a"))));
-    tell(done(disk.remove(&at("a"))));
-    tell(names(""));
+    record(Ok(format!("{}", again.is_err())));
+    record(names("a/tree"));
+    record(done(disk.remove(&at("a"))));
+    record(done(disk.remove(&at("a"))));
+    record(names(""));
     all
 }
 
 #[test]
-fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
-    let place = tempfile::tempdir().expect("a directory");
-    let real = answers(&Storage::default(), place.path());
+fn memory_file_system_behaves_like_the_real_one() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let real = run_operations(&Storage::default(), scratch.path());
     for machine in [PowerLossFs::default(), PowerLossFs::without_power_loss()] {
-        let memory = answers(&Storage::default().with_filesystem(machine), Path::new("/"));
+        let memory = run_operations(&Storage::default().with_filesystem(machine), Path::new("/"));
         assert_eq!(memory.len(), real.len());
         for (step, (memory, real)) in memory.iter().zip(&real).enumerate() {
             assert_eq!(memory, real, "step {step}");
@@ -104,7 +104,7 @@ fn a_disk_in_memory_answers_as_one_of_this_machine_does() {
     }
 }
 
-/// The names in the root, and the bytes that a file has.
+/// The names in the root directory, and the content of each file.
 fn names_and_contents(machine: &PowerLossFs) -> (Vec<OsString>, Vec<Vec<u8>>) {
     let names = machine.list_dir(Path::new("/")).expect("a root");
     let bytes = names.iter().map(|name| {
@@ -117,7 +117,7 @@ fn names_and_contents(machine: &PowerLossFs) -> (Vec<OsString>, Vec<Vec<u8>>) {
 }
 
 #[test]
-fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
+fn power_cut_keeps_synced_content_and_any_part_of_the_rest() {
     let machine = PowerLossFs::default();
     let at = |name: &str| Path::new("/").join(name);
     let mut file = machine.create(&at("new"), Mode::Private).expect("a file");
@@ -135,7 +135,7 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
     file.sync().expect("a disk that works");
     machine.sync_dir(&at("")).expect("a directory");
     assert_eq!(all(&machine), [named("new", &long)].into());
-    // Of a file that has another name, either name may be left, both or none.
+    // After a rename without a sync, a power cut leaves the old name, the new one, both or none.
     machine.rename(&at("new"), &at("old"), true).expect("a free name");
     let both = (vec!["new".into(), "old".into()], vec![long.clone(), long.clone()]);
     let nothing = (Vec::new(), Vec::new());
@@ -144,7 +144,7 @@ fn a_power_cut_leaves_what_was_synced_and_any_part_of_the_rest() {
 }
 
 #[test]
-fn a_machine_whose_power_never_fails_remembers_only_what_is_there() {
+fn file_system_without_power_loss_keeps_only_live_inodes() {
     let machine = PowerLossFs::without_power_loss();
     let disk = Storage::default().with_filesystem(machine.clone());
     for n in 0..1000 {

@@ -1,4 +1,4 @@
-//! What whoever installs goes by is in nobody else's hands, at no place on the way there.
+//! Ownership and permission checks: no part of a path may be controlled by another user.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -9,23 +9,24 @@ use unanimity_testkit::scratch_dir::scratch_dir;
 
 const OTHER: u32 = 54_321;
 
-/// `a/b/file`, a way there by a link to a link, and a way by `..`.
+/// A tree with `a/b/file`, and three paths to it: directly, through a link to a link, and with
+/// `..`.
 fn tree() -> (tempfile::TempDir, [PathBuf; 3]) {
-    let home = scratch_dir();
-    let at = home.path();
+    let scratch = scratch_dir();
+    let at = scratch.path();
     fs::create_dir_all(at.join("a/b")).unwrap();
     fs::create_dir_all(at.join("links")).unwrap();
-    fs::write(at.join("a/b/file"), "told").unwrap();
+    fs::write(at.join("a/b/file"), "content").unwrap();
     symlink("../a/b", at.join("links/relative")).unwrap();
     symlink(at.join("links/relative/file"), at.join("links/absolute")).unwrap();
-    let ways = ["a/b/file", "links/absolute", "links/../links/relative/../b/file"];
-    let ways = ways.map(|way| at.join(way));
-    (home, ways)
+    let paths = ["a/b/file", "links/absolute", "links/../links/relative/../b/file"];
+    let paths = paths.map(|path| at.join(path));
+    (scratch, paths)
 }
 
-/// Which part of the way is in others' hands.
-fn untrusted_part(way: &Path) -> Option<PathBuf> {
-    match check_trusted_path(way) {
+/// The part of the path that another user controls.
+fn untrusted_part(path: &Path) -> Option<PathBuf> {
+    match check_trusted_path(path) {
         Ok(()) => None,
         Err(UntrustedPath::ControlledByOthers { path, .. }) => Some(path),
         Err(error) => panic!("{error}"),
@@ -37,41 +38,41 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn whoever_can_write_to_any_directory_on_the_way_could_lead_it_elsewhere() {
-    let (home, ways) = tree();
-    let at = home.path();
-    for way in &ways {
-        assert_eq!(untrusted_part(way), None);
+fn check_trusted_path_refuses_any_part_writable_by_others() {
+    let (scratch, paths) = tree();
+    let at = scratch.path();
+    for path in &paths {
+        assert_eq!(untrusted_part(path), None);
     }
     for (part, whole, of) in [
-        ("a", 0o755, &ways[..]),
-        ("a/b", 0o755, &ways[..]),
-        ("a/b/file", 0o644, &ways[..]),
-        ("links", 0o755, &ways[1..]),
-        ("", 0o755, &ways[..]),
+        ("a", 0o755, &paths[..]),
+        ("a/b", 0o755, &paths[..]),
+        ("a/b/file", 0o644, &paths[..]),
+        ("links", 0o755, &paths[1..]),
+        ("", 0o755, &paths[..]),
     ] {
         for extra in [0o020, 0o002] {
             mode(&at.join(part), whole | extra);
-            for way in of {
-                let found = untrusted_part(way).unwrap();
+            for path in of {
+                let found = untrusted_part(path).unwrap();
                 assert_eq!(found, at.join(part).components().collect::<PathBuf>());
             }
             mode(&at.join(part), whole);
         }
     }
-    // What is ours in such a directory stays where it is; a file that all may write does not.
+    // The sticky bit protects entries of this user, so such a directory may be on the path.
     mode(&at.join("a"), 0o1777);
-    assert_eq!(untrusted_part(&ways[0]), None);
-    // But anybody may put something in there.
+    assert_eq!(untrusted_part(&paths[0]), None);
+    // It may not be the end of the path, because all users can add entries to it.
     assert_eq!(untrusted_part(&at.join("a")), Some(at.join("a")));
-    mode(&ways[0], 0o1666);
-    assert_eq!(untrusted_part(&ways[0]), Some(ways[0].clone()));
+    mode(&paths[0], 0o1666);
+    assert_eq!(untrusted_part(&paths[0]), Some(paths[0].clone()));
 }
 
 #[test]
-fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
-    let (home, _) = tree();
-    let at = home.path();
+fn check_trusted_tree_refuses_bad_entries_at_any_depth() {
+    let (scratch, _) = tree();
+    let at = scratch.path();
     let below = || match check_trusted_tree(at) {
         Ok(()) => None,
         Err(UntrustedPath::ControlledByOthers { path, .. }) => Some(path),
@@ -98,9 +99,9 @@ fn what_is_in_a_directory_and_in_those_in_it_is_looked_at_as_well() {
 }
 
 #[test]
-fn what_belongs_to_somebody_else_is_in_their_hands() {
+fn check_trusted_path_refuses_any_part_owned_by_others() {
     if !rustix::process::geteuid().is_root() {
-        // /proc/1 is root's, and so is all on the way there: fine for everybody.
+        // Root owns /etc/passwd and every directory above it.
         assert_eq!(untrusted_part(Path::new("/etc/passwd")), None);
         return;
     }
@@ -112,27 +113,27 @@ fn what_belongs_to_somebody_else_is_in_their_hands() {
         ("links/absolute", 1..2),
         ("links/relative", 1..3),
     ] {
-        let (home, ways) = tree();
-        let part = home.path().join(part);
+        let (scratch, paths) = tree();
+        let part = scratch.path().join(part);
         lchown(&part, Some(OTHER), None).unwrap();
-        for way in &ways[of] {
-            assert_eq!(untrusted_part(way), Some(part.clone()), "{way:?}");
+        for path in &paths[of] {
+            assert_eq!(untrusted_part(path), Some(part.clone()), "{path:?}");
         }
     }
-    let (home, ways) = tree();
-    chown(home.path(), Some(OTHER), None).unwrap();
-    assert_eq!(untrusted_part(&ways[0]), Some(home.path().to_owned()));
+    let (scratch, paths) = tree();
+    chown(scratch.path(), Some(OTHER), None).unwrap();
+    assert_eq!(untrusted_part(&paths[0]), Some(scratch.path().to_owned()));
 }
 
 #[test]
-fn what_is_not_there_or_leads_nowhere_is_an_error() {
-    let (home, ways) = tree();
-    let at = home.path();
+fn check_trusted_path_fails_for_missing_files_and_link_loops() {
+    let (scratch, paths) = tree();
+    let at = scratch.path();
     symlink("loop", at.join("loop")).unwrap();
     symlink("none", at.join("dangling")).unwrap();
     for path in ["none", "a/none/file", "loop", "loop/file", "dangling", "a/b/file/more"] {
         let found = check_trusted_path(&at.join(path));
         assert!(matches!(found, Err(UntrustedPath::Disk(_))), "{path}: {found:?}");
     }
-    assert_eq!(untrusted_part(&ways[0]), None);
+    assert_eq!(untrusted_part(&paths[0]), None);
 }
