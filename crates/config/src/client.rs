@@ -1,4 +1,4 @@
-//! The settings of a client: those of a node, with enough peers counted.
+//! The settings of a client: those of a node in which enough peers count.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,27 @@ use crate::{
     ConfigError, ConfigErrorKind, ConfigSource, CycleSettings, MirrorUrl, NodeConfig, OnionAddress,
     PeerListError,
 };
-/// Everything a node was told.
+
+/// The settings of a client, validated: enough distinct operators count as peers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Where it was read, if it was.
+    /// The configuration file, with the digest of its text. `None`: the settings come from no file.
     pub source: Option<ConfigSource>,
     /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
-    /// Who has to confirm.
+    /// The peers that have to confirm every update.
     pub peers: PeerSet,
-    /// Where they are reached, by their key.
+    /// The onion address of each of these peers, by the peer's key.
     pub addresses: BTreeMap<PublicKeyBytes, OnionAddress>,
-    /// Which of them serve artifacts to anyone, and where.
+    /// The name and URL of each of these peers that serves artifacts to anyone.
     pub artifacts: Vec<(Name, MirrorUrl)>,
-    /// How many bytes of artifacts this node keeps for others. `None`: it serves none.
+    /// The most bytes of artifacts that this node keeps to serve them. `None`: it serves none.
     pub artifact_cache_bytes: Option<u64>,
 }
 
 impl NodeConfig {
-    /// What a client goes by, if enough peers count at `now`.
+    /// The settings of a client at `now`. Refuses fewer than `min_peers` distinct operators that
+    /// count as peers.
     pub fn client_config(&self, now: Timestamp) -> Result<ClientConfig, ConfigError> {
         let peers = self.peers.counted_peers(now).map_err(|error| {
             let why = match (error, self.peers.joining_entries().count()) {
@@ -45,7 +47,7 @@ impl NodeConfig {
             peers,
             addresses: self.peers.addresses(now),
             artifacts: self.peers.artifact_urls(now),
-            artifact_cache_bytes: artifacts.map(|some| some.max_bytes),
+            artifact_cache_bytes: artifacts.map(|settings| settings.max_bytes),
         })
     }
 }

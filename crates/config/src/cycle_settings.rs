@@ -19,11 +19,11 @@ pub struct CycleSettings {
     pub limits: RoundLimits,
     /// How long one try at one peer may take.
     pub ask_timeout: Duration,
-    /// How long the whole roll may take, with all tries at all peers.
+    /// How long the whole round may take, with all tries at all peers.
     pub round_timeout: Duration,
-    /// When this node's own peer role polls.
+    /// When this node's own witness polls its mirrors.
     pub polling: PollingSettings,
-    /// A head of the log that the operator got some other way.
+    /// A tree head of the log that the operator obtained separately. The log has to extend it.
     pub pinned: Option<TreeHead>,
     /// Where versions are installed.
     pub install_root: PathBuf,

@@ -1,17 +1,19 @@
-//! The configuration file of a program, if its operator names none.
+//! The default path of the configuration.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use unanimity_report::{CommandError, Exit};
 
-/// A base directory as the XDG specification has it. `None` if neither the variable nor `HOME` is set.
+/// A base directory of the XDG specification: the absolute path in `variable`, or `below_home`
+/// below `HOME`. `None` if neither is set.
 pub fn base_directory(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     set.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(below_home)))
 }
 
-/// Where the configuration is: for root below / as the FHS has it, for others below their XDG directory.
+/// The default directory of the configuration: `/etc/unanimity` for root, as in the FHS, and
+/// `unanimity` in the XDG configuration directory for other users.
 pub fn config_directory() -> Result<PathBuf, CommandError> {
     if rustix::process::geteuid().is_root() {
         return Ok("/etc/unanimity".into());
@@ -21,7 +23,8 @@ pub fn config_directory() -> Result<PathBuf, CommandError> {
     Ok(base.join("unanimity"))
 }
 
-/// The configuration that was named, or the one in its usual place.
+/// The path of the configuration: `named`, or else the default path. Refuses a path without a
+/// file.
 pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     let path = match named {
         Some(path) => path,

@@ -1,4 +1,4 @@
-//! Why a configuration is refused.
+//! Errors of a configuration file: which file, what is wrong, and where.
 
 use std::path::PathBuf;
 
@@ -12,105 +12,109 @@ use crate::{AlertProgramError, PeerListError};
 /// The most bytes of a configuration file.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Why a configuration was refused: which file, what, and where.
+/// A refused configuration file. Its outcome is `configuration`, exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with the file.
     pub why: ConfigErrorKind,
 }
 
 /// What is wrong with a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigErrorKind {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// Whoever may write it decides what is installed.
+    /// Every user of the machine may write to the file, and so decide what is installed.
     #[error(
-        "everybody may write to it (mode {0:03o}): run chmod o-w on it, and look at what it says"
+        "every user may write to it (mode {0:03o}), and so decide what is installed. Check what it says, and remove the write permission for others"
     )]
     Writable(u32),
-    /// Longer than the bound.
-    #[error("more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
+    /// The file is longer than 1 MiB.
+    #[error("it has more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
     TooLong,
-    /// Another one than what is gone by.
+    /// The configuration, the pinned checkpoint or the set of counted peers changed since the
+    /// program read it.
     #[error(
-        "it, or who counts in its circle, was changed after it was read: start this program again, which installs nothing until then"
+        "the configuration or the set of counted peers has changed since this program started. Restart the program. Until then it installs nothing"
     )]
     Changed,
-    /// As `init` wrote it.
+    /// Lines that still have the placeholder of `init`, by their numbers.
     #[error("still to be filled in: {}", lines(.0))]
     FillIn(Vec<usize>),
-    /// Not TOML, an unknown field, or a value of the wrong form; the text names the line.
+    /// Not TOML, an unknown field, or a value of the wrong form. The message names the line.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    /// The publisher's keys or the threshold.
+    /// The publisher's keys and the threshold make no valid policy.
     #[error("[publisher] {0}")]
     Policy(#[from] PolicyError),
-    /// The peers as a whole.
+    /// The peers make no valid list, or too few of them count.
     #[error("{0}")]
     PeerList(#[from] PeerListError),
-    /// Those who are listed are enough, or not, once they count.
+    /// Too few distinct operators count as peers, and some listed peers are still joining.
     #[error(
-        "{operators} distinct operators count as peers, and min_peers is {min_peers}: {joining} more are listed, and count once their heads and ours have been compared"
+        "too few peers count (distinct operators: {operators}, min_peers: {min_peers}). Joining peers: {joining}. A joining peer counts after its head has been compared with this node's"
     )]
     Joining {
-        /// How many there are.
+        /// How many distinct operators count.
         operators: usize,
-        /// How many there must be.
+        /// How many distinct operators have to count.
         min_peers: usize,
-        /// How many peers are not counted yet.
+        /// How many peers are joining.
         joining: usize,
     },
-    /// A key that could play two parts.
-    #[error("the key of peer {0} is also a publisher's or the log's: a key has one role")]
-    TwoRoles(Name),
-    /// What it serves would be cosigned because it is served.
+    /// A peer has the key of a publisher or of the log.
     #[error(
-        "peer {0} is also one of [log] mirrors: take it out there; whoever is a peer is asked for what the mirrors lack in any case"
+        "the key of peer {0} is also a publisher's or the log's: a key has one role. Ask the operator of this peer for its key"
+    )]
+    TwoRoles(Name),
+    /// A peer is also a mirror. This node cosigns what its mirrors serve, so that peer could have
+    /// its own fork cosigned.
+    #[error(
+        "peer {0} is also in [log] mirrors. This node cosigns what its mirrors serve, so the peer could make it cosign a fork. Remove the peer's address from the mirrors"
     )]
     PeerIsMirror(Name),
-    /// The pinned checkpoint is not one of the log.
+    /// The pinned checkpoint cannot be read or verified.
     #[error("[log] pinned: {}: {why}", path.display())]
     Pinned {
-        /// Its file.
+        /// The file of the checkpoint.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the checkpoint.
         why: PinnedError,
     },
-    /// How to install.
+    /// A value of `[install]` is out of bounds or contradicts another one.
     #[error("[install] {0}")]
     Install(&'static str),
-    /// Nothing to read from.
-    #[error("[log] mirrors is empty: name at least one")]
+    /// `[log]` names no mirror.
+    #[error("[log] mirrors is empty. Name at least one mirror")]
     NoMirrors,
-    /// A mirror's certificate cannot be checked.
+    /// The root certificates of a mirror cannot be read, or belong to a mirror without TLS.
     #[error("[log] mirrors: root {}: {why}", path.display())]
     MirrorRoot {
-        /// The file.
+        /// The file with the root certificates.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
-    /// How to take part in Tor.
+    /// A value of `[tor]` is out of bounds or contradicts another one.
     #[error("[tor] {0}")]
     Tor(&'static str),
-    /// The private network's description cannot be read.
+    /// The description of the private Tor network cannot be read.
     #[error("[tor] network: {0}")]
     TorNetwork(#[from] unanimity_storage::StorageError),
-    /// How to be a peer.
+    /// A value of `[serve]` is out of bounds, or this build lacks a feature.
     #[error("[serve] {0}")]
     Serve(&'static str),
-    /// How to raise the alarm.
-    #[error("[alarm] {0}")]
+    /// A value of `[alert]` is out of bounds.
+    #[error("[alert] {0}")]
     Alert(&'static str),
-    /// The program that is to raise it.
-    #[error("[alarm] command: {0}")]
+    /// The program of the alert command cannot be executed.
+    #[error("[alert] command: {0}")]
     AlertProgram(#[from] AlertProgramError),
-    /// A time that makes a check empty.
+    /// A value of `[limits]` would make a check ineffective.
     #[error("[limits] {0}")]
     Limits(&'static str),
 }
@@ -118,10 +122,10 @@ pub enum ConfigErrorKind {
 /// Why the pinned checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PinnedError {
-    /// Its file cannot be read.
+    /// The file cannot be read.
     #[error("{0}")]
     Storage(#[from] unanimity_storage::StorageError),
-    /// It is no checkpoint of the log.
+    /// The file is not a checkpoint that the log has signed.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
 }

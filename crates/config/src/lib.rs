@@ -1,8 +1,9 @@
-//! What operators write: the configuration of a node and `peers.toml`, as plain checked data.
+//! The files that an operator writes, the configuration of a node and `peers.toml`, as plain
+//! checked data.
 //!
-//! Unknown fields are errors that name the line. This crate refuses contradictions,
-//! such as one key in two roles. A [`NodeConfig`] may have too few peers; [`NodeConfig::client_config`] refuses that. Nothing
-//! here opens a connection or starts a thread.
+//! An unknown field is an error that names the line. A contradiction is an error, such as one key
+//! in two roles. A [`NodeConfig`] may have too few peers; [`NodeConfig::client_config`] refuses
+//! that. This crate opens no connection and starts no thread.
 
 pub mod address;
 mod client;

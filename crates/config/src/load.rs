@@ -1,4 +1,4 @@
-//! Reading a configuration: TOML in, checked types out.
+//! The reader of configuration files: TOML in, checked types out.
 
 use std::path::{Path, PathBuf};
 
@@ -18,19 +18,20 @@ use crate::{
     PinnedError,
 };
 
-/// The platform this program was built for, as manifests name it: `x86_64-linux`.
+/// The platform of this program, as manifests name it, such as `x86_64-linux`.
 pub fn this_platform() -> Name {
     let platform = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     platform.parse().expect("a platform is a safe name")
 }
 
-/// Reads a node's configuration and its peers, enough of whom have to count at `now`. Relative
-/// paths in it start at its directory.
+/// Reads a node's configuration and its peers. Refuses fewer than `min_peers` distinct operators
+/// that count at `now`. Relative paths start at the directory of the configuration.
 pub fn load_client_config(path: &Path, now: Timestamp) -> Result<ClientConfig, ConfigError> {
     load_node_config(path)?.client_config(now)
 }
 
-/// Reads a node's configuration like [`load_client_config`], with a circle of any size.
+/// Reads a node's configuration and any number of peers. Relative paths start at the directory of
+/// the configuration.
 pub fn load_node_config(path: &Path) -> Result<NodeConfig, ConfigError> {
     let (file, digest) = parse_file(path, |text| {
         let file: NodeFile = toml::from_str(text)?;
@@ -40,7 +41,7 @@ pub fn load_node_config(path: &Path) -> Result<NodeConfig, ConfigError> {
     let peers = PeerList::load(&peers_path)?;
     let node = file.validate(ConfigSource { path: path.to_owned(), digest }, peers, peers_path);
     let node = node.map_err(|why| ConfigError { path: path.to_owned(), why })?;
-    node.peers.entries().iter().try_for_each(|member| node.check_peer_role(member))?;
+    node.peers.entries().iter().try_for_each(|entry| node.check_peer_role(entry))?;
     Ok(node)
 }
 
@@ -58,7 +59,7 @@ struct NodeFile {
     serve: Option<ServeTable>,
     #[serde(default)]
     alert: AlertTable,
-    /// The peers' file, beside this one.
+    /// The path of the peers file, relative to the directory of this file.
     #[serde(default = "default_peers")]
     peers: PathBuf,
 }

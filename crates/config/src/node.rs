@@ -1,4 +1,4 @@
-//! The settings of a node, and what they must not contradict.
+//! The settings of a node, and the checks that involve several sections.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,55 +11,57 @@ use crate::{
     PeerEntry, PeerList, ServeSettings, TorSettings,
 };
 
-/// Everything a node was told, its circle as it stands: perhaps still too small for a client.
+/// The settings of a node, validated. The peers may be too few for a client.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// The file that told it.
+    /// The configuration file, with the digest of its text.
     pub source: ConfigSource,
     /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
-    /// Who the peers are, also those who do not count yet.
+    /// The peers in `peers.toml`, with those that are joining or leaving.
     pub peers: PeerList,
-    /// Where that is written; read it again, and it may say something else.
+    /// The path of `peers.toml`. The file may have changed since it was read.
     pub peers_path: PathBuf,
-    /// Every file that says what whoever installs goes by.
+    /// Every file that the installer relies on: the configuration, `peers.toml` and the pinned
+    /// checkpoint.
     pub config_files: Vec<PathBuf>,
-    /// Where the log and the artifacts are read, at least one.
+    /// The mirrors of the log and of the artifacts, at least one.
     pub mirrors: Vec<MirrorSpec>,
-    /// How long a peer that was told to leave still has to confirm.
+    /// How long a peer still has to confirm every update after its removal was scheduled.
     pub removal_delay: Duration,
-    /// How it takes part in Tor.
+    /// Which Tor network the node uses, and the directories that Tor uses.
     pub tor: TorSettings,
-    /// How long whoever wants something of Tor waits for it to be connected.
+    /// How long a command or a cycle waits until Tor is connected.
     pub bootstrap_timeout: Duration,
-    /// If it is a peer to others.
+    /// The settings of `[serve]`. `None`: the node only asks its peers.
     pub serve: Option<ServeSettings>,
-    /// How its operator wants to hear of what is wrong.
+    /// The command for alerts, and when an incomplete node causes one.
     pub alert: AlertSettings,
 }
 
 impl NodeConfig {
-    /// Whether what two products keep is in places of its own.
+    /// Whether no install root, state directory or spool of one product is equal to one of the
+    /// other product, contains it or is inside it.
     pub fn has_disjoint_paths(&self, other: &NodeConfig) -> bool {
-        let places = |node: &NodeConfig| {
+        let directories = |node: &NodeConfig| {
             let spool = node.cycle.spool.as_ref().map(|spool| spool.directory.clone());
             [Some(node.cycle.install_root.clone()), Some(node.cycle.state.clone()), spool]
         };
-        let theirs = places(other);
-        places(self).iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_disjoint(a, b)))
+        let (ours, theirs) = (directories(self), directories(other));
+        ours.iter().flatten().all(|a| theirs.iter().flatten().all(|b| are_disjoint(a, b)))
     }
 
-    /// Refuses an alarm command that cannot be run.
+    /// Refuses an alert command whose program this user cannot execute.
     pub fn check_alert_program(&self) -> Result<(), ConfigError> {
         let checked = self.alert.check_program();
         checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
     }
 
-    /// Refuses proof-of-work in a program that was built without it.
+    /// Refuses `proof_of_work` if `is_built` is false: this program lacks the feature `pow`.
     pub fn check_proof_of_work(&self, is_built: bool) -> Result<(), ConfigError> {
         match &self.serve {
             Some(serve) if serve.proof_of_work && !is_built => {
-                let why = "proof_of_work: this program was built without the feature `pow`";
+                let why = "proof_of_work: this program was built without the feature `pow`. Set proof_of_work to false, or use a program with that feature";
                 Err(ConfigError {
                     path: self.source.path.clone(),
                     why: ConfigErrorKind::Serve(why),
@@ -69,8 +71,8 @@ impl NodeConfig {
         }
     }
 
-    /// Refuses a peer whose key is also a publisher's or the log's, or who is also a mirror of ours:
-    /// we cosign what mirrors serve, and nobody is to be able to have their own fork cosigned.
+    /// Refuses a peer with the key of a publisher or of the log, and a peer that is also a mirror.
+    /// This node cosigns what its mirrors serve, so that peer could have its own fork cosigned.
     pub fn check_peer_role(&self, entry: &PeerEntry) -> Result<(), ConfigError> {
         let name = entry.peer.name.clone();
         let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });

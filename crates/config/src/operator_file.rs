@@ -1,4 +1,4 @@
-//! Files that an operator writes, and values in them that have a spelling of their own.
+//! The text of files that an operator writes, and values in it that are parsed from a string.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::error::MAX_FILE_BYTES;
 use crate::{ConfigError, ConfigErrorKind};
 
-/// A value with a spelling of its own, parsed where it stands so that an error names its line.
+/// A value that is parsed from a TOML string while the file is read, so an error names its line.
 pub(crate) struct Parsed<T>(pub(crate) T);
 
 impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Parsed<T> {
@@ -19,7 +19,7 @@ impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Par
     }
 }
 
-/// What `init` leaves where only the operator knows what belongs there.
+/// The placeholder of `init` for a value that only the operator knows.
 const FILL_IN: &str = "FILL IN";
 
 pub(crate) fn parse_file<T>(
@@ -37,12 +37,12 @@ pub(crate) fn read_file(path: &Path) -> Result<String, ConfigErrorKind> {
         return Err(ConfigErrorKind::Writable(mode));
     }
     let text = std::io::read_to_string(file.take(MAX_FILE_BYTES + 1))?;
-    // What stands behind the bound may be a peer.
+    // A shortened text could lack a peer, so a longer file is refused.
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(ConfigErrorKind::TooLong);
     }
-    let open = |line: &str| !line.trim_start().starts_with('#') && line.contains(FILL_IN);
-    let missing: Vec<usize> =
-        (1..).zip(text.lines()).filter(|(_, line)| open(line)).map(|(number, _)| number).collect();
+    let is_open = |line: &str| !line.trim_start().starts_with('#') && line.contains(FILL_IN);
+    let open_lines = (1..).zip(text.lines()).filter(|(_, line)| is_open(line));
+    let missing: Vec<usize> = open_lines.map(|(number, _)| number).collect();
     if missing.is_empty() { Ok(text) } else { Err(ConfigErrorKind::FillIn(missing)) }
 }

@@ -1,26 +1,27 @@
-//! A program of the configuration that cannot be run.
+//! The check that a program of the configuration can be executed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-/// The program cannot be run, whatever there is to tell.
+/// The program of the alert command cannot be executed, so no alert would be delivered.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} cannot be run ({why}), and nobody would hear of a fork: name a program that this user may run, or none", path.display()
+    "{} cannot be run ({why}), so no alert would report a fork. Name a program that this user may execute, or remove the setting",
+    path.display()
 )]
 pub struct AlertProgramError {
-    /// What is to be run.
+    /// The program.
     pub path: PathBuf,
-    /// Why it is not.
+    /// Why it cannot be executed.
     pub why: io::Error,
 }
 
-/// Refuses what is no file, or none that this user may run.
+/// Refuses a path that is not a file, or a file that this user may not execute.
 pub fn check_executable(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path)?.is_file() {
         true => Ok(rustix::fs::access(path, Access::EXEC_OK)?),
-        false => Err(io::Error::other("it is no file")),
+        false => Err(io::Error::other("it is not a file")),
     }
 }

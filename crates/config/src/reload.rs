@@ -1,11 +1,12 @@
-//! Reading again: what may change while a node runs, and what may not.
+//! The reload of a configuration: the peers may change while a node runs, other settings may not.
 
 use unanimity_protocol::Timestamp;
 
 use crate::{ClientConfig, ConfigError, NodeConfig, load_node_config};
+
 impl NodeConfig {
-    /// The same, with the circle as its file has it now. Refuses to go on by anything else that
-    /// was changed since it was read: a key struck out, a longer `settle`.
+    /// The configuration with the peers as their file lists them now. Refuses every other change
+    /// since the configuration was read, such as a removed key or a longer `settle`.
     pub fn reload(&self) -> Result<NodeConfig, ConfigError> {
         let now = load_node_config(&self.source.path)?;
         if now.source == self.source && now.cycle.pinned == self.cycle.pinned {
@@ -17,8 +18,8 @@ impl NodeConfig {
 }
 
 impl ClientConfig {
-    /// Refuses to go on if what it was read from says something else by now, or other peers have to
-    /// confirm at `now`.
+    /// Refuses if the configuration or the pinned checkpoint changed since they were read, or if
+    /// other peers have to confirm at `now`. Settings that come from no file pass.
     pub fn check_unchanged(&self, now: Timestamp) -> Result<(), ConfigError> {
         let Some(source) = &self.source else { return Ok(()) };
         let node = load_node_config(&source.path)?;

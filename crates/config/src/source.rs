@@ -1,14 +1,15 @@
-//! The file that a configuration was read from.
+//! The file of a configuration, and how a later change of it is noticed.
 
 use std::path::PathBuf;
 
 use unanimity_protocol::Hash;
 
 use crate::{ConfigError, ConfigErrorKind};
-/// The file that a configuration was read from, and what it said.
+
+/// The file of a configuration, and the digest of its text when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigSource {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     pub(crate) digest: Hash,
 }

@@ -1,48 +1,49 @@
-//! Which Tor network a node takes part in, and how.
+//! The settings of Tor: which network a node uses, and its bridges.
 
 use std::path::PathBuf;
 
-/// When this variable is set in the environment, the public network is refused: for tests and
-/// research, where nothing may leave the machine by mistake.
+/// The environment variable that makes the program refuse the public Tor network. It is for tests
+/// and research, where no connection may leave the machine by mistake.
 pub const NO_PUBLIC_NETWORK: &str = "UNANIMITY_NO_PUBLIC_TOR";
 
-/// How this node takes part in Tor.
+/// Which Tor network a node uses, and the directories that Tor uses.
 #[derive(Clone, Debug)]
 pub struct TorSettings {
-    /// Keys of our services, guards. Only its owner may read it.
+    /// The directory with the keys of the node's onion services and its guards. Only its owner may
+    /// read it.
     pub state: PathBuf,
-    /// What the network looks like; can be fetched again.
+    /// The directory with the state of the network, which can be downloaded again.
     pub cache: PathBuf,
-    /// Which network.
+    /// The Tor network.
     pub network: TorNetwork,
 }
 
-/// The network to take part in.
+/// The Tor network that a node uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TorNetwork {
-    /// The one that everybody uses, entered by a guard of its list or, if there are any, by these bridges.
+    /// The public network. The first hop is one of these bridges, or a guard if there are none.
     Public(Bridges),
-    /// Another one, described by a fragment of arti's own configuration. All of its authorities
-    /// and first hops must be on loopback: this is for tests and research on one machine.
+    /// A private network, described by a fragment of arti's configuration. All of its authorities
+    /// and first hops must be on loopback: it is for tests and research on one machine.
     Private(String),
-    /// None: every peer is silent.
+    /// No network: every peer counts as silent.
     Offline,
 }
 
-/// Ways into a network that its list does not name, for where Tor is blocked.
+/// Entries to the public network that its directory does not list, for where Tor is blocked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bridges {
-    /// Bridge lines, as they are handed out.
+    /// Bridge lines, as a bridge distributor hands them out.
     pub lines: Vec<String>,
-    /// Programs that disguise the traffic, for the lines that ask for one.
+    /// The pluggable transports that the bridge lines name.
     pub transports: Vec<PluggableTransport>,
 }
 
 /// A program that disguises traffic to a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluggableTransport {
-    /// Which disguises it knows, such as `obfs4`.
+    /// The protocols that the program speaks, such as `obfs4`.
     pub protocols: Vec<String>,
-    /// The program.
+    /// The path of the program.
     pub path: PathBuf,
 }

@@ -1,4 +1,5 @@
-//! Keys of restricted discovery (Tor rend-spec-v3, "Client authorization"): who may find a service.
+//! Keys of Tor client authorization (rend-spec-v3, "Client authorization"), by which listed peers
+//! find an onion service.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,21 +7,21 @@ use std::str::FromStr;
 use data_encoding::BASE32_NOPAD;
 use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 
-/// A public key by which a service's host lets somebody find it; as text `descriptor:x25519:BASE32`.
+/// The public key of a client that may find an onion service. As text: `descriptor:x25519:BASE32`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientAuthKey(pub [u8; 32]);
 
-/// The secret half of one. Never shown.
+/// The private key of a client that may find an onion service. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientAuthSecret([u8; 32]);
 
 impl ClientAuthSecret {
-    /// Makes the key from 32 bytes that the caller drew from a secure generator.
+    /// Makes the key from 32 bytes of a secure random number generator.
     pub fn from_seed(seed: [u8; 32]) -> ClientAuthSecret {
         ClientAuthSecret(seed)
     }
 
-    /// Its bytes, for a file that only its owner reads, and for Tor.
+    /// The bytes of the key, for a file that only its owner may read, and for Tor.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -28,13 +29,13 @@ impl ClientAuthSecret {
 
 impl fmt::Debug for ClientAuthSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DiscoverySecret(..)")
+        f.write_str("ClientAuthSecret(..)")
     }
 }
 
-/// The text is not a discovery key.
+/// The text is not a `client_auth` key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a discovery key: expected descriptor:x25519: and 52 characters of A-Z and 2-7")]
+#[error("not a client_auth key: expected descriptor:x25519: and 52 characters of A-Z and 2-7")]
 pub struct ClientAuthKeyError;
 
 const PREFIX: &str = "descriptor:x25519:";
@@ -42,7 +43,7 @@ const PREFIX: &str = "descriptor:x25519:";
 impl FromStr for ClientAuthKey {
     type Err = ClientAuthKeyError;
 
-    /// Letter case does not matter.
+    /// Parses `descriptor:x25519:BASE32` in upper or lower case.
     fn from_str(text: &str) -> Result<Self, ClientAuthKeyError> {
         let start = text.get(..PREFIX.len()).ok_or(ClientAuthKeyError)?;
         if !start.eq_ignore_ascii_case(PREFIX) {
@@ -67,8 +68,8 @@ impl fmt::Debug for ClientAuthKey {
 }
 
 impl ClientAuthSecret {
-    /// The public half: what others list so that we find their services (rend-spec-v3, section
-    /// "Client authorization": x25519).
+    /// The public key, which other nodes list so that this node finds their onion services
+    /// (rend-spec-v3, section "Client authorization": x25519).
     pub fn public(&self) -> ClientAuthKey {
         ClientAuthKey(x25519(*self.as_bytes(), X25519_BASEPOINT_BYTES))
     }

@@ -6,15 +6,15 @@ use std::str::FromStr;
 use data_encoding::{BASE32_NOPAD, Encoding};
 use sha3::{Digest, Sha3_256};
 
-/// The port of an address that names none.
+/// The port of an onion address without one.
 pub const DEFAULT_PORT: u16 = 4242;
 
-/// An onion service: its identity key and a port. One service has one spelling here.
+/// The address of an onion service: identity key and port. An address has one spelling as text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OnionAddress {
-    /// The service's ed25519 identity.
+    /// The service's ed25519 identity key.
     pub key: [u8; 32],
-    /// 1 to 65535.
+    /// The port, 1 to 65535.
     pub port: u16,
 }
 
@@ -26,8 +26,8 @@ pub enum OnionAddressError {
         "{0:?} is not an onion address: expected 56 characters of a-z and 2-7, '.onion', and optionally ':PORT'"
     )]
     Shape(String),
-    /// The checksum inside says that a character is wrong.
-    #[error("{0:?} was mistyped: its checksum does not fit")]
+    /// The checksum inside the address does not match: a character is wrong.
+    #[error("{0:?} was mistyped: its checksum does not match")]
     Checksum(String),
 }
 
@@ -39,7 +39,7 @@ fn base32() -> Encoding {
     spec.encoding().expect("the alphabet of RFC 4648 in lower case")
 }
 
-/// The two bytes inside an address that catch mistyping.
+/// The two bytes inside an address that detect a wrong character.
 fn checksum(key: &[u8; 32]) -> [u8; 2] {
     let mut hasher = Sha3_256::new();
     hasher.update(b".onion checksum");
@@ -52,7 +52,8 @@ fn checksum(key: &[u8; 32]) -> [u8; 2] {
 impl FromStr for OnionAddress {
     type Err = OnionAddressError;
 
-    /// Letter case, a final dot and the default port may be written in any way.
+    /// Parses an address in upper or lower case, with or without a final dot. Without a port it has
+    /// [`DEFAULT_PORT`].
     fn from_str(text: &str) -> Result<Self, OnionAddressError> {
         let shape = || OnionAddressError::Shape(text.chars().take(80).collect());
         let lower = text.to_ascii_lowercase();
@@ -79,7 +80,7 @@ impl FromStr for OnionAddress {
 }
 
 impl OnionAddress {
-    /// It without its port.
+    /// The address without its port.
     pub fn host(&self) -> String {
         let bytes = [&self.key[..], &checksum(&self.key), &[VERSION]].concat();
         format!("{}.onion", base32().encode(&bytes))
@@ -93,7 +94,7 @@ impl fmt::Display for OnionAddress {
 }
 
 impl fmt::Debug for OnionAddress {
-    /// Addresses stay out of logs.
+    /// Hides the address, so that logs have none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnionAddress(..)")
     }

@@ -1,46 +1,48 @@
-//! What an operator writes where a mirror is meant: `https://HOST/PREFIX`, or `http://` to an onion
-//! service, which is as good, since an onion address is a key.
+//! URLs of mirrors: `https://HOST/PREFIX`, or `http://` to an onion service. Both are
+//! authenticated, since an onion address is a key.
 
 use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
 
-/// Where onion services serve files: the port of `http://` without one.
-pub const WEB_PORT: u16 = 80;
 use crate::OnionAddress;
 
-/// A host of static files, and where they begin on it.
+/// The port at which onion services serve files: the port of an `http://` URL without one.
+pub const WEB_PORT: u16 = 80;
+
+/// The URL of a mirror: a host of static files, and the path below which they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorUrl {
-    /// Who.
+    /// The host.
     pub host: MirrorHost,
-    /// 1 to 65535.
+    /// The port, 1 to 65535.
     pub port: u16,
-    /// Whether it speaks TLS.
+    /// Whether the host is reached with TLS.
     pub tls: bool,
-    /// What comes before a file's path: empty, or from a slash to before one.
+    /// The text before `/` and the path of a file: empty, or a path that begins with `/` and does
+    /// not end with `/`.
     pub(crate) prefix: String,
 }
 
-/// Who has the files.
+/// The host of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MirrorHost {
     /// An onion service, by its identity key.
     Onion([u8; 32]),
-    /// A name or an address of the Internet, which the Tor exit looks up and nobody before it.
+    /// A domain name or an Internet address. Only the Tor exit relay looks the name up.
     Named(String),
 }
 
-/// The text does not name a mirror.
+/// The text is not the URL of a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no mirror: {why}")]
+#[error("{text:?} is not a mirror: {why}")]
 pub struct MirrorUrlError {
     text: String,
     why: String,
 }
 
-/// What a mirror can be.
+/// The forms of a mirror, for error messages.
 pub(crate) const EXPECTED_FORMS: &str =
     "write https://HOST/PREFIX, http://ADDRESS.onion/PREFIX, or file:/absolute/directory";
 
@@ -58,17 +60,17 @@ impl FromStr for MirrorUrl {
         let authority = uri.authority().ok_or_else(|| wrong(EXPECTED_FORMS.to_owned()))?;
         if authority.as_str().contains('@') {
             return Err(wrong(
-                "it would say a name or a password to somebody who needs none".into(),
+                "it has a user name or a password. Remove it: a mirror needs none".into(),
             ));
         }
         if text.contains(['?', '#']) {
             return Err(wrong(
-                "what follows ? or # has no place in the name of a directory".into(),
+                "it has a query (?) or a fragment (#). Remove it: a mirror is a directory".into(),
             ));
         }
         let (host, port) = (authority.host().to_ascii_lowercase(), authority.port());
         let port = match port.map(|port| port.as_u16()) {
-            // Written, and no number, or none that a port can have.
+            // There is a colon, and no valid port number behind it.
             None if authority.as_str().len() > authority.host().len() => None,
             Some(0) => None,
             None => Some(if tls { 443 } else { WEB_PORT }),
@@ -79,25 +81,25 @@ impl FromStr for MirrorUrl {
             let address: OnionAddress = host.parse().map_err(|error| wrong(format!("{error}")))?;
             MirrorHost::Onion(address.key)
         } else if !tls {
-            let why = "http:// is for onion services only, whose address is a key; write https://";
+            let why = "http:// is for onion services only, whose address is a key. Write https://";
             return Err(wrong(why.to_owned()));
         } else if is_name(&host) {
             MirrorHost::Named(host)
         } else {
-            return Err(wrong(format!("{host:?} is no name of a host")));
+            return Err(wrong(format!("{host:?} is not the name of a host")));
         };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         if prefix.split('/').any(|part| matches!(part, "." | "..")) {
             return Err(wrong(
-                "a path with . or .. in it says something else to every host".into(),
+                "its path has . or .. in it, which hosts read differently. Remove it".into(),
             ));
         }
         Ok(MirrorUrl { host, port, tls, prefix })
     }
 }
 
-/// A domain name or an address of the Internet. Names with other letters are written as the DNS
-/// has them (`xn--`).
+/// Whether the host is a domain name or an Internet address. Names with other letters than ASCII
+/// need their DNS form (`xn--`).
 fn is_name(host: &str) -> bool {
     let is_address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Some(address) = is_address {
@@ -109,12 +111,13 @@ fn is_name(host: &str) -> bool {
 }
 
 impl MirrorUrl {
-    /// What comes before a file's path: empty, or from a slash to before one.
+    /// The text before `/` and the path of a file: empty, or a path that begins with `/` and does
+    /// not end with `/`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// All that an onion service serves at its usual port.
+    /// The URL of everything that an onion service serves at [`WEB_PORT`].
     pub fn from_onion_key(key: [u8; 32]) -> MirrorUrl {
         MirrorUrl {
             host: MirrorHost::Onion(key),
@@ -124,10 +127,10 @@ impl MirrorUrl {
         }
     }
 
-    /// The host as URLs and requests have it, with its port unless it goes without saying.
+    /// The host as in URLs and requests, with its port unless that is the default of the scheme.
     pub fn authority(&self) -> String {
-        let usual = if self.tls { 443 } else { WEB_PORT };
-        if self.port == usual {
+        let default_port = if self.tls { 443 } else { WEB_PORT };
+        if self.port == default_port {
             return self.host.to_string();
         }
         format!("{}:{}", self.host, self.port)

@@ -1,9 +1,12 @@
-//! Edits of a peers file that a person wrote: one change, and every other byte as it was.
+//! Edits of a peers file that the operator wrote: one change, and every other byte stays.
 //!
-//! Each reads the file as it is now, under a lock; works out what the circle must be
-//! afterwards; changes the text; reads the changed text with the circle's own parser; and writes
-//! it only if that is the very circle. The file is replaced whole, with the rights it had.
-//! These calls wait for the disk, and up to [`LOCK_TIMEOUT`] for each other.
+//! An edit has these steps:
+//!
+//! 1. It takes a lock, and waits up to [`LOCK_TIMEOUT`] for another edit.
+//! 2. It reads the file, and computes the list of peers that the edited file must have.
+//! 3. It changes the text.
+//! 4. It parses the changed text, and stops unless the result is that list.
+//! 5. It replaces the whole file durably, and keeps its permissions.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,72 +22,74 @@ use crate::peers::head_claim::HeadClaim;
 use crate::peers::layout::Layout;
 use crate::{ConfigErrorKind, Membership, PeerEntry, PeerList, PeerListError, operator_file};
 
-/// A peers file was not edited: which, and why.
+/// An edit of a peers file failed. The old file is whole, or the new one if only the last sync of
+/// the directory failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct EditError {
-    /// The file, or what it is a link to.
+    /// The file, with links resolved.
     pub path: PathBuf,
-    /// What is in the way.
+    /// Why the file was not edited.
     pub why: EditErrorKind,
 }
 
-/// What is in the way of an edit.
+/// Why a peers file was not edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditErrorKind {
-    /// It does not load as it is.
+    /// The file does not load.
     #[error(transparent)]
     Config(#[from] ConfigErrorKind),
-    /// It would not load any more.
+    /// The edited file would not be a valid list of peers.
     #[error("nothing was changed, because {0}")]
     PeerList(#[from] PeerListError),
-    /// No such peer.
-    #[error("nobody there is named {name}; there is {}", names(known))]
+    /// No peer has the name.
+    #[error("no peer is named {name}. Listed: {}", names(known))]
     UnknownPeer {
-        /// Who was to be edited.
+        /// The name in the request.
         name: Name,
-        /// Who is there.
+        /// The names of all peers in the file.
         known: Vec<Name>,
     },
-    /// Somebody edited it in the meantime.
-    #[error("the entry of {0} is no longer what it was: look at it, and try again")]
+    /// The entry of the peer changed since the caller read it.
+    #[error("the entry of {0} was changed in the meantime. Look at it, and try again")]
     Changed(Name),
-    /// There is nothing to take back.
-    #[error("{0} is not leaving")]
+    /// The peer is not leaving, so there is no removal to cancel.
+    #[error("{0} is not leaving, so there is no removal to cancel")]
     NotLeaving(Name),
-    /// There is nothing to go back to.
-    #[error("{0} left before it ever counted: remove it, and add it again with its ticket")]
+    /// The peer left while it was joining, so it cannot count again.
+    #[error("{0} left before it ever counted. Remove it, and add it again with its invite")]
     NeverCounted(Name),
-    /// There is nothing to wait for.
+    /// The peer is not joining, so it cannot be made to count.
     #[error("{0} is not joining")]
     NotJoining(Name),
-    /// It has to confirm every update.
+    /// The peer still has to confirm every update, so it cannot be removed.
     #[error("{0} still has to confirm every update, until its removal takes effect")]
     StillCounted(Name),
-    /// TOML that this program reads and cannot change, or a value that the file cannot say.
-    #[error("this edit cannot be made in the way the file is written: make the change by hand")]
+    /// The TOML has a layout that this program reads and cannot change, or the new value has no
+    /// form in the file.
+    #[error("this edit is not possible in the way the file is written. Make the change by hand")]
     UnsupportedLayout,
-    /// Nobody is to write to it.
-    #[error("its owner may not write to it: run chmod u+w on it if it is to be edited")]
+    /// The permissions of the file forbid its owner to write.
+    #[error("its owner may not write to it. Give the owner write permission to allow edits")]
     ReadOnly,
-    /// Whoever replaces a file becomes its owner.
-    #[error("it belongs to user {owner}: run this as that user (sudo -u '#{owner}' ...)")]
+    /// The file belongs to another user. A replaced file would belong to the user of this process.
+    #[error(
+        "it belongs to the user with id {owner}. Run this as that user: sudo -u '#{owner}' ..."
+    )]
     OtherOwner {
-        /// Their number.
+        /// The user id of the owner.
         owner: u32,
     },
-    /// Another edit takes its time.
-    #[error("somebody else is editing it: try again")]
+    /// Another edit holds the lock for longer than [`LOCK_TIMEOUT`].
+    #[error("another process is editing it. Try again")]
     Busy,
-    /// The operating system said no.
-    #[error(
-        "{0}; it has to be edited by the user who owns it and its directory, with space on the disk"
-    )]
+    /// The file cannot be read or written.
+    #[error("{0}. Edit it as the user that owns it and its directory, with free space on the disk")]
     Io(#[from] io::Error),
 }
 
 impl EditErrorKind {
-    /// Whether another user could do it.
+    /// Whether another user may be permitted to make the edit.
     pub fn is_permission_denied(&self) -> bool {
         match self {
             EditErrorKind::OtherOwner { .. } => true,
@@ -96,94 +101,95 @@ impl EditErrorKind {
 
 fn names(names: &[Name]) -> String {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-    if names.is_empty() { "nobody yet".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Puts a peer at the end. A file that is not there is made, for its owner only.
+/// Adds a peer at the end of the file. A missing file is created with mode 0600.
 pub fn add(path: &Path, entry: &PeerEntry, disk: &Storage) -> Result<PeerList, EditError> {
-    edit(path, disk, Some(NEW_FILE_HEADER), |members| {
-        members.push(entry.clone());
+    edit(path, disk, Some(NEW_FILE_HEADER), |entries| {
+        entries.push(entry.clone());
         Ok(Change::Append(key_values(entry)))
     })
 }
 
-/// What belongs into the file for a peer, where this user may not write to it.
+/// The TOML of a peer, for a user that may not write to the file and has to pass it on.
 pub fn format_peer_table(entry: &PeerEntry) -> String {
     let lines = key_values(entry).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
     format!("[[peer]]\n{}", lines.collect::<String>())
 }
 
-/// Lets a peer that was joining count: its log and ours have been found to be one. Only if its
-/// entry is still the one that this was found for.
+/// Makes a joining peer count, after its log and ours were proven to be one. Refuses an entry that
+/// has changed since that proof.
 pub fn activate(path: &Path, joining: &PeerEntry, disk: &Storage) -> Result<PeerList, EditError> {
     let name = &joining.peer.name;
-    edit(path, disk, None, |members| {
-        let at = find_index(members, name)?;
+    edit(path, disk, None, |entries| {
+        let index = find_index(entries, name)?;
         if !matches!(joining.membership, Membership::Joining { .. }) {
             return Err(EditErrorKind::NotJoining(name.clone()));
         }
-        if members[at] != *joining {
+        if entries[index] != *joining {
             return Err(EditErrorKind::Changed(name.clone()));
         }
-        members[at].membership = Membership::Counted;
-        Ok(Change::Unset(at, "joining"))
+        entries[index].membership = Membership::Counted;
+        Ok(Change::Unset(index, "joining"))
     })
 }
 
-/// Lets a peer go: it still has to confirm every update until `at`. One that never counted is
-/// taken out at once, because nothing waits for it.
+/// Schedules the removal of a peer, which still has to confirm every update until `at`. A peer that
+/// never counted is removed at once.
 pub fn schedule_removal(
     path: &Path,
     name: &Name,
     at: Timestamp,
     disk: &Storage,
 ) -> Result<PeerList, EditError> {
-    edit(path, disk, None, |members| {
-        let i = find_index(members, name)?;
-        if members[i].membership == LEFT_BEFORE_COUNTED
-            || matches!(members[i].membership, Membership::Joining { .. })
+    edit(path, disk, None, |entries| {
+        let index = find_index(entries, name)?;
+        if entries[index].membership == LEFT_BEFORE_COUNTED
+            || matches!(entries[index].membership, Membership::Joining { .. })
         {
-            members.remove(i);
-            return Ok(Change::Remove(i));
+            entries.remove(index);
+            return Ok(Change::Remove(index));
         }
-        members[i].membership = Membership::Leaving { at };
-        Ok(Change::Set(i, "leaves", at.to_string()))
+        entries[index].membership = Membership::Leaving { at };
+        Ok(Change::Set(index, "leaves_at", at.to_string()))
     })
 }
 
-/// Takes [`schedule_removal`] back, also after the peer has left.
+/// Cancels the removal of a peer, also after it has left: it counts again.
 pub fn cancel_removal(path: &Path, name: &Name, disk: &Storage) -> Result<PeerList, EditError> {
-    edit(path, disk, None, |members| {
-        let at = find_index(members, name)?;
-        match members[at].membership {
+    edit(path, disk, None, |entries| {
+        let index = find_index(entries, name)?;
+        match entries[index].membership {
             LEFT_BEFORE_COUNTED => Err(EditErrorKind::NeverCounted(name.clone())),
             Membership::Leaving { .. } => {
-                members[at].membership = Membership::Counted;
-                Ok(Change::Unset(at, "leaves"))
+                entries[index].membership = Membership::Counted;
+                Ok(Change::Unset(index, "leaves_at"))
             }
             _ => Err(EditErrorKind::NotLeaving(name.clone())),
         }
     })
 }
 
-/// Takes a peer out that has left by `now` or is only joining; nobody else.
+/// Removes a peer that has left by `now` or is joining. Refuses a peer that has to confirm at
+/// `now`.
 pub fn remove(
     path: &Path,
     name: &Name,
     now: Timestamp,
     disk: &Storage,
 ) -> Result<PeerList, EditError> {
-    edit(path, disk, None, |members| {
-        let at = find_index(members, name)?;
-        if members[at].membership.must_confirm(now) {
+    edit(path, disk, None, |entries| {
+        let index = find_index(entries, name)?;
+        if entries[index].membership.must_confirm(now) {
             return Err(EditErrorKind::StillCounted(name.clone()));
         }
-        members.remove(at);
-        Ok(Change::Remove(at))
+        entries.remove(index);
+        Ok(Change::Remove(index))
     })
 }
 
-/// One change of a text, to the peer of that number.
+/// A change of the text. The number is the index of the peer in the file.
 enum Change {
     Append(Vec<(&'static str, String)>),
     Set(usize, &'static str, String),
@@ -191,22 +197,23 @@ enum Change {
     Remove(usize),
 }
 
-/// Makes one change. `plan` turns the members into what they shall be, and says how.
+/// Makes one change. `plan` turns the entries into the wanted ones, and returns the change of the
+/// text. `new_header` begins a file that does not exist; without it, such a file is an error.
 fn edit(
     path: &Path,
     disk: &Storage,
-    empty: Option<&str>,
+    new_header: Option<&str>,
     plan: impl FnOnce(&mut Vec<PeerEntry>) -> Result<Change, EditErrorKind>,
 ) -> Result<PeerList, EditError> {
-    let at = |path: &Path| {
+    let edit_error = |path: &Path| {
         let path = path.to_owned();
         move |why| EditError { path, why }
     };
-    let path = resolve_link(path).map_err(|error| at(path)(error.into()))?;
+    let path = resolve_link(path).map_err(|error| edit_error(path)(error.into()))?;
     let attempt = || {
         let _lock = lock(&path)?;
         let is_new = path.symlink_metadata().is_err();
-        let text = match empty {
+        let text = match new_header {
             Some(header) if is_new => header.to_owned(),
             _ => {
                 check_replaceable(&path)?;
@@ -223,8 +230,8 @@ fn edit(
             Change::Unset(peer, key) => layout.unset(peer, key),
             Change::Remove(peer) => layout.remove(peer),
         });
-        let is_meant = |text: &String| PeerList::parse(text).is_ok_and(|found| found == peers);
-        let edited = edited.filter(is_meant).ok_or(EditErrorKind::UnsupportedLayout)?;
+        let is_wanted = |text: &String| PeerList::parse(text).is_ok_and(|found| found == peers);
+        let edited = edited.filter(is_wanted).ok_or(EditErrorKind::UnsupportedLayout)?;
         if is_new {
             disk.write_new(&path, edited.as_bytes(), Mode::Private)?;
         } else {
@@ -232,13 +239,13 @@ fn edit(
         }
         Ok(peers)
     };
-    attempt().map_err(at(&path))
+    attempt().map_err(edit_error(&path))
 }
 
-/// The file itself, where a link points at one.
+/// The path of the file with all links resolved. A missing file keeps its path.
 fn resolve_link(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
-        // A link to nothing comes here too, and is refused because it is there.
+        // A link to a missing file keeps its path, too. It exists, so reading it is an error.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
         found => found,
     }
@@ -249,7 +256,7 @@ fn check_replaceable(path: &Path) -> Result<(), EditErrorKind> {
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(EditErrorKind::OtherOwner { owner: found.uid() });
     }
-    // Renaming would not ask.
+    // A rename over the file ignores its write permission.
     if found.mode() & 0o200 == 0 { Err(EditErrorKind::ReadOnly) } else { Ok(()) }
 }
 
@@ -265,45 +272,44 @@ fn lock(path: &Path) -> Result<Lock, EditErrorKind> {
 }
 
 fn find_index(entries: &[PeerEntry], name: &Name) -> Result<usize, EditErrorKind> {
-    entries.iter().position(|member| member.peer.name == *name).ok_or_else(|| {
+    entries.iter().position(|entry| entry.peer.name == *name).ok_or_else(|| {
         EditErrorKind::UnknownPeer {
             name: name.clone(),
-            known: entries.iter().map(|member| member.peer.name.clone()).collect(),
+            known: entries.iter().map(|entry| entry.peer.name.clone()).collect(),
         }
     })
 }
 
 fn key_values(entry: &PeerEntry) -> Vec<(&'static str, String)> {
-    let PeerEntry { peer, address, client_auth: discovery, artifacts, membership: standing } =
-        entry;
-    let mut entries = vec![
+    let PeerEntry { peer, address, client_auth, artifacts, membership } = entry;
+    let mut pairs = vec![
         ("name", peer.name.to_string()),
         ("operator", peer.operator.to_string()),
         ("address", address.to_string()),
         ("key", peer.key.to_string()),
     ];
-    entries.extend(discovery.as_ref().map(|key| ("discovery", key.to_string())));
-    entries.extend(artifacts.as_ref().map(|site| ("artifacts", site.to_string())));
-    match *standing {
+    pairs.extend(client_auth.as_ref().map(|key| ("client_auth", key.to_string())));
+    pairs.extend(artifacts.as_ref().map(|url| ("artifacts", url.to_string())));
+    match *membership {
         Membership::Counted => {}
         Membership::Joining { size, root } => {
-            entries.push(("joining", HeadClaim { size, root }.to_string()));
+            pairs.push(("joining", HeadClaim { size, root }.to_string()));
         }
-        Membership::Leaving { at } => entries.push(("leaves", at.to_string())),
+        Membership::Leaving { at } => pairs.push(("leaves_at", at.to_string())),
     }
-    entries.into_iter().map(|(key, value)| (key, toml_string(&value))).collect()
+    pairs.into_iter().map(|(key, value)| (key, toml_string(&value))).collect()
 }
 
-/// As a TOML string.
+/// The text as a TOML string, quoted and escaped.
 fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// How long an edit waits for another one; each takes a few writes of a small file.
+/// How long an edit waits for another one. An edit takes a few writes of a small file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-const NEW_FILE_HEADER: &str = "# The peers of this node: all of them have to confirm every update.
-# `unanimity peers` edits this file and keeps what people write in it.
+const NEW_FILE_HEADER: &str = "# The peers of this node: each of them has to confirm every update.
+# `unanimity peers` edits this file and keeps the rest of your text.
 ";
 
 impl Classify for EditError {

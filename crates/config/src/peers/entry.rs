@@ -1,48 +1,49 @@
-//! One peer as `peers.toml` has it, and whether it has to confirm.
+//! An entry of `peers.toml`, and whether its peer has to confirm.
 
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{Hash, Peer, Timestamp};
 
 use crate::{ClientAuthKey, Fingerprint, MirrorUrl, OnionAddress};
-/// One peer as `peers.toml` has it.
+
+/// An entry of `peers.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerEntry {
-    /// Who it is, and what its views are cosigned with.
+    /// The peer's name, its operator, and the key that verifies its cosigned heads.
     pub peer: Peer,
-    /// Where it is reached.
+    /// The onion service at which the peer is asked.
     pub address: OnionAddress,
-    /// By which it finds our service. Without one it cannot ask us.
+    /// The key by which the peer finds our onion service. Without a key it cannot ask us.
     pub client_auth: Option<ClientAuthKey>,
-    /// Where it serves artifacts to anyone, if it does: an onion service of its own for that.
+    /// The URL at which the peer serves artifacts to anyone: an onion service for artifacts alone.
     pub artifacts: Option<MirrorUrl>,
-    /// Whether it has to confirm.
+    /// Whether the peer has to confirm every update.
     pub membership: Membership,
 }
 
-/// How far a peer has come in or out of the circle.
+/// Whether a peer counts: it joins first, then counts, and counts until it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
-    /// It has to confirm every update.
+    /// The peer has to confirm every update.
     Counted,
-    /// It is asked and not counted, until its log and ours have been found to be one.
+    /// The peer is asked and does not count, until its log and ours are proven to be one.
     Joining {
-        /// How many leaves its ticket claims, below 2^63.
+        /// The number of log entries that its invite claims, below 2^63.
         size: u64,
-        /// The root that goes with them.
+        /// The root of the log at that size.
         root: Hash,
     },
-    /// It has to confirm every update until then, and is as good as not there afterwards.
+    /// The peer has to confirm every update until a time. After that time it has left.
     Leaving {
-        /// The first moment at which it no longer counts.
+        /// The first second at which the peer no longer counts.
         at: Timestamp,
     },
 }
 
-/// What is written for a peer that was still joining when it was told to leave: long over.
+/// The membership of an entry with both `joining` and `leaves_at`: the peer left before it counted.
 pub(crate) const LEFT_BEFORE_COUNTED: Membership = Membership::Leaving { at: Timestamp(0) };
 
 impl Membership {
-    /// Whether the peer has to confirm at `now`.
+    /// Whether the peer has to confirm every update at `now`.
     pub fn must_confirm(self, now: Timestamp) -> bool {
         match self {
             Membership::Counted => true,
@@ -51,18 +52,18 @@ impl Membership {
         }
     }
 
-    /// Whether the peer is as good as not there at `now`.
+    /// Whether the peer has left by `now`. It is then neither asked nor allowed to ask us.
     pub fn has_left(self, now: Timestamp) -> bool {
         matches!(self, Membership::Leaving { at } if at <= now)
     }
 }
 
 impl PeerEntry {
-    /// What two people compare by voice; the same as their ticket's. `None` without a discovery
-    /// key: a ticket has one.
+    /// The fingerprint that two operators compare by voice, equal to that of the peer's invite.
+    /// `None` without a `client_auth` key, which every invite has.
     pub fn fingerprint(&self, log: LogId) -> Option<Fingerprint> {
-        let discovery = self.client_auth.as_ref()?;
+        let client_auth = self.client_auth.as_ref()?;
         let (key, artifacts) = (&self.peer.key, self.artifacts.as_ref());
-        Some(Fingerprint::compute(log, &self.address, key, discovery, artifacts))
+        Some(Fingerprint::compute(log, &self.address, key, client_auth, artifacts))
     }
 }

@@ -1,21 +1,24 @@
-//! Why peers do not make a list.
+//! Errors of a peer list.
 
 use unanimity_protocol::Name;
 use unanimity_protocol::peers::PeerSetError;
 
-/// Why peers do not make a circle, whatever their number.
+/// Why peers make no valid list, or too few of them count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerListError {
-    /// A name or a key twice, too many of them, or a circle that asks for nobody.
+    /// A duplicate name or key, too many or too few peers, or a `min_peers` of 0.
     #[error(transparent)]
     Peers(#[from] PeerSetError),
-    /// Two peers are one service.
+    /// Two peers have one onion service.
     #[error("peers {0} and {1} have the same onion address")]
     SameAddress(Name, Name),
-    /// Whoever serves artifacts under the address at which it is asked could tell who wants which.
-    #[error("peer {0}: artifacts has to be http:// and an onion service that is no peer's address")]
+    /// The artifacts are not at an onion service of their own. A peer that serves artifacts at the
+    /// address at which it is asked could tell which client wants which artifact.
+    #[error(
+        "peer {0}: artifacts must be http:// and the address of an onion service that is no peer's address"
+    )]
     Artifacts(Name),
-    /// Taking the right to find us from one would take it from the other.
-    #[error("peers {0} and {1} have the same discovery key")]
+    /// Two peers have one `client_auth` key, so one could not be excluded without the other.
+    #[error("peers {0} and {1} have the same client_auth key")]
     SameClientAuth(Name, Name),
 }

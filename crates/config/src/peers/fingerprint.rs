@@ -1,4 +1,4 @@
-//! What two people read to each other over the phone.
+//! The fingerprint of a peer, which two operators compare by voice.
 
 use std::fmt;
 
@@ -7,30 +7,31 @@ use unanimity_protocol::{CosignatureVerifyingKey, Hash};
 
 use crate::{ClientAuthKey, MirrorUrl, OnionAddress};
 
-/// A peer of one log for as long as its keys and its address are what they are: 8 groups of 5
-/// digits, `05371 88120 ...`. Where it serves artifacts, that address is one of them. Neither its
-/// name is in it, which is ours to choose, nor the state of the log.
-// Whoever swaps a ticket on its way needs another one with the very same fingerprint. A group
-// is 32 bits modulo 100,000, so its likeliest value has a probability of 42,950 / 2^32: 16.6
-// bits, and 132.8 bits for the eight. That two fingerprints can be made to meet in half as many
-// bits helps nobody: who makes both tickets is one peer.
+/// The fingerprint of a peer of one log: 8 groups of 5 digits, such as `05371 88120 ...`.
+///
+/// It covers the log, the peer's keys and its addresses, with the address of its artifacts. It does
+/// not cover the peer's name, which each operator chooses, or the state of the log.
+// An attacker that replaces an invite on its way needs another invite with the same fingerprint. A
+// group is 32 bits modulo 100,000, so its likeliest value has a probability of 42,950 / 2^32: 16.6
+// bits, and 132.8 bits for the eight. A collision needs half as many bits and gains nothing, since
+// one peer makes both invites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u32; 8]);
 
 impl Fingerprint {
-    /// Of `SHA-256("unanimity/peer/v1\n" ‖ log id in hex ‖ "\n" ‖ address ‖ "\n" ‖ key line ‖
-    /// "\n" ‖ discovery key ‖ "\n" ‖ address of artifacts ‖ "\n")`, four bytes to a group, big-endian; the
-    /// last line only if there is such an address.
+    /// Computes `SHA-256("unanimity/peer/v1\n" ‖ log id in hex ‖ "\n" ‖ address ‖ "\n" ‖ key line ‖
+    /// "\n" ‖ client_auth key ‖ "\n" ‖ URL of artifacts ‖ "\n")`. Each group is four bytes of the
+    /// digest, big-endian, modulo 100,000. Without artifacts, the last line is absent.
     pub fn compute(
         log: LogId,
         address: &OnionAddress,
         key: &CosignatureVerifyingKey,
-        discovery: &ClientAuthKey,
+        client_auth: &ClientAuthKey,
         artifacts: Option<&MirrorUrl>,
     ) -> Fingerprint {
         let log = Hash(log.0);
-        let mut text = format!("unanimity/peer/v1\n{log}\n{address}\n{key}\n{discovery}\n");
-        text.extend(artifacts.map(|site| format!("{site}\n")));
+        let mut text = format!("unanimity/peer/v1\n{log}\n{address}\n{key}\n{client_auth}\n");
+        text.extend(artifacts.map(|url| format!("{url}\n")));
         let digest = Hash::digest(text.as_bytes()).0;
         let (words, _) = digest.as_chunks::<4>();
         let mut groups = [0; 8];

@@ -1,11 +1,11 @@
-//! A claim about the log that is not checked yet.
+//! The head that an invite claims for the log, not verified yet.
 
 use std::fmt;
 use std::str::FromStr;
 
 use unanimity_protocol::Hash;
 
-/// What somebody says of the log, and nobody has checked: `SIZE ROOT`.
+/// The size and root of the log that an invite claims, not verified yet: `SIZE ROOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeadClaim {
     pub(crate) size: u64,
@@ -19,7 +19,8 @@ pub(crate) struct HeadClaim {
 pub(crate) struct HeadClaimError;
 
 impl HeadClaim {
-    /// As a checkpoint says it: one spelling, and an empty tree has one root.
+    /// Parses a size and a root as a checkpoint has them: each has one spelling. Size 0 needs the
+    /// root of the empty tree.
     pub(crate) fn from_fields(size: &str, root: &str) -> Option<HeadClaim> {
         let number = size.parse().ok().filter(|n: &u64| *n < 1 << 63 && n.to_string() == size);
         let claim = HeadClaim { size: number?, root: Hash::from_base64(root)? };

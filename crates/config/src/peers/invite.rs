@@ -1,16 +1,18 @@
-//! Tickets: what one person passes to another so that they become each other's peers.
+//! Invites: the line that two operators exchange to make their nodes each other's peers.
 //!
 //! ```text
-//! unanimity-ticket/v1,NAME,ORIGIN,LOG,ADDRESS,KEY,DISCOVERY,ARTIFACTS,SIZE,ROOT,CHECK
+//! unanimity-invite/v1,NAME,ORIGIN,LOG,ADDRESS,KEY,CLIENT-AUTH,ARTIFACTS,SIZE,ROOT,CHECK
 //! ```
 //!
-//! One line of eleven fields without white space or anything that a shell takes for its own. LOG is
-//! the log's id in hex, DISCOVERY is `descriptor:x25519:...`, ARTIFACTS is `http://...onion` or `-`, ROOT is base64, CHECK is the first 4
-//! bytes, in hex, of SHA-256 over everything before the last comma. An origin and a key's name may have
-//! other characters; in them every byte but `A-Z a-z 0-9 . _ + ~ / : @ = -` is written `%XX`.
+//! An invite is one line of eleven fields, without white space and without characters that a shell
+//! interprets. LOG is the log's id in hex, CLIENT-AUTH is `descriptor:x25519:...`, ARTIFACTS is
+//! `http://...onion` or `-`, and ROOT is base64. CHECK is the first 4 bytes, in hex, of SHA-256
+//! over everything before the last comma. In ORIGIN and KEY, every byte but
+//! `A-Z a-z 0-9 . _ + ~ / : @ = -` is written `%XX`.
 //!
-//! A ticket is not secret and not signed. Whoever can change it on its way becomes the peer, so
-//! it travels over something trusted, or its [`Fingerprint`] is compared by voice.
+//! An invite is neither secret nor signed. An attacker that replaces an invite on its way becomes
+//! the peer. So an invite travels over a trusted channel, or both operators compare its
+//! [`Fingerprint`] by voice.
 
 use std::fmt::Write as _;
 use std::fmt::{self};
@@ -24,73 +26,74 @@ use unanimity_protocol::{CosignatureVerifyingKey, Hash, Log, Name, Origin, Peer}
 use crate::peers::head_claim::HeadClaim;
 use crate::{ClientAuthKey, Fingerprint, Membership, MirrorUrl, OnionAddress, PeerEntry};
 
-/// Who somebody is, for peers that follow the same log.
+/// A node's name, addresses and public keys, for other nodes that follow the same log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// What they call themselves.
+    /// The name that the sender gives itself.
     pub name: Name,
-    /// Their log's origin, for people; `log` decides.
+    /// The origin of the sender's log, for people. `log` identifies the log.
     pub origin: Origin,
-    /// Their log: origin and key.
+    /// The id of the sender's log, computed from its origin and key.
     pub log: LogId,
-    /// Where they are reached.
+    /// The onion service at which the sender is asked.
     pub address: OnionAddress,
-    /// What their views are cosigned with.
+    /// The key that verifies the sender's cosigned heads.
     pub key: CosignatureVerifyingKey,
-    /// By which they find their peers' services.
+    /// The key by which the sender finds the onion services of its peers.
     pub client_auth: ClientAuthKey,
-    /// Where they serve artifacts to anyone, if they do.
+    /// The URL at which the sender serves artifacts to anyone, if it does.
     pub artifacts: Option<MirrorUrl>,
-    /// How many leaves of the log they had verified, below 2^63.
+    /// The number of log entries that the sender has verified, below 2^63.
     pub size: u64,
-    /// The root that goes with them.
+    /// The root of the log at that size.
     pub root: Hash,
 }
 
-/// Why a text is no ticket, or one of no use here. Never contains the text.
+/// Why a text is not an invite, or not one for this node's log. It never contains the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
-    /// Something else.
-    #[error("not a ticket: one is a single line that begins with {INVITE_PREFIX}v1")]
+    /// The text does not begin like an invite.
+    #[error("not an invite: an invite is one line that begins with {INVITE_PREFIX}v1")]
     NotAnInvite,
-    /// Made by another version of this program.
+    /// The invite is of another version of the format.
     #[error(
-        "a ticket of a form that this version does not read ({INVITE_PREFIX}v1): run the same version on both sides"
+        "this program reads only invites that begin with {INVITE_PREFIX}v1. Run the same version on both sides"
     )]
     Version,
-    /// Longer than any ticket.
-    #[error("longer than any ticket ({MAX_INVITE_BYTES} bytes): paste one ticket, and only that")]
+    /// The text has more than [`MAX_INVITE_BYTES`] bytes.
+    #[error("longer than any invite ({MAX_INVITE_BYTES} bytes). Paste one invite and nothing else")]
     TooLong,
-    /// Some character is wrong or missing.
+    /// The checksum does not match: a character is wrong or missing.
     #[error(
-        "the ticket was mistyped or cut short: its checksum does not fit; copy the whole line again"
+        "the invite was mistyped or cut short: its checksum does not match. Copy the whole line again"
     )]
     Checksum,
-    /// The checksum fits, so it was made like this.
-    #[error("the ticket's {0} makes no sense, though nothing was mistyped: ask for a new one")]
+    /// A field is not valid, although the checksum matches: the sender made the invite like this.
+    #[error("the invite's {0} is not valid, although its checksum matches. Ask for a new invite")]
     Field(&'static str),
-    /// The key is none, or none of a peer's.
-    #[error("the ticket's key: {0}; ask for a new one")]
+    /// The key is not valid, or is not the key of a witness.
+    #[error("the invite's key: {0}. Ask for a new invite")]
     Key(#[from] KeyError),
-    /// Peers watch one log.
+    /// The invite is for another log. Peers follow one log.
     #[error(
-        "the ticket is for the log {theirs} ({their_id}), and this node follows {ours} ({our_id}): peers follow one log, of one origin and one key"
+        "the invite is for the log {theirs} ({their_id}), and this node follows {ours} ({our_id}). Peers follow one log, with one origin and one key"
     )]
     OtherLog {
-        /// The origin that the ticket names.
+        /// The origin that the invite names.
         theirs: Origin,
-        /// The beginning of its log's id.
+        /// The first 16 digits of the log id in the invite.
         their_id: String,
-        /// The origin that we follow.
+        /// The origin of this node's log.
         ours: Origin,
-        /// The beginning of our log's id.
+        /// The first 16 digits of the id of this node's log.
         our_id: String,
     },
 }
 
 impl Invite {
-    /// The peer that a ticket is about, if it is one for our log. It is joining; its operator is
-    /// taken to be who it is named for, which is ours to correct, like the name.
+    /// Makes a joining peer from an invite. Refuses an invite for another log than `log`.
+    ///
+    /// The peer's operator has the name of the peer. The operator of this node may correct both.
     pub fn to_peer_entry(&self, log: &Log) -> Result<PeerEntry, InviteError> {
         if self.log != log.id() || self.origin != log.origin {
             let short = |id: LogId| Hash(id.0).hex()[..16].to_owned();
@@ -101,18 +104,17 @@ impl Invite {
                 our_id: short(log.id()),
             });
         }
-        let Invite { name, key, address, client_auth: discovery, artifacts, size, root, .. } =
-            self.clone();
+        let Invite { name, key, address, client_auth, artifacts, size, root, .. } = self.clone();
         Ok(PeerEntry {
             peer: Peer { operator: name.clone(), name, key },
             address,
-            client_auth: Some(discovery),
+            client_auth: Some(client_auth),
             artifacts,
             membership: Membership::Joining { size, root },
         })
     }
 
-    /// What two people compare by voice: the same for every ticket of one peer.
+    /// The fingerprint that two operators compare by voice, equal for every invite of one peer.
     pub fn fingerprint(&self) -> Fingerprint {
         let artifacts = self.artifacts.as_ref();
         Fingerprint::compute(self.log, &self.address, &self.key, &self.client_auth, artifacts)
@@ -122,7 +124,7 @@ impl Invite {
 impl FromStr for Invite {
     type Err = InviteError;
 
-    /// White space around it is of the paste, not of the ticket.
+    /// Parses an invite. White space around it is ignored.
     fn from_str(text: &str) -> Result<Self, InviteError> {
         let text = text.trim();
         let version = text.strip_prefix(INVITE_PREFIX).ok_or(InviteError::NotAnInvite)?;
@@ -135,7 +137,7 @@ impl FromStr for Invite {
             return Err(InviteError::Checksum);
         }
         let fields: Vec<&str> = fields.split(',').collect();
-        let &[name, origin, log, address, key, discovery, artifacts, size, root, _] = &fields[..]
+        let &[name, origin, log, address, key, client_auth, artifacts, size, root, _] = &fields[..]
         else {
             return Err(InviteError::Field("number of fields"));
         };
@@ -148,43 +150,33 @@ impl FromStr for Invite {
             log: LogId(Hash::from_hex(log).ok_or(bad("log id"))?.0),
             address: address.parse().map_err(|_| bad("address"))?,
             key: unescape(key).ok_or(KeyError::Shape)?.parse()?,
-            client_auth: discovery.parse().map_err(|_| bad("discovery key"))?,
+            client_auth: client_auth.parse().map_err(|_| bad("client_auth key"))?,
             artifacts: match artifacts {
                 "-" => None,
-                site => Some(site.parse().map_err(|_| bad("address of artifacts"))?),
+                url => Some(url.parse().map_err(|_| bad("address of artifacts"))?),
             },
             size: claim.size,
             root: claim.root,
         };
-        // An address and a discovery key can be spelled in several ways; a ticket cannot.
+        // An address and a client_auth key have several spellings, and an invite has one.
         if invite.to_string() == text { Ok(invite) } else { Err(bad("spelling")) }
     }
 }
 
 impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Invite {
-            name,
-            origin,
-            log,
-            address,
-            key,
-            client_auth: discovery,
-            artifacts,
-            size,
-            root,
-        } = self;
+        let Invite { name, origin, log, address, key, client_auth, artifacts, size, root } = self;
         let (origin, key) = (escape(origin.as_str()), escape(&key.to_string()));
         let (log, root) = (Hash(log.0), root.base64());
         let artifacts = artifacts.as_ref().map_or_else(|| "-".to_owned(), MirrorUrl::to_string);
         let body = format!(
-            "{INVITE_PREFIX}v1,{name},{origin},{log},{address},{key},{discovery},{artifacts},{size},{root}"
+            "{INVITE_PREFIX}v1,{name},{origin},{log},{address},{key},{client_auth},{artifacts},{size},{root}"
         );
         write!(f, "{body},{}", checksum(&body))
     }
 }
 
-/// Eight digits: of the tickets that are not what was sent, one in four thousand million passes.
+/// The first eight hex digits of SHA-256. A wrong invite passes with a probability of 2^-32.
 fn checksum(body: &str) -> String {
     Hash::digest(body.as_bytes()).hex()[..8].to_owned()
 }
@@ -212,9 +204,9 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// No note begins like this: those of ours begin `unanimity/`.
-const INVITE_PREFIX: &str = "unanimity-ticket/";
+/// The beginning of every invite. No note of the project begins like this: they begin `unanimity/`.
+const INVITE_PREFIX: &str = "unanimity-invite/";
 
-/// Enough for the longest origin and the longest name of a key with every byte escaped, 2,019
-/// bytes; a usual ticket has 400.
+/// The most bytes of an invite. The longest has 2,019 bytes, with every byte of origin and key name
+/// escaped. A usual invite has 400.
 pub const MAX_INVITE_BYTES: usize = 2048;

@@ -1,42 +1,42 @@
-//! Where things stand in the text of a peers file, so that an edit cuts out or puts in what it
-//! is about, and every other byte stays: comments, order, line endings.
+//! The layout of a peers file: the byte ranges of its peers and values. An edit changes one range,
+//! and every other byte stays: comments, order, line endings.
 //!
-//! A person may have written `[[peer]]` tables or `peer = [{ ... }]`. Nothing here has to be
-//! right for every text that TOML allows: [`crate::peers::edit`] reads the result again and throws
-//! away what does not mean exactly what it should.
+//! The operator may write `[[peer]]` tables or `peer = [{ ... }]`. This module need not be right
+//! for every text that TOML allows: [`crate::peers::edit`] parses the result and rejects it unless
+//! it has exactly the wanted peers.
 
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-/// One peer's table, and what is in it.
+/// The byte ranges of one peer's table and of its keys and values.
 struct PeerSpan {
-    /// Its header, or all of `{ ... }`.
+    /// The header `[[peer]]`, or the whole `{ ... }`.
     span: Range<usize>,
     inline: bool,
-    /// In the order of the text.
+    /// Keys and values in the order of the text.
     entries: Vec<KeyValueSpan>,
 }
 
 struct KeyValueSpan {
     key: String,
-    /// From the key to the value's end.
+    /// From the start of the key to the end of the value.
     span: Range<usize>,
     value: Range<usize>,
 }
 
-/// A peers file, the peers in the order of the text.
+/// The text of a peers file, with its peers in the order of the text.
 pub(crate) struct Layout<'a> {
     text: &'a str,
     peers: Vec<PeerSpan>,
-    /// All of `[{ ... }, ...]`, if that is how the peers are written.
+    /// The whole `[{ ... }, ...]`, if the peers are written as one array.
     array: Option<Range<usize>>,
-    /// Where the other values of the file end.
+    /// The ends of all values outside of the peers.
     other_value_ends: Vec<usize>,
 }
 
 impl<'a> Layout<'a> {
-    /// Finds the peers. `None` if the text is not TOML, or has them in no form known here.
+    /// Finds the peers. `None` if the text is not TOML, or has the peers in another form.
     pub(crate) fn parse(text: &'a str) -> Option<Layout<'a>> {
         let root = DeTable::parse(text).ok()?.into_inner();
         let mut layout =
@@ -57,7 +57,7 @@ impl<'a> Layout<'a> {
         Some(layout)
     }
 
-    /// The text with one more peer, which is the last.
+    /// The text with one more peer at the end.
     pub(crate) fn append(&self, entries: &[(&str, String)]) -> String {
         let newline = self.newline();
         let mut text = self.text.to_owned();
@@ -118,7 +118,7 @@ impl<'a> Layout<'a> {
         Some(text)
     }
 
-    /// The text without a peer's `key`. A comment behind it goes with it, one above it stays.
+    /// The text without a peer's `key`. A comment behind the value goes, a comment above it stays.
     pub(crate) fn unset(&self, peer: usize, key: &str) -> Option<String> {
         let peer_span = self.peers.get(peer)?;
         let at = peer_span.entries.iter().position(|entry| entry.key == key)?;
@@ -130,16 +130,16 @@ impl<'a> Layout<'a> {
         Some(self.without(self.line_start(span.start)..self.line_end(span.end)))
     }
 
-    /// The text without a peer. Comments that touch its table go with it, or they would be read
-    /// as being about the next one.
+    /// The text without a peer. Comments that touch its table go with it. If they stayed, they
+    /// would seem to describe the next peer.
     pub(crate) fn remove(&self, peer: usize) -> Option<String> {
         let peer_span = self.peers.get(peer)?;
         if peer_span.inline {
             let spans: Vec<_> = self.peers.iter().map(|peer| peer.span.clone()).collect();
             let array = self.array.as_ref()?;
-            let gone = self.cut(&spans, peer, array.end - 1);
+            let cut = self.cut(&spans, peer, array.end - 1);
             let before = peer.checked_sub(1).map_or(array.start, |before| spans[before].end);
-            return Some(self.without(self.comments_above(gone.start, before)..gone.end));
+            return Some(self.without(self.comments_above(cut.start, before)..cut.end));
         }
         let start = self.line_start(peer_span.span.start);
         let values = self.peers.iter().flat_map(|peer| &peer.entries).map(|entry| entry.value.end);
@@ -151,7 +151,7 @@ impl<'a> Layout<'a> {
         let below = self.text[end..].split_inclusive('\n');
         let comments: usize =
             below.take_while(|line| is_comment(line)).map(|line| line.len()).sum();
-        // A comment that touches the next table is that one's.
+        // A comment that touches the next table belongs to the next table.
         let after = &self.text[end + comments..];
         if after.is_empty() || is_blank(after.split('\n').next().unwrap_or_default()) {
             end += comments;
@@ -161,8 +161,8 @@ impl<'a> Layout<'a> {
         Some(self.without(start..end))
     }
 
-    /// What to cut so that the item `at` of a `{ ... }` or `[ ... ]` that ends at `close` is
-    /// gone, with a comma beside it.
+    /// The range to cut to remove the item with index `at`, and a comma beside it, from a `{ ... }`
+    /// or `[ ... ]` that ends at `close`.
     fn cut(&self, items: &[Range<usize>], at: usize, close: usize) -> Range<usize> {
         let item = &items[at];
         let (mut start, mut end) = (item.start, item.end);
@@ -171,7 +171,7 @@ impl<'a> Layout<'a> {
             end = comma + 1;
         } else if let Some(before) = at.checked_sub(1).map(|before| items[before].end)
             && let Some(comma) = self.find_comma(before, item.start)
-            // On a line above, it may stay: it can be the last thing of several lines.
+            // A comma on a line above stays: it can end an item of several lines.
             && !self.text[comma..start].contains('\n')
         {
             start = comma;
@@ -188,8 +188,8 @@ impl<'a> Layout<'a> {
         start..end
     }
 
-    /// Where the lines of comment begin that end at `start`, none of them before the end of the
-    /// line where `before` is: a value of several lines may end with what looks like a comment.
+    /// The start of the comment lines that end at `start`. None of these lines begins before the
+    /// end of the line of `before`: a value of several lines can end with a text like a comment.
     fn comments_above(&self, mut start: usize, before: usize) -> usize {
         let floor = if before == 0 { 0 } else { self.line_end(before) };
         while start > floor && self.line_start(start) == start {
@@ -206,14 +206,14 @@ impl<'a> Layout<'a> {
         [&self.text[..cut.start], &self.text[cut.end..]].concat()
     }
 
-    /// Where there is a comma, with nothing but white space, comments and one comma in between.
+    /// The position of the comma in a range that has only white space, comments and one comma.
     fn find_comma(&self, from: usize, to: usize) -> Option<usize> {
         let mut in_comment = false;
-        for (at, c) in self.text[from..to].char_indices() {
+        for (offset, c) in self.text[from..to].char_indices() {
             match c {
                 '\n' => in_comment = false,
                 '#' => in_comment = true,
-                ',' if !in_comment => return Some(from + at),
+                ',' if !in_comment => return Some(from + offset),
                 _ => {}
             }
         }
@@ -224,12 +224,12 @@ impl<'a> Layout<'a> {
         self.text[..at].rfind('\n').map_or(0, |newline| newline + 1)
     }
 
-    /// Behind the newline.
+    /// The position after the newline of the line of `at`, or the end of the text.
     fn line_end(&self, at: usize) -> usize {
         self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline + 1)
     }
 
-    /// As the first line ends.
+    /// The line ending of the first line.
     fn newline(&self) -> &'static str {
         match self.text.split_once('\n') {
             Some((first, _)) if first.ends_with('\r') => "\r\n",

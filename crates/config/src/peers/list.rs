@@ -1,4 +1,4 @@
-//! The list of peers, as `peers.toml` has it.
+//! The list of peers in `peers.toml`, and which of them count, join or have left at a given time.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use unanimity_protocol::{Name, PeerSet, PublicKeyBytes, Timestamp};
 use crate::{
     ClientAuthKey, Membership, MirrorHost, MirrorUrl, OnionAddress, PeerEntry, PeerListError,
 };
-/// All peers that a node was told of, in the file's order: no name, key, address or discovery
-/// key twice. Not yet enough of them, perhaps.
+
+/// All peers in `peers.toml`, in the order of the file. They may be too few for a client.
+///
+/// No two of them have the same name, key, onion address or `client_auth` key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerList {
     min_peers: usize,
@@ -17,19 +19,21 @@ pub struct PeerList {
 }
 
 impl PeerList {
-    /// Checks what holds for a circle of any size.
+    /// Makes a list of up to 128 peers, which may be fewer than `min_peers`. Refuses a duplicate
+    /// name, key, onion address or `client_auth` key, a `min_peers` of 0, and artifacts at another
+    /// host than an onion service of their own.
     pub fn new(entries: Vec<PeerEntry>, min_peers: usize) -> Result<PeerList, PeerListError> {
-        match PeerSet::new(entries.iter().map(|member| member.peer.clone()).collect(), min_peers) {
-            // Their number is judged last, and here it may be small.
+        match PeerSet::new(entries.iter().map(|entry| entry.peer.clone()).collect(), min_peers) {
+            // `PeerSet::new` checks this last. A list may have too few peers.
             Ok(_) | Err(PeerSetError::TooFew { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         let mut services: BTreeMap<[u8; 32], &Name> = BTreeMap::new();
         let mut client_auth_keys: BTreeMap<&ClientAuthKey, &Name> = BTreeMap::new();
         for PeerEntry { peer, artifacts, .. } in &entries {
-            let is_separate_onion = |site: &MirrorUrl| match site.host {
+            let is_separate_onion = |url: &MirrorUrl| match url.host {
                 MirrorHost::Onion(key) => {
-                    !site.tls && entries.iter().all(|member| member.address.key != key)
+                    !url.tls && entries.iter().all(|entry| entry.address.key != key)
                 }
                 MirrorHost::Named(_) => false,
             };
@@ -37,14 +41,14 @@ impl PeerList {
                 return Err(PeerListError::Artifacts(peer.name.clone()));
             }
         }
-        for PeerEntry { peer, address, client_auth: discovery, .. } in &entries {
+        for PeerEntry { peer, address, client_auth, .. } in &entries {
             let name = &peer.name;
-            // On any of its ports, it is one service.
+            // An onion service is one service on all of its ports.
             if let Some(&other) = services.get(&address.key) {
                 return Err(PeerListError::SameAddress(other.clone(), name.clone()));
             }
             services.insert(address.key, name);
-            let other = discovery.as_ref().and_then(|key| client_auth_keys.insert(key, name));
+            let other = client_auth.as_ref().and_then(|key| client_auth_keys.insert(key, name));
             if let Some(other) = other {
                 return Err(PeerListError::SameClientAuth(other.clone(), name.clone()));
             }
@@ -52,59 +56,58 @@ impl PeerList {
         Ok(PeerList { min_peers, entries })
     }
 
-    /// The fewest distinct operators that make a set.
+    /// How many distinct operators have to count, at least 1.
     pub fn min_peers(&self) -> usize {
         self.min_peers
     }
 
-    /// Everybody in the file, in its order, those who have left included.
+    /// All peers in the order of the file, with those that have left.
     pub fn entries(&self) -> &[PeerEntry] {
         &self.entries
     }
 
-    /// The member of that name.
+    /// The peer with this name.
     pub fn find(&self, name: &Name) -> Option<&PeerEntry> {
-        self.entries.iter().find(|member| member.peer.name == *name)
+        self.entries.iter().find(|entry| entry.peer.name == *name)
     }
 
-    /// Who has to confirm at `now`. With fewer than `min_peers` distinct operators among them
-    /// there is no such set, however it came to that. At [`Timestamp::MAX`]: who will remain
-    /// once everybody who is leaving has left.
+    /// The peers that have to confirm every update at `now`. Refuses fewer than `min_peers`
+    /// distinct operators among them. At [`Timestamp::MAX`], these are the peers that are not
+    /// leaving.
     pub fn counted_peers(&self, now: Timestamp) -> Result<PeerSet, PeerSetError> {
-        let counted = self.entries.iter().filter(|member| member.membership.must_confirm(now));
-        PeerSet::new(counted.map(|member| member.peer.clone()).collect(), self.min_peers)
+        let counted = self.entries.iter().filter(|entry| entry.membership.must_confirm(now));
+        PeerSet::new(counted.map(|entry| entry.peer.clone()).collect(), self.min_peers)
     }
 
-    /// Where those are reached who have to confirm at `now`.
+    /// The onion addresses of the peers that have to confirm at `now`, by the peer's key.
     pub fn addresses(&self, now: Timestamp) -> BTreeMap<PublicKeyBytes, OnionAddress> {
-        let counted = self.entries.iter().filter(|member| member.membership.must_confirm(now));
-        counted.map(|member| (member.peer.key.raw(), member.address.clone())).collect()
+        let counted = self.entries.iter().filter(|entry| entry.membership.must_confirm(now));
+        counted.map(|entry| (entry.peer.key.raw(), entry.address.clone())).collect()
     }
 
-    /// Where those serve artifacts who have to confirm at `now`.
+    /// The URLs at which peers serve artifacts, of those peers that have to confirm at `now`.
     pub fn artifact_urls(&self, now: Timestamp) -> Vec<(Name, MirrorUrl)> {
-        let counted = self.entries.iter().filter(|member| member.membership.must_confirm(now));
-        let site = |member: &PeerEntry| Some((member.peer.name.clone(), member.artifacts.clone()?));
-        counted.filter_map(site).collect()
+        let counted = self.entries.iter().filter(|entry| entry.membership.must_confirm(now));
+        let url = |entry: &PeerEntry| Some((entry.peer.name.clone(), entry.artifacts.clone()?));
+        counted.filter_map(url).collect()
     }
 
-    /// Those who are asked and not counted yet.
+    /// The peers that are asked and do not count yet.
     pub fn joining_entries(&self) -> impl Iterator<Item = &PeerEntry> {
-        let joining = |standing| matches!(standing, Membership::Joining { .. });
-        self.entries.iter().filter(move |member| joining(member.membership))
+        let is_joining = |membership| matches!(membership, Membership::Joining { .. });
+        self.entries.iter().filter(move |entry| is_joining(entry.membership))
     }
 
-    /// Those who have left by `now`: [`edit::remove`](crate::edit::drop) may take them out of the file.
+    /// The peers that have left by `now`. [`edit::remove`](crate::edit::remove) accepts them.
     pub fn former_entries(&self, now: Timestamp) -> impl Iterator<Item = &PeerEntry> {
-        self.entries.iter().filter(move |member| member.membership.has_left(now))
+        self.entries.iter().filter(move |entry| entry.membership.has_left(now))
     }
 
-    /// Who may find our service at `now`, also those who are only joining: two nodes join each
-    /// other at the same time.
+    /// The keys of the peers that may find our onion service at `now`. Joining peers are among
+    /// them, because two nodes join each other at the same time.
     pub fn client_auth_keys(&self, now: Timestamp) -> BTreeMap<Name, ClientAuthKey> {
-        let present = self.entries.iter().filter(|member| !member.membership.has_left(now));
-        let reader =
-            |member: &PeerEntry| Some((member.peer.name.clone(), member.client_auth.clone()?));
-        present.filter_map(reader).collect()
+        let present = self.entries.iter().filter(|entry| !entry.membership.has_left(now));
+        let key = |entry: &PeerEntry| Some((entry.peer.name.clone(), entry.client_auth.clone()?));
+        present.filter_map(key).collect()
     }
 }

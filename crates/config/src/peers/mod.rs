@@ -1,18 +1,19 @@
-//! Who a node's peers are: `peers.toml`, and the tickets by which two people become each
+//! The peers of a node: `peers.toml`, its edits, and the invites by which two nodes become each
 //! other's peers.
 //!
-//! A [`PeerList`](list::Circle) is what the file says. It may be too small to confirm anything, so that a node
-//! can start before its circle is complete; only [`PeerList::counted_peers`](list::Circle::counted) makes the [`PeerSet`](unanimity_protocol::PeerSet)
-//! without which nothing installs.
+//! A [`PeerList`](list::PeerList) is the content of the file. It may have too few peers to confirm
+//! anything, so a node can start before enough peers are listed. Only
+//! [`PeerList::counted_peers`](list::PeerList::counted_peers) makes the
+//! [`PeerSet`](unanimity_protocol::PeerSet) without which nothing installs.
 //!
-//! | in the file | [`Membership`](entry::Standing) | has to confirm | may find our service |
+//! | in the file | [`Membership`](entry::Membership) | has to confirm | may find our service |
 //! |---|---|---|---|
-//! | neither of the two lines below | `AnswerCounter` | yes | yes |
-//! | `joining = "SIZE ROOT"` | `Joining` | no: asked, and not counted | yes |
-//! | `leaves = "TIME"` | `Leaving` | until that time | until that time |
-//! | both | `Leaving`, already over | no: it never counted, so nothing waits for it | no |
+//! | neither of the two keys below | `Counted` | yes | yes |
+//! | `joining = "SIZE ROOT"` | `Joining` | no: it is asked and does not count | yes |
+//! | `leaves_at = "TIME"` | `Leaving` | until that time | until that time |
+//! | both | `Leaving`, since 1970 | no: it never counted, so it leaves at once | no |
 //!
-//! A peer that is added by hand counts at once: the operator said so.
+//! A peer that the operator writes into the file without `joining` counts at once.
 
 pub mod edit;
 pub mod entry;

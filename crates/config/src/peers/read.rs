@@ -1,4 +1,4 @@
-//! Reads `peers.toml`.
+//! The reader of `peers.toml`.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use crate::{
 };
 
 impl PeerList {
-    /// Reads a peers file such as `peers.example.toml`.
+    /// Reads a peers file such as `peers.example.toml`, of at most 1 MiB.
     pub fn load(path: &Path) -> Result<PeerList, ConfigError> {
         parse_file(path, PeerList::parse)
     }
 
-    /// Reads the text of a peers file.
+    /// Parses the text of a peers file.
     pub fn parse(text: &str) -> Result<PeerList, ConfigErrorKind> {
         let file: PeersFile = toml::from_str(text)?;
-        let members = file.peer.into_iter().map(PeerTable::into_entry).collect();
-        Ok(PeerList::new(members, file.min_peers)?)
+        let entries = file.peer.into_iter().map(PeerTable::into_entry).collect();
+        Ok(PeerList::new(entries, file.min_peers)?)
     }
 }
 
@@ -55,7 +55,7 @@ struct PeerTable {
 
 impl PeerTable {
     fn into_entry(self) -> PeerEntry {
-        let standing = match (self.joining, self.leaves_at) {
+        let membership = match (self.joining, self.leaves_at) {
             (None, None) => Membership::Counted,
             (Some(Parsed(HeadClaim { size, root })), None) => Membership::Joining { size, root },
             (None, Some(Parsed(at))) => Membership::Leaving { at },
@@ -65,8 +65,8 @@ impl PeerTable {
             peer: Peer { name: self.name.0, operator: self.operator.0, key: self.key.0 },
             address: self.address.0,
             client_auth: self.client_auth.map(|key| key.0),
-            artifacts: self.artifacts.map(|site| site.0),
-            membership: standing,
+            artifacts: self.artifacts.map(|url| url.0),
+            membership,
         }
     }
 }

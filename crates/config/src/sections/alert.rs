@@ -8,17 +8,17 @@ use serde::Deserialize;
 use crate::operator_file::Parsed;
 use crate::{AlertProgramError, ConfigErrorKind, check_executable};
 
-/// Whom to tell, and when to begin to worry.
+/// The alert command, and how long a node may be incomplete before an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertSettings {
-    /// The program and its arguments, run without a shell. Empty: changes are only logged.
+    /// The program and its arguments, run without a shell. Empty: alerts are only logged.
     pub command: Vec<String>,
-    /// How long a node may be incomplete before that is worth telling.
+    /// How long a node may be incomplete before an alert. At most 30 days.
     pub incomplete_after: Duration,
 }
 
 impl AlertSettings {
-    /// Looks whether the program could be run: better now than when there is something to tell.
+    /// Refuses a program that this user cannot execute, before there is an alert to deliver.
     pub fn check_program(&self) -> Result<(), AlertProgramError> {
         let Some(program) = self.command.first() else { return Ok(()) };
         check_executable(program.as_ref())
@@ -27,7 +27,7 @@ impl AlertSettings {
 }
 
 impl Default for AlertSettings {
-    /// Nobody; 24 h.
+    /// No command, and 24 hours.
     fn default() -> Self {
         AlertSettings { command: Vec::new(), incomplete_after: Duration::from_secs(24 * 60 * 60) }
     }
@@ -47,13 +47,11 @@ impl AlertTable {
         let incomplete_after =
             self.incomplete_after.map_or(default.incomplete_after, |after| *after.0);
         if self.command.first().is_some_and(|program| !Path::new(program).is_absolute()) {
-            return Err(ConfigErrorKind::Alert(
-                "command: its program is named by an absolute path",
-            ));
+            return Err(ConfigErrorKind::Alert("command: name its program by an absolute path"));
         }
         if incomplete_after > Duration::from_secs(30 * 24 * 3600) {
             return Err(ConfigErrorKind::Alert(
-                "incomplete_after is at most 30 days: silence is what an attacker wants",
+                "incomplete_after is at most 30 days: an attacker who silences peers must not stay unnoticed",
             ));
         }
         Ok(AlertSettings { command: self.command, incomplete_after })

@@ -1,32 +1,36 @@
-//! The commands of `[install]` that run around a switch, and how many versions are kept.
+//! The hooks of `[install]`, which run around a switch, and how many versions are kept.
 
 use std::time::Duration;
-/// What belongs to a switch besides the switch, from the configuration alone. A command is a program
-/// and its arguments, run without a shell; an empty one is none.
+
+/// The hooks of an installation, their time limits, and how many versions are kept.
+///
+/// A hook is a program and its arguments, run without a shell. An empty list is no hook. Hooks come
+/// from the configuration alone, never from a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookSettings {
-    /// How many versions there are after a switch, the present one included; at least two.
+    /// How many versions are kept after a switch, with the installed one. From 2 to 1000.
     pub keep: usize,
     /// Runs before the switch.
     pub pre_install: Vec<String>,
-    /// Is given the artifact: its open file in place of `{}`, its path in place of `{path}`.
+    /// Starts a system's own installer. `{}` stands for the open file of the artifact, `{path}` for
+    /// its path.
     pub handover: Vec<String>,
-    /// Runs after the switch, also after the one back.
+    /// Runs after the switch, and after the switch back from a failed trial.
     pub post_install: Vec<String>,
-    /// The systemd unit that is restarted then.
+    /// The systemd unit that is restarted after `post_install`.
     pub restart: Option<String>,
-    /// How long each of these may take.
+    /// How long each hook and the restart may take: one second to one hour.
     pub timeout: Duration,
-    /// Says whether the version works.
+    /// The health check, which decides whether the new version works.
     pub check: Vec<String>,
-    /// How long that may take.
+    /// How long the health check may take: one second to one hour.
     pub check_timeout: Duration,
-    /// Runs once the version has proved good.
+    /// Runs after the new version has proved good. Its result changes nothing.
     pub on_success: Vec<String>,
 }
 
 impl Default for HookSettings {
-    /// Three versions, and nothing around a switch.
+    /// Three versions, no hooks, 5 minutes for a hook and one minute for the health check.
     fn default() -> HookSettings {
         HookSettings {
             keep: 3,
@@ -43,16 +47,14 @@ impl Default for HookSettings {
 }
 
 impl HookSettings {
-    /// The programs that are run.
+    /// The program of every hook and of the health check.
     pub fn programs(&self) -> impl Iterator<Item = &str> {
-        let HookSettings {
-            pre_install, handover, post_install, check, on_success: when_good, ..
-        } = self;
-        let commands = [pre_install, handover, post_install, check, when_good];
+        let HookSettings { pre_install, handover, post_install, check, on_success, .. } = self;
+        let commands = [pre_install, handover, post_install, check, on_success];
         commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
     }
 
-    /// Whether there is nothing that a switch could fail by.
+    /// Whether no hook, restart or health check can make a trial fail. `on_success` cannot.
     pub fn has_no_hooks(&self) -> bool {
         let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
         commands.iter().all(|command| command.is_empty()) && self.restart.is_none()

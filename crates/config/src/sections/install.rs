@@ -1,4 +1,4 @@
-//! `[install]`: where versions go, and who puts them there.
+//! `[install]`: the directories of versions, state and spool, and the hooks of an installation.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use crate::operator_file::Parsed;
 use crate::{ConfigErrorKind, HookSettings};
 
-/// A node whose fetching and whose installing are two processes.
+/// The spool of a split installation, in which downloader and installer are two processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// The directory between them.
+    /// The spool, which the downloader writes and the installer reads.
     pub directory: PathBuf,
-    /// How old every peer's cosignature may be at the moment of the switch.
+    /// How old every peer's cosignature may be at the moment of the switch: one minute to 30 days.
     pub freshness: Duration,
 }
 
@@ -48,7 +48,8 @@ struct HealthTable {
 }
 
 impl InstallTable {
-    /// The spool, if there is one; all that the node keeps is apart from each other.
+    /// The spool, if one is configured. Refuses an install root, state directory or spool that is
+    /// equal to one of the others, contains it or is inside it.
     pub(crate) fn spool(
         &self,
         directory: &Path,
@@ -60,63 +61,64 @@ impl InstallTable {
             |spool: &PathBuf| are_disjoint(spool, &root) && are_disjoint(spool, &state);
         if !are_disjoint(&root, &state) || !spool.as_ref().is_none_or(is_disjoint) {
             return Err(ConfigErrorKind::Install(
-                "root, state and spool are apart: two of them are one directory, or one is inside the other",
+                "root, state and spool must be separate directories: two of them are the same, or one is inside the other",
             ));
         }
         let freshness = freshness.unwrap_or(SpoolSettings::DEFAULT_FRESHNESS);
         Ok(spool.map(|directory| SpoolSettings { directory, freshness }))
     }
 
-    /// How old every peer's word may be for whoever installs without a network, if that is written.
+    /// How old every peer's cosignature may be when `unanimity-install` installs, if configured.
     pub(crate) fn freshness(&self) -> Result<Option<Duration>, ConfigErrorKind> {
         let freshness = self.freshness.as_ref().map(|freshness| *freshness.0);
         let bounds = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
         if !freshness.is_none_or(|freshness| bounds.contains(&freshness)) {
             return Err(ConfigErrorKind::Install(
-                "freshness is one minute to 30 days: for as long can whoever fetches hold a release back",
+                "freshness is one minute to 30 days: for so long an attacker in control of the downloader can hold a release back",
             ));
         }
         Ok(freshness)
     }
 
-    /// What belongs to a switch.
+    /// The hooks, their time limits, and how many versions are kept.
     pub(crate) fn hook_settings(&self) -> Result<HookSettings, ConfigErrorKind> {
         let or = |value: &Option<Parsed<humantime::Duration>>, default| {
             value.as_ref().map_or(default, |value| *value.0)
         };
-        let plain = HookSettings::default();
+        let defaults = HookSettings::default();
         let hooks = HookSettings {
-            keep: self.keep.unwrap_or(plain.keep),
+            keep: self.keep.unwrap_or(defaults.keep),
             pre_install: self.pre_install.clone(),
             handover: self.handover.clone(),
             post_install: self.post_install.clone(),
             restart: self.restart.clone(),
             on_success: self.on_success.clone(),
-            timeout: or(&self.timeout, plain.timeout),
+            timeout: or(&self.timeout, defaults.timeout),
             check: self.health.check.clone(),
-            check_timeout: or(&self.health.timeout, plain.check_timeout),
+            check_timeout: or(&self.health.timeout, defaults.check_timeout),
         };
         if !(2..=1000).contains(&hooks.keep) {
             return Err(ConfigErrorKind::Install(
-                "keep is 2 to 1000: the version before is what comes back",
+                "keep is 2 to 1000: a failed trial returns to the version before",
             ));
         }
         if hooks.programs().any(|program| !Path::new(program).is_absolute()) {
             return Err(ConfigErrorKind::Install(
-                "pre_install, handover, post_install, check and when_good name their program by an absolute path",
+                "pre_install, handover, post_install, check and on_success must name their program by an absolute path",
             ));
         }
         let handover = &hooks.handover;
-        let is_given = |argument: &String| argument.contains("{}") || argument.contains("{path}");
-        if !handover.is_empty() && !handover.iter().any(is_given) {
+        let has_artifact =
+            |argument: &String| argument.contains("{}") || argument.contains("{path}");
+        if !handover.is_empty() && !handover.iter().any(has_artifact) {
             return Err(ConfigErrorKind::Install(
-                "handover has an argument {}, or {path}: the artifact takes its place",
+                "handover needs an argument with {} or {path}, which stand for the artifact",
             ));
         }
         let is_unit =
             |unit: &String| !unit.is_empty() && unit.bytes().all(|c| c.is_ascii_graphic());
         if !hooks.restart.as_ref().is_none_or(is_unit) {
-            return Err(ConfigErrorKind::Install("restart is the name of one systemd unit"));
+            return Err(ConfigErrorKind::Install("restart must be the name of one systemd unit"));
         }
         let limits = Duration::from_secs(1)..=Duration::from_secs(3600);
         if ![hooks.timeout, hooks.check_timeout].iter().all(|time| limits.contains(time)) {
@@ -127,23 +129,23 @@ impl InstallTable {
 }
 
 impl SpoolSettings {
-    /// A day.
+    /// The default of `freshness`: one day.
     pub const DEFAULT_FRESHNESS: Duration = Duration::from_secs(24 * 3600);
 }
 
-/// Whether neither of two directories is in the other, whatever they are called.
+/// Whether two directories are different and neither is inside the other, with all links resolved.
 pub(crate) fn are_disjoint(a: &Path, b: &Path) -> bool {
     let [a, b] = [a, b].map(resolve_links);
     !a.starts_with(&b) && !b.starts_with(&a)
 }
 
-/// A path without links, as far as there is anything on it.
+/// The absolute path without links, as far as its components exist.
 fn resolve_links(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut resolved = PathBuf::new();
     for part in absolute.components() {
         match part {
-            // What was passed is no link.
+            // `resolved` has no link in it, so its parent is the directory that contains it.
             Component::ParentDir => drop(resolved.pop()),
             _ => resolved.push(part),
         }

@@ -1,5 +1,5 @@
-//! `[limits]`: times only, how long is long enough and how old is too old. How much is too much is fixed where it
-//! is read.
+//! `[limits]`: the time limits of a cycle, of the witness and of a removal. Limits of size are
+//! constants beside the code that reads.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) struct LimitsTable {
     max_poll_age: Option<Parsed<humantime::Duration>>,
 }
 
-/// What they come to.
+/// The time limits, with defaults filled in and contradictions refused.
 pub(crate) struct CheckedLimits {
     pub(crate) limits: RoundLimits,
     pub(crate) polling: PollingSettings,
@@ -54,7 +54,7 @@ impl LimitsTable {
         let second = Duration::from_secs(1);
         if limits.round_ttl > day || limits.max_cosignature_age > day || polling.max_age > day {
             return Err(ConfigErrorKind::Limits(
-                "roll_ttl, view_ttl and max_poll_age are at most one day: an older answer says nothing of now",
+                "round_ttl, max_cosignature_age and max_poll_age are at most one day: an older answer says nothing about the present",
             ));
         }
         if !limits.settle.is_zero() && limits.settle < second {
@@ -63,32 +63,32 @@ impl LimitsTable {
         if limits.round_ttl < second || limits.max_cosignature_age < second || ask_timeout < second
         {
             return Err(ConfigErrorKind::Limits(
-                "roll_ttl, view_ttl and ask_timeout are at least one second",
+                "round_ttl, max_cosignature_age and ask_timeout are at least one second",
             ));
         }
         if round_timeout < ask_timeout {
             return Err(ConfigErrorKind::Limits(
-                "roll_timeout is not shorter than ask_timeout: a roll takes as long as one try at least",
+                "round_timeout must not be shorter than ask_timeout: a round takes at least as long as one try",
             ));
         }
-        // A view is judged when the roll closes, also one that was cosigned as it opened, by a
-        // clock that is behind.
+        // The age of a cosigned head is checked when the round closes. A peer may have signed it
+        // when the round opened, by a clock that is behind by CLOCK_SKEW.
         let ttl = limits.max_cosignature_age.min(limits.round_ttl);
         if round_timeout > ttl.saturating_sub(CLOCK_SKEW) {
             return Err(ConfigErrorKind::Limits(
-                "roll_timeout is at least one minute shorter than view_ttl and roll_ttl: the first answer has to count still when the last one is in",
+                "round_timeout must be at least one minute shorter than max_cosignature_age and round_ttl: the first answer must still count when the last one arrives",
             ));
         }
         if polling.min > polling.max || polling.max >= polling.max_age || polling.min < second {
             return Err(ConfigErrorKind::Limits(
-                "poll_min is at least one second, poll_max not smaller, and max_poll_age larger than both",
+                "poll_min is at least one second, poll_max is not smaller, and max_poll_age is larger than both",
             ));
         }
         let hour = Duration::from_secs(60 * 60);
         let removal_delay = or(self.removal_delay, 7 * day);
         if removal_delay < hour || removal_delay > 366 * day {
             return Err(ConfigErrorKind::Limits(
-                "removal_delay is one hour to a year; a peer can also be removed at once",
+                "removal_delay is one hour to 366 days; a peer can also be removed immediately",
             ));
         }
         Ok(CheckedLimits { limits, polling, ask_timeout, round_timeout, removal_delay })

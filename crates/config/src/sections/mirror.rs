@@ -1,4 +1,4 @@
-//! How a mirror is written: `"URL"`, or `{ url = "https://...", root = "FILE" }`.
+//! A mirror in the configuration: `"URL"`, or `{ url = "https://...", root = "FILE" }`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use crate::address::url::{MirrorHost, MirrorUrl, MirrorUrlError};
 use crate::error::ConfigErrorKind;
 use crate::operator_file::Parsed;
 
-/// The most bytes of a file with certificates.
+/// The most bytes of a file with root certificates.
 const MAX_ROOT_BYTES: usize = 64 * 1024;
 
-/// A mirror as it was written.
+/// A mirror, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MirrorSpec {
-    /// A directory of this machine.
+    /// A directory of this machine, by its absolute path.
     Directory(PathBuf),
-    /// A host that is asked over a network; at `https://`, its certificate is one of the web's.
+    /// A host on a network. At `https://`, its certificate must lead to a public root of the web.
     Url(MirrorUrl),
-    /// A host at `https://` whose certificate one of these roots has signed.
+    /// A host at `https://` whose certificate one of these root certificates has signed.
     Pinned {
-        /// The host.
+        /// The URL of the mirror.
         url: MirrorUrl,
-        /// The file that holds the roots.
+        /// The file with the root certificates.
         root: PathBuf,
-        /// What is in it: certificates in PEM. They are read when the mirror is opened.
+        /// The content of that file, at most 64 KiB of PEM. It is parsed when the mirror is opened.
         pem: Vec<u8>,
     },
 }
@@ -36,16 +36,16 @@ pub enum MirrorSpec {
 /// The text does not name a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorError {
-    /// A host that cannot be one.
+    /// The URL is not one of a mirror.
     #[error(transparent)]
     Url(#[from] MirrorUrlError),
-    /// A directory that is another one for everybody.
-    #[error("{0:?} is no mirror: the directory has to be absolute: file:/absolute/directory")]
+    /// The path of a directory is relative, so its meaning depends on the working directory.
+    #[error("{0:?} is not a mirror: its directory is not absolute. Write file:/absolute/directory")]
     Relative(String),
 }
 
 impl MirrorSpec {
-    /// The identity of the onion service that it is, if it is one.
+    /// The identity key of the mirror's onion service, if it is an onion service.
     pub fn onion_key(&self) -> Option<[u8; 32]> {
         match self {
             MirrorSpec::Url(MirrorUrl { host: MirrorHost::Onion(key), .. }) => Some(*key),
@@ -53,7 +53,7 @@ impl MirrorSpec {
         }
     }
 
-    /// Whether it is asked over a network.
+    /// Whether the mirror is read over a network.
     pub fn is_remote(&self) -> bool {
         !matches!(self, MirrorSpec::Directory(_))
     }
@@ -72,11 +72,11 @@ impl FromStr for MirrorSpec {
 }
 
 impl fmt::Display for MirrorSpec {
-    /// The name that reports have for it.
+    /// The name of the mirror in reports.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MirrorSpec::Directory(path) => write!(f, "file:{}", path.display()),
-            MirrorSpec::Url(site) | MirrorSpec::Pinned { url: site, .. } => site.fmt(f),
+            MirrorSpec::Url(url) | MirrorSpec::Pinned { url, .. } => url.fmt(f),
         }
     }
 }
@@ -95,7 +95,7 @@ pub(crate) struct PinnedTable {
 
 impl MirrorEntry {
     pub(crate) fn validate(self, directory: &Path) -> Result<MirrorSpec, ConfigErrorKind> {
-        let PinnedTable { url: Parsed(site), root } = match self {
+        let PinnedTable { url: Parsed(url), root } = match self {
             MirrorEntry::Plain(mirror) => return Ok(mirror),
             MirrorEntry::Pinned(table) => table,
         };
@@ -103,10 +103,10 @@ impl MirrorEntry {
         let wrong = |why: String| ConfigErrorKind::MirrorRoot { path: root.clone(), why };
         let pem = unanimity_storage::read_at_most(&root, MAX_ROOT_BYTES);
         let pem = pem.map_err(|error| wrong(error.to_string()))?;
-        if !site.tls {
-            return Err(wrong("only a mirror at https:// has a certificate".to_owned()));
+        if !url.tls {
+            return Err(wrong("a root certificate is only for a mirror at https://".to_owned()));
         }
-        Ok(MirrorSpec::Pinned { url: site, root, pem })
+        Ok(MirrorSpec::Pinned { url, root, pem })
     }
 }
 
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for MirrorEntry {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "a mirror's URL, or a table with its url and the root of its certificate",
+                    "a mirror's URL, or a table with url and root, the file of its root certificates",
                 )
             }
 

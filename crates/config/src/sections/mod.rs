@@ -1,5 +1,5 @@
-//! The sections of the configuration: one file for each, with the table as it is written and the
-//! checked type that it becomes.
+//! The sections of the configuration, a file for each: the TOML table, and the checked settings
+//! made from it.
 
 pub(crate) mod alert;
 pub(crate) mod hooks;

@@ -1,4 +1,4 @@
-//! `[serve]`: a node that is a peer to others.
+//! `[serve]`: the daemon, its rounds, and its onion services for peers and artifacts.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,45 +10,48 @@ use crate::address::onion::DEFAULT_PORT;
 use crate::operator_file::Parsed;
 use crate::{ConfigErrorKind, WEB_PORT};
 
-/// A node that is a peer to others.
+/// The settings of the daemon: its name as a peer, its rounds and its onion services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeSettings {
-    /// What its views are signed as, and what its ticket calls it.
+    /// The name in its key and in its invite. It has no `+`.
     pub name: Name,
-    /// The port of its onion service.
+    /// The port of its onion service for peers: 1 to 65535, except [`WEB_PORT`].
     pub port: u16,
-    /// What it does by itself with an update that everybody confirms.
+    /// What the daemon does with an update that every peer confirms.
     pub policy: ServePolicy,
-    /// The shortest wait between two rolls.
+    /// The shortest wait between two rounds, at least one second.
     pub round_interval_min: Duration,
-    /// The longest.
+    /// The longest wait between two rounds, at most one day.
     pub round_interval_max: Duration,
-    /// Whether only listed peers can find it, or whoever knows its address.
+    /// Whether only listed peers can find the onion service. If false, every client that knows the
+    /// address can.
     pub client_auth: bool,
-    /// Whether clients work for it while it is flooded; in a build with the feature `pow`.
+    /// Whether clients need a proof of work while the onion service is flooded. It needs a build
+    /// with the feature `pow`.
     pub proof_of_work: bool,
-    /// If it serves artifacts to anyone.
+    /// The settings of `[serve.artifacts]`. `None`: the node serves no artifacts.
     pub artifacts: Option<ServeArtifactsSettings>,
 }
 
-/// A node that serves the artifacts that it fetched for itself, at an address of their own.
+/// The bounds within which a node serves the artifacts that it downloaded for itself, to any client
+/// that knows the address of their own onion service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeArtifactsSettings {
-    /// The most bytes that it keeps for that.
+    /// The most bytes of artifacts that the node keeps to serve them, at least 1.
     pub max_bytes: u64,
-    /// The most bytes a second, to all who fetch together.
+    /// The most bytes per second, for all clients together, at least 256 KiB.
     pub bytes_per_second: u64,
 }
 
-/// What a serving node does with an update that can be installed.
+/// What the daemon does with an update that can be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServePolicy {
-    /// Says so.
+    /// Sends an alert.
     Notify,
-    /// Fetches it as well, so that `update` need not.
+    /// Sends an alert and downloads the update.
     Download,
-    /// Installs it.
+    /// Downloads the update, and installs it in a later cycle.
     Install,
 }
 
@@ -83,14 +86,14 @@ impl ArtifactsTable {
         let (keep, rate) = (or(self.keep, 1 << 30), or(self.rate, 1 << 20));
         if keep == 0 || rate < 256 << 10 {
             return Err(ConfigErrorKind::Serve(
-                "artifacts: keep is more than nothing, and rate at least 256KiB (a second): without [serve.artifacts] there are none",
+                "artifacts: keep must be more than 0, and rate at least 256KiB (per second). To serve no artifacts, remove [serve.artifacts]",
             ));
         }
         Ok(ServeArtifactsSettings { max_bytes: keep, bytes_per_second: rate })
     }
 }
 
-/// A number of bytes as people write it: `64KiB`, `512MiB`, `2GiB`.
+/// A number of bytes, such as `64KiB`, `512MiB` or `2GiB`.
 struct ByteSize(u64);
 
 impl FromStr for ByteSize {
@@ -121,7 +124,9 @@ fn yes() -> bool {
 impl ServeTable {
     pub(crate) fn validate(self) -> Result<ServeSettings, ConfigErrorKind> {
         if self.name.0.as_str().contains('+') {
-            return Err(ConfigErrorKind::Serve("name: a key's name has no '+'"));
+            return Err(ConfigErrorKind::Serve(
+                "name: it is part of a key, so it must not contain '+'",
+            ));
         }
         let minutes = |n: u64| Duration::from_secs(60 * n);
         let or = |value: Option<Parsed<humantime::Duration>>, default: Duration| {
@@ -131,17 +136,17 @@ impl ServeTable {
             (or(self.round_interval_min, minutes(20)), or(self.round_interval_max, minutes(40)));
         if round_interval_min < Duration::from_secs(1) || round_interval_max < round_interval_min {
             return Err(ConfigErrorKind::Serve(
-                "roll_min is at least one second, and roll_max not smaller",
+                "round_interval_min is at least one second, and round_interval_max is not smaller",
             ));
         }
         if round_interval_max > minutes(24 * 60) {
             return Err(ConfigErrorKind::Serve(
-                "roll_max is at most one day: a node that does not ask does not notice",
+                "round_interval_max is at most one day: without a round, the node notices neither an update nor a fork",
             ));
         }
         if self.port == 0 || self.port == WEB_PORT {
             return Err(ConfigErrorKind::Serve(
-                "port is 1 to 65535, and not 80, where the log is served",
+                "port is 1 to 65535, and not 80, where the node serves the log",
             ));
         }
         Ok(ServeSettings {

@@ -1,4 +1,4 @@
-//! `[tor]`: how a node takes part in Tor.
+//! `[tor]`: which Tor network a node uses, its bridges, and the time limit of connecting.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,10 +31,10 @@ struct TransportTable {
     path: PathBuf,
 }
 
-/// The most bytes of a private network's description.
+/// The most bytes of the description of a private network.
 const MAX_NETWORK_BYTES: usize = 1024 * 1024;
 
-/// A slow network takes a minute; with bridges it may be more.
+/// The default of `bootstrap_timeout`. A slow network takes a minute, and bridges can take longer.
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl TorTable {
@@ -58,7 +58,7 @@ impl TorTable {
             _ if self.offline => TorNetwork::Offline,
             Some(_) if !self.bridges.is_empty() || !self.transports.is_empty() => {
                 return Err(ConfigErrorKind::Tor(
-                    "bridges and transports lead to the public network: they do not go with `network`",
+                    "bridges and transports are for the public network, and network names a private one: remove network, or bridges and transports",
                 ));
             }
             Some(path) => {
@@ -66,7 +66,7 @@ impl TorTable {
                 let text = unanimity_storage::read_at_most(&path, MAX_NETWORK_BYTES)?;
                 let text = String::from_utf8(text);
                 TorNetwork::Private(
-                    text.map_err(|_| ConfigErrorKind::Tor("network: the file is not text"))?,
+                    text.map_err(|_| ConfigErrorKind::Tor("network: the file is not UTF-8 text"))?,
                 )
             }
             None => {

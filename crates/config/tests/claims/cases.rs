@@ -1,8 +1,8 @@
-//! Generated input.
+//! The settings of generated test input.
 
 use proptest::test_runner::{Config, RngSeed};
 
-/// Generated input, the same in every run and with nothing written down.
+/// Settings for `cases` generated inputs, equal in every run. Failures leave no file.
 pub(crate) fn cases(cases: u32) -> Config {
     Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..Config::default() }
 }

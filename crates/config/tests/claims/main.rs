@@ -1,4 +1,4 @@
-//! What the config crate promises, as tests: each is named for what it says.
+//! The claims of the crate `unanimity-config`, as tests. The name of a test is its claim.
 
 mod addresses;
 mod cases;

@@ -1,4 +1,4 @@
-//! The invites in `spec/vectors/invites`, each judged by the reader of invites.
+//! The invites in `spec/vectors/invites`, parsed by this crate.
 //!
 //! `spec/vectors/generate.py`, another implementation, writes them. A file's name is its claim.
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use unanimity_config::{Invite, InviteError};
 
 #[test]
-fn invites_are_judged_as_their_vectors_say() {
+fn parser_accepts_valid_and_refuses_invalid_invite_vectors() {
     let mut wrong = Vec::new();
     for (directory, valid) in [("valid", true), ("invalid", false)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/invites");
