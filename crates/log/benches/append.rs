@@ -1,7 +1,7 @@
-//! Appending to a log against the hashing that it contains: the same notes, the same SHA-256.
+//! Appending to a log, compared with the hashing that it contains: the same notes and SHA-256.
 //!
-//! On a disk the difference is mostly syncing, so the same is measured in memory where there is
-//! such a place.
+//! On a disk the difference is mostly syncing. So appending is measured in memory, too, on machines
+//! that have `/dev/shm`.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use unanimity_storage::Storage;
 const ENTRIES: usize = 100_000;
 const ORIGIN: &str = "log.example/bench";
 
-/// Notes of about 600 bytes. One signature serves all: a writer looks at form, not at signatures.
-fn notes(secret: &NoteSigningKey) -> Vec<Vec<u8>> {
+/// Notes of about 600 bytes, all with one signature: a writer checks the form of a note only.
+fn notes(signing_key: &NoteSigningKey) -> Vec<Vec<u8>> {
     let mut note = Note::unsigned("unanimity/example/v1\n").expect("a text");
-    note.sign(secret);
+    note.sign(signing_key);
     let line = &note.signatures()[0];
     let filling = "x".repeat(420);
     (0..ENTRIES)
@@ -30,16 +30,16 @@ fn notes(secret: &NoteSigningKey) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn fresh(place: &Path, secret: &NoteSigningKey) -> (TempDir, LogWriter) {
-    let directory = TempDir::new_in(place).expect("a directory");
+fn new_log(parent: &Path, signing_key: &NoteSigningKey) -> (TempDir, LogWriter) {
+    let directory = TempDir::new_in(parent).expect("a directory");
     let origin = ORIGIN.parse().expect("an origin");
-    let writer = LogWriter::init(directory.path(), origin, secret.clone(), Storage::default());
+    let writer = LogWriter::init(directory.path(), origin, signing_key.clone(), Storage::default());
     (directory, writer.expect("a log"))
 }
 
 fn append(c: &mut Criterion) {
-    let secret = NoteSigningKey::from_seed("bench".parse().expect("a name"), &[1; 32]);
-    let notes = notes(&secret);
+    let signing_key = NoteSigningKey::from_seed("bench".parse().expect("a name"), &[1; 32]);
+    let notes = notes(&signing_key);
     let bytes: usize = notes.iter().map(Vec::len).sum();
     let mut group = c.benchmark_group("append 100000 entries");
     group.sample_size(10).throughput(Throughput::Bytes(bytes as u64));
@@ -47,12 +47,12 @@ fn append(c: &mut Criterion) {
     group.bench_function("bare: SHA-256 of every leaf", |b| {
         b.iter(|| notes.iter().map(|note| Hash::leaf(note)).fold(0, |n, hash| n ^ hash.0[0]));
     });
-    let places =
+    let parents =
         [("on disk", PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ("in memory", "/dev/shm".into())];
-    for (name, place) in places.into_iter().filter(|(_, place)| place.is_dir()) {
+    for (name, parent) in parents.into_iter().filter(|(_, parent)| parent.is_dir()) {
         group.bench_function(format!("ours, {name}"), |b| {
             b.iter_batched(
-                || fresh(&place, &secret),
+                || new_log(&parent, &signing_key),
                 |(directory, mut writer)| {
                     black_box(writer.append(&notes).expect("appended"));
                     (directory, writer)

@@ -1,4 +1,4 @@
-//! Reading the entries of a log, each bundle from the first host whose entries hash to what they must.
+//! The entries of a log, read from several untrusted hosts and verified against a tree head.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +17,12 @@ use crate::hedge::hedged;
 use crate::source::{EntrySource, TileSource};
 use crate::tile_reader::TileReader;
 
-/// What the entries of a bundle have to hash to.
+/// The hashes that the entries of a bundle must have, proven by the tiles of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ExpectedHashes {
-    /// A full bundle's: the root over its 256 leaves.
+    /// Of a full bundle: the root over its 256 leaves.
     Root(Hash),
-    /// The last bundle's: each leaf.
+    /// Of the last, partial bundle: the hash of each leaf.
     Leaves(Vec<Hash>),
 }
 
@@ -40,8 +40,8 @@ impl ExpectedHashes {
     }
 }
 
-/// What the entries below a head hash to, by bundle, proven by its tiles. From it every bundle is
-/// judged by itself, whoever served it.
+/// The entries below a tree head, ready to be read. The head's tiles have proven the hashes of
+/// every bundle, so each bundle can come from any host.
 #[derive(Clone, Debug)]
 pub struct EntryReader {
     range: Range<u64>,
@@ -49,8 +49,10 @@ pub struct EntryReader {
 }
 
 impl EntryReader {
-    /// The bundles that hold the entries from `from` on, from a source that serves the tiles of
-    /// `head`. At most [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
+    /// Reads the tiles for the entries from index `from` to the end of `head`.
+    ///
+    /// It is an error if there are more than [`MAX_GROWTH`](crate::MAX_GROWTH) entries, or if the
+    /// source does not serve tiles that hash up to `head`.
     pub async fn from_tiles<T: TileSource>(
         tiles: &TileReader<T>,
         head: &TreeHead,
@@ -83,15 +85,17 @@ impl EntryReader {
         Ok(EntryReader { range, expected })
     }
 
-    /// Reads the entries, in order, each given to `take` with its index. Every bundle comes from
-    /// the first host that has it and whose entries hash to what they must. Returns which hosts did not
-    /// have one that they were asked for.
+    /// Reads the entries in order, and passes each to `take` with its index.
+    ///
+    /// Each bundle comes from the first source that serves it with the proven hashes. Returns the
+    /// indexes of the sources that failed to serve a bundle. The error is the failure of every
+    /// source, if all of them failed for one bundle.
     pub async fn read(
         &self,
         sources: &[impl EntrySource],
         mut take: impl FnMut(u64, &[u8]),
     ) -> Result<Vec<usize>, Vec<EntryReadError>> {
-        // Who has failed is asked last.
+        // A host that has failed is asked last.
         let failed: Vec<AtomicBool> = sources.iter().map(|_| AtomicBool::new(false)).collect();
         let large = Semaphore::new(1);
         let mut reading = Vec::with_capacity(self.expected.len());
@@ -151,17 +155,17 @@ impl EntryReader {
     }
 }
 
-/// A bundle that one host did not serve.
+/// The failure of one host to serve a bundle of entries.
 #[derive(Debug)]
 pub struct EntryReadError {
-    /// Which, of those that were asked.
+    /// The index of the host among the sources that were asked.
     pub host_index: usize,
-    /// What was wrong; `None` if the entries are others than those below the head.
+    /// What went wrong. `None` if the entries do not have the hashes below the head.
     pub error: Option<io::Error>,
 }
 
 impl EntryReadError {
-    /// Who of `asked` it was, and what was wrong.
+    /// Names the host, as in `asked`, and its failure.
     pub fn describe(&self, asked: &[impl fmt::Display]) -> String {
         let host = &asked[self.host_index];
         match &self.error {
@@ -171,21 +175,23 @@ impl EntryReadError {
     }
 }
 
-/// What a bundle has at most, where entries are as long as manifests are. A longer one may have 16 MiB, and
-/// hosts that send as much and never end could make us hold that many times: those come one at a time.
+/// The most bytes of a bundle whose entries are as long as manifests usually are: 1 MiB.
+///
+/// A longer bundle may have 16 MiB. Hosts could make us hold that many bytes for every request in
+/// flight, so longer bundles are read one at a time.
 const USUAL_BUNDLE_BYTES: u64 = 1 << 20;
 
-/// The bundle at `index` of a log with `size` entries, whatever is in it, of at most `most` bytes.
+/// Requests the bundle at `index` of a log with `size` entries: at most `max_bytes`, not verified.
 async fn request_bundle(
     source: &impl EntrySource,
     index: u64,
     size: u64,
-    most: u64,
+    max_bytes: u64,
 ) -> io::Result<Vec<u8>> {
     let width = width(size, index).ok_or_else(|| malformed("entries"))?;
     let path = entries_path(index, width);
-    let limit = |width: u16| most.min(u64::from(width) * (2 + MAX_ENTRY_BYTES as u64));
-    let (mut bytes, holds) = match source.entries(&path, limit(width)).await {
+    let limit = |width: u16| max_bytes.min(u64::from(width) * (2 + MAX_ENTRY_BYTES as u64));
+    let (mut bytes, entry_count) = match source.entries(&path, limit(width)).await {
         // A partial bundle may be gone once the full one exists.
         Err(error) if error.kind() == io::ErrorKind::NotFound && u64::from(width) < TILE_WIDTH => {
             let full = TILE_WIDTH as u16;
@@ -193,7 +199,7 @@ async fn request_bundle(
         }
         read => (read?, width),
     };
-    let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(holds));
+    let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(entry_count));
     let entries = entries.ok_or_else(|| malformed(&path))?;
     let length = entries[..usize::from(width)].iter().map(|entry| 2 + entry.len()).sum();
     bytes.truncate(length);

@@ -1,4 +1,4 @@
-//! Why a log was not written.
+//! Errors of writing a log.
 
 use std::path::PathBuf;
 
@@ -8,57 +8,57 @@ use unanimity_protocol::subject::StatementError;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::StorageError;
 
-/// Why a log was not written.
+/// Why creating, opening or appending to a log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Its files could not be read or written.
+    /// A file of the log could not be read or written, or is not what its head commits to.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Another writer is at work.
+    /// Another process holds the lock of the log's directory.
     #[error("another process is writing the log in {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// There is something already: a log, or files that nobody should serve.
+    /// The directory of a new log is not empty. Every file in it would be served.
     #[error("{} is not empty: choose another directory for the log", .0.display())]
     Exists(PathBuf),
-    /// The checkpoint is not one that our key signed.
+    /// The checkpoint does not verify with the log's key.
     #[error("the checkpoint in {} does not open with this key", path.display())]
     Checkpoint {
-        /// The log's directory.
+        /// The log's directory, or the mirror's name.
         path: PathBuf,
-        /// Why.
+        /// Why it does not verify.
         source: CheckpointError,
     },
-    /// What was signed last is not on record: somebody took the record away, or restored the log.
-    #[error("{} does not say what was signed for it last: it was restored, or somebody changed it.\n  Nothing was signed", .0.display())]
+    /// There is no record of the newest signature: the record was removed, or the log restored.
+    #[error("{} has no record of the newest head that was signed: it was restored from a backup, or changed.\n  Nothing was signed", .0.display())]
     Unrecorded(PathBuf),
-    /// Not a note that belongs in this log.
+    /// A note is not an entry of this log.
     #[error("entry {number} of this append: {why}")]
     Entry {
-        /// Counting from 1.
+        /// The note's number in this append, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// Why it is not an entry.
         why: EntryError,
     },
-    /// A mirror holds another story than ours, and no longer one.
-    #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}: its key has signed two stories.\n  Nothing was signed. Keep both, append to neither, and tell whoever follows the log", path.display())]
+    /// A mirror has a head of this log, no larger than ours, that our tree does not contain.
+    #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}: the log's key has signed two tree heads that are not consistent.\n  Nothing was signed. Keep both, append to neither, and tell the clients and witnesses of the log", path.display())]
     Forked {
-        /// Which mirror.
+        /// The mirror's name.
         mirror: String,
-        /// The size it shows.
+        /// The size of the mirror's head.
         size: u64,
-        /// Ours.
+        /// The size of our head.
         held: u64,
         /// The log's directory.
         path: PathBuf,
     },
-    /// A mirror holds a head of ours that we do not: we are a restored backup.
+    /// A mirror has a larger head of this log: the log's directory is a restored backup.
     #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}.\n  Nothing was signed: signing now would fork the log. Restore the log from that mirror first", path.display())]
     MirrorAhead {
-        /// Which mirror.
+        /// The mirror's name.
         mirror: String,
-        /// The size it shows.
+        /// The size of the mirror's head.
         size: u64,
-        /// Ours.
+        /// The size of our head.
         held: u64,
         /// The log's directory.
         path: PathBuf,
@@ -68,22 +68,20 @@ pub enum WriteError {
 /// Why a note is not an entry of this log.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    /// Not a signed note.
+    /// The bytes are not a signed note.
     #[error("not a signed note: {0}")]
     Note(#[from] NoteError),
-    /// Too long for an entry's length field.
+    /// The note has more bytes than an entry's length field can say.
     #[error("{0} bytes, and a log entry has at most {MAX_ENTRY_BYTES}")]
     TooLong(usize),
-    /// Says it is a manifest or a withdrawal, and is none.
+    /// The note begins as a manifest or a withdrawal, and breaks its format.
     #[error("{0}")]
     Statement(#[from] StatementError),
-    /// Made for some other log.
+    /// The note names another log.
     #[error("it names the log {0:?}")]
     OtherLog(String),
-    /// Neither a manifest nor another kind of ours.
-    #[error(
-        "its first line is not one of unanimity's kinds of note, such as unanimity/manifest/v1"
-    )]
+    /// The first line is not one of this project's kinds of note.
+    #[error("its first line names no known kind of note, such as unanimity/manifest/v1")]
     Kind,
 }
 

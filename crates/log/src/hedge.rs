@@ -1,4 +1,4 @@
-//! Asking several hosts for one thing: the first good answer counts.
+//! Hedged requests: several hosts are asked for one thing, and the first good answer counts.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 
-/// How long one host has an answer to itself before the next is asked as well. Most answers through
-/// Tor take less.
+/// How long one host has to answer before the next host is asked, too. Most answers through Tor
+/// take less.
 pub const HEDGE_DELAY: Duration = Duration::from_secs(3);
 
-/// Asks one host after the other, the next as soon as one has failed or [`HEDGE_DELAY`] is over, and
-/// gives the first good answer; what is still on its way then is dropped. Without one, every
-/// host's failure, in the order in which they failed.
+/// Asks hosts in order until one gives a good answer, and drops the requests in flight then.
+///
+/// The next host is asked when a host has failed, or after [`HEDGE_DELAY`]. If all hosts fail, the
+/// error has their failures, in the order of time.
 pub async fn hedged<I, T, E, F: Future<Output = Result<T, E>>>(
     hosts: impl IntoIterator<Item = I>,
     ask: impl Fn(I) -> F,
@@ -20,7 +21,7 @@ pub async fn hedged<I, T, E, F: Future<Output = Result<T, E>>>(
     hedged_after(HEDGE_DELAY, hosts, ask).await
 }
 
-/// The same with another patience, for what takes longer.
+/// Asks hosts like [`hedged`], with another delay: for requests that take longer.
 pub async fn hedged_after<I, T, E, F: Future<Output = Result<T, E>>>(
     delay: Duration,
     hosts: impl IntoIterator<Item = I>,

@@ -1,17 +1,20 @@
-//! The audit log as files: C2SP tlog-tiles, which file holds what and in which order they are written. The writing itself
-//! is storage's.
+//! The audit log as files (C2SP tlog-tiles): writing it, exporting it, and reading it from hosts
+//! that are not trusted.
 //!
 //! ```text
-//! checkpoint                     the newest head, signed
+//! checkpoint                     the newest tree head, signed
 //! tile/0/x001/234                256 leaf hashes of 32 bytes
 //! tile/1/004.p/210               the 210 hashes that a partial tile has so far
 //! tile/entries/x001/234          256 entries, each a big-endian u16 length and its bytes
-//! artifact/SHA256                what manifests name, by digest
+//! artifact/SHA256                an artifact that a manifest names, by its digest
 //! ```
 //!
-//! An entry is a signed note, so the log is also the feed of releases. No file here needs
-//! to be trusted: [`LogWriter`] makes them, [`export`] publishes them, [`EntryReader`] gives back only what hashes
-//! up to a head.
+//! An entry is a signed note, so the log is also the feed of releases. No file here has to be
+//! trusted. [`LogWriter`] appends entries, [`export`] copies a log into a site, and
+//! [`EntryReader`] returns only entries that hash up to a tree head.
+//!
+//! This crate decides which file holds what, and the order of the writes. `unanimity_storage`
+//! makes each write durable.
 
 mod bounds;
 mod entry_reader;

@@ -1,4 +1,4 @@
-//! The head that was written down to be signed: nothing else of its size may be signed after it.
+//! The pending head: recorded before it is signed. No other head of its size may be signed then.
 
 use std::path::Path;
 
@@ -9,11 +9,13 @@ use unanimity_storage::{Storage, StorageError};
 
 use crate::tile_store::{REMEDY, open_tiles};
 
+/// The file of the pending head, in the log's directory. It has the log's signature.
 pub(crate) const PENDING: &str = ".pending";
-/// Before the checkpoint's text in `.pending`. Signed, it is no checkpoint: no origin begins so.
+/// The first line of `.pending`, before the checkpoint's text. It keeps the signed text from being
+/// a checkpoint: no origin begins like this.
 pub(crate) const PENDING_HEADER: &str = "unanimity/pending/v1\n";
 
-/// The size of the newest head that was written down to be signed.
+/// The size of the recorded head, not verified. `None` if there is no record, or it is damaged.
 pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, StorageError> {
     let bytes = unanimity_storage::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
     let note = bytes.and_then(|bytes| Note::parse(&bytes).ok());
@@ -21,7 +23,9 @@ pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, StorageErro
     Ok(text.and_then(|text| Checkpoint::parse(text).ok()).map(|pending| pending.size))
 }
 
-/// The head that was written down to be signed, if it is newer than the published one.
+/// The recorded head, if it is larger than the published `head`.
+///
+/// Refuses a record that the log's key did not sign, and tiles that do not link it to `head`.
 pub(crate) fn read_pending(
     directory: &Path,
     log: &Log,
@@ -29,7 +33,7 @@ pub(crate) fn read_pending(
 ) -> Result<Option<Checkpoint>, StorageError> {
     let path = directory.join(PENDING);
     let Some(bytes) = unanimity_storage::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
-    // Our own signature: whoever else may write here must not choose what the log's key signs.
+    // Another user who may write here must not choose what the log's key signs.
     let note =
         Note::parse(&bytes).ok().filter(|note| note.open(std::slice::from_ref(&log.key)).is_ok());
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));

@@ -1,19 +1,22 @@
-//! Hosts of a log's files, and what they are asked for.
+//! Sources of a log's tiles and entries: mirrors and peers, never trusted.
 
 use std::future::Future;
 use std::io;
 
 use unanimity_protocol::Tile;
 
-/// Somebody who serves hash tiles: a mirror's files, or a peer that is asked. Never believed.
+/// A host that serves hash tiles: a mirror or a peer. Its answers are not trusted.
 pub trait TileSource: Sync {
-    /// The tile's bytes: 32 for each hash of its width.
+    /// Reads the tile's bytes: 32 for each hash of its width.
     fn tile(&self, tile: Tile) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }
 
-/// Somebody who serves bundles of entries. Never believed.
+/// A host that serves bundles of entries. Its answers are not trusted.
 pub trait EntrySource: Sync {
-    /// The bytes of the file at a path such as [`entries_path`](unanimity_protocol::log_path::entries_path)
-    /// says, at most `limit` of them; more is an error.
+    /// Reads the bundle at a path from
+    /// [`entries_path`](unanimity_protocol::log_path::entries_path).
+    ///
+    /// The error is [`io::ErrorKind::FileTooLarge`] if it has more than `limit` bytes, and
+    /// [`io::ErrorKind::NotFound`] if the host does not have it.
     fn entries(&self, path: &str, limit: u64) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }

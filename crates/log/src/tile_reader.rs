@@ -1,5 +1,4 @@
-//! Reading the tiles of a log that somebody else serves. Nothing read is believed here: what comes back
-//! are hashes to hold against a head.
+//! The tiles of a log, read from an untrusted source: hashes to compare with a tree head.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,19 +17,19 @@ use unanimity_protocol::{
 use crate::TileSource;
 use crate::bounds::{MAX_IN_FLIGHT, check_growth, malformed};
 
-/// Asks each tile once, however many proofs need it.
+/// A reader of one source that requests each tile once, however many proofs need it.
 pub struct TileReader<T> {
     source: T,
     cache: Mutex<BTreeMap<Tile, Vec<Hash>>>,
 }
 
 impl<T: TileSource> TileReader<T> {
-    /// Starts with nothing read.
+    /// Makes a reader with an empty cache.
     pub fn new(source: T) -> Self {
         TileReader { source, cache: Mutex::default() }
     }
 
-    /// The roots of ranges of leaves in a tree of `size`, from its tiles.
+    /// Computes the roots of ranges of leaves in a tree of `size` leaves from its tiles.
     pub async fn range_roots(&self, size: u64, ranges: &[Range<u64>]) -> io::Result<Vec<Hash>> {
         let nodes = ranges.iter().flat_map(|range| tree::complete_subtrees(range.clone()));
         let needed: BTreeSet<Tile> =
@@ -47,7 +46,8 @@ impl<T: TileSource> TileReader<T> {
         ranges.iter().map(|range| tree::range_root(range.clone(), hash_of)).collect()
     }
 
-    /// The proof that entry `index` is in the tree of `size`, where the source has a tree of `known` leaves.
+    /// Computes the proof that entry `index` is in the tree of `size` leaves. The source has a tree
+    /// of `known` leaves.
     pub async fn inclusion_proof(
         &self,
         index: u64,
@@ -57,21 +57,23 @@ impl<T: TileSource> TileReader<T> {
         self.range_roots(known, &tree::inclusion_ranges(index, size)).await
     }
 
-    /// The path that ties a head of size `old` to `head`.
+    /// Computes the consistency proof from a head of size `old` to `head`.
     pub async fn consistency_path(&self, old: u64, head: &TreeHead) -> io::Result<Vec<Hash>> {
         self.range_roots(head.size(), &tree::consistency_ranges(old, head.size())).await
     }
 
-    /// Whether the tiles for this head can be had here and hash up to its root.
+    /// Whether the source serves the tiles of `head`, and they hash up to its root.
     pub async fn matches_head(&self, head: &TreeHead) -> bool {
         let whole = 0..head.size();
         let roots = self.range_roots(head.size(), std::slice::from_ref(&whole)).await;
         roots.is_ok_and(|roots| roots == [*head.root()])
     }
 
-    /// A tile below a head whose right edge this source serves, as the tiles above it have it.
+    /// Reads a tile in a tree of `size` leaves and proves it by the tiles above it.
+    ///
+    /// [`TileReader::matches_head`] must have been true: it proves the partial tiles.
     pub(crate) async fn read_verified(&self, tile: Tile, size: u64) -> io::Result<Vec<Hash>> {
-        // A root is made of the partial tiles. Each full one is a hash of the tile above it.
+        // The partial tiles make the root. A full tile is one hash of the tile above it.
         let mut above = vec![tile];
         while let Some(last) = above.last()
             && *last == last.full()
@@ -108,7 +110,8 @@ impl<T: TileSource> TileReader<T> {
     }
 }
 
-/// The leaf hashes of `range` in a tree of `range.end` leaves. At most [`MAX_GROWTH`](crate::MAX_GROWTH).
+/// Reads the leaf hashes of `range` in a tree of `range.end` leaves. They are not verified. More
+/// than [`MAX_GROWTH`](crate::MAX_GROWTH) is an error.
 pub async fn read_leaves(source: &impl TileSource, range: Range<u64>) -> io::Result<Vec<Hash>> {
     check_growth(&range)?;
     let mut tiles = Vec::new();

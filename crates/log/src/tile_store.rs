@@ -1,4 +1,4 @@
-//! A tree kept on this machine, as tiles: the log's own, or a peer's copy.
+//! A tree on this machine, stored as tiles: a log, or the copy of a witness.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,21 +16,21 @@ use unanimity_protocol::{
 };
 use unanimity_storage::{Mode, Storage, StorageError};
 
-/// What to do when a tree's files are not what its head commits to.
+/// The remedy if a tree's files are not what its head commits to.
 pub(crate) const REMEDY: &str = "restore it from a mirror of this log";
 
-/// Tiles in a directory, and the right edge of the tree in memory.
+/// A tree's tiles in a directory, with the right edge of the tree in memory.
 #[derive(Clone, Debug)]
 pub struct TileStore {
     directory: PathBuf,
     disk: Storage,
     mode: Mode,
     size: u64,
-    /// At each level the hashes of its partial tile; fewer than 256.
+    /// The hashes of the partial tile at each level: fewer than 256 each.
     frontier: Vec<Vec<Hash>>,
 }
 
-/// Leaves hashed into a tree, their tiles not yet written.
+/// A grown tree whose new tiles are not yet written.
 pub struct PendingGrowth {
     size: u64,
     frontier: Vec<Vec<Hash>>,
@@ -38,8 +38,10 @@ pub struct PendingGrowth {
 }
 
 impl TileStore {
-    /// Opens the tree of `size` leaves in a directory. Tiles beyond it, from a write that was
-    /// interrupted before its head was stored, are ignored. The caller compares [`TileStore::root`].
+    /// Opens the tree of `size` leaves in a directory. The caller compares [`TileStore::root`].
+    ///
+    /// Tiles beyond `size` are ignored: a write that was interrupted before its head was stored
+    /// leaves them.
     pub fn open(
         directory: &Path,
         size: u64,
@@ -59,7 +61,7 @@ impl TileStore {
         Ok(store)
     }
 
-    /// Number of leaves.
+    /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -69,8 +71,8 @@ impl TileStore {
         frontier_root(self.size, &self.frontier)
     }
 
-    /// At each level, from the leaves up, the hashes of its partial tile; fewer than 256. The root is
-    /// made of them.
+    /// The hashes of the partial tile at each level, from the leaves up: fewer than 256 each. They
+    /// make the root.
     pub(crate) fn frontier(&self) -> &[Vec<Hash>] {
         &self.frontier
     }
@@ -80,7 +82,7 @@ impl TileStore {
         &self.frontier[0]
     }
 
-    /// Hashes leaves into the tree without writing anything, so that its root can be compared first.
+    /// Hashes leaves into the tree and writes nothing. The caller can compare the root first.
     pub fn grow(&self, leaves: impl IntoIterator<Item = Hash>) -> PendingGrowth {
         let mut growth = PendingGrowth {
             size: self.size,
@@ -91,7 +93,7 @@ impl TileStore {
         growth
     }
 
-    /// Writes the grown tree's tiles, durably; then it is the tree.
+    /// Writes the grown tree's tiles durably, and then takes its size and root.
     pub fn commit(&mut self, growth: PendingGrowth) -> Result<(), StorageError> {
         let tiles = growth.full_and_partial_tiles();
         let files: Vec<(PathBuf, &[u8])> =
@@ -101,7 +103,7 @@ impl TileStore {
         Ok(())
     }
 
-    /// A tile of this tree, from its file; a partial one may be the beginning of the full one.
+    /// Reads a tile of this tree. A partial tile without a file is the beginning of the full tile.
     pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, StorageError> {
         let path = self.directory.join(tile.path());
         let limit = 32 * TILE_WIDTH as usize;
@@ -119,8 +121,8 @@ impl TileStore {
         tile::parse(&bytes, tile.width).ok_or(StorageError::Corrupt { path, remedy: REMEDY })
     }
 
-    /// The roots of ranges of leaves: a proof, when [`tree::inclusion_ranges`] or
-    /// [`tree::consistency_ranges`] planned them.
+    /// Computes the roots of ranges of leaves. For the ranges of [`tree::inclusion_ranges`] or
+    /// [`tree::consistency_ranges`] they are a proof.
     pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, StorageError> {
         let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
         let mut hash_of = |node: Subtree| {
@@ -129,7 +131,7 @@ impl TileStore {
             })?;
             let hashes = match read.entry(tile) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => place.insert(self.read(tile)?),
+                Entry::Vacant(vacant) => vacant.insert(self.read(tile)?),
             };
             Ok(tile::subtree_root(&hashes[range]))
         };
@@ -167,7 +169,7 @@ impl PendingGrowth {
         tiles
     }
 
-    /// Number of leaves.
+    /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -191,7 +193,7 @@ fn frontier_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
     }
 }
 
-/// Writes files below `root`, making the directories they need.
+/// Writes files below `root` durably, and makes the directories that they need.
 pub fn write_files(
     disk: &Storage,
     root: &Path,
@@ -207,7 +209,7 @@ pub fn write_files(
     disk.write_all(files, mode).map_err(StorageError::at(root))
 }
 
-/// Opens the tiles of a log, if they hash up to `root`.
+/// Opens the tiles of a log. [`StorageError::Corrupt`] if they do not hash up to `root`.
 pub(crate) fn open_tiles(
     directory: &Path,
     size: u64,

@@ -1,10 +1,14 @@
-//! Writing a log: append notes, publish the tree that has them.
+//! The writer of a log: appends notes and publishes the tree head that contains them.
 //!
-//! The order is the safety. Entries and tiles are durable first; then the head that is
-//! about to be signed is written down in `.pending` (under the log's signature, but not as a
-//! checkpoint); then it is signed and published. So a
-//! crash at any point leaves either the old head, or one that the next start must finish,
-//! and no second head of one size is ever signed.
+//! The order of the writes makes an append safe:
+//!
+//! 1. The entries and tiles are written durably.
+//! 2. The head to be signed is recorded in `.pending`, under the log's signature, but not as a
+//!    checkpoint.
+//! 3. The head is signed and published as the checkpoint.
+//!
+//! A crash at any point leaves the old head, or a recorded head that the next start must finish.
+//! Two different heads of one size are never signed.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +25,7 @@ use crate::error::{EntryError, WriteError};
 use crate::pending::{PENDING, PENDING_HEADER, read_pending, recorded_size};
 use crate::tile_store::{REMEDY, TileStore, open_tiles, write_files};
 
-/// The one process that may append to a log.
+/// The one process that may append to a log. It holds the lock of the log's directory.
 #[derive(Debug)]
 pub struct LogWriter {
     directory: PathBuf,
@@ -30,81 +34,81 @@ pub struct LogWriter {
     signing_key: NoteSigningKey,
     head: TreeHead,
     tiles: TileStore,
-    /// The entries of the last, partial bundle, as they stand in its file.
+    /// The bytes of the last, partial entry bundle, as in its file.
     last_bundle: Vec<u8>,
-    /// An append failed on the way: what came of it is on the disk, and read before the next.
+    /// An append failed halfway. The next append first reads what is stored.
     needs_recovery: bool,
-    /// Nothing newer than `head` was ever signed, as far as `.pending` or a mirror knows.
+    /// `.pending` or a mirror has shown that no head newer than `head` was signed.
     is_head_newest: bool,
     _lock: Lock,
 }
 
 impl LogWriter {
-    /// Starts a log of size 0 in an empty directory: all that is in it will be served.
+    /// Creates a log of size 0. The directory has to be empty: every file in it will be served.
     pub fn init(
         directory: &Path,
         origin: Origin,
-        secret: NoteSigningKey,
+        signing_key: NoteSigningKey,
         disk: Storage,
     ) -> Result<LogWriter, WriteError> {
         disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
         let lock = take_lock(directory)?;
         let names = std::fs::read_dir(directory).map_err(StorageError::at(directory))?;
-        let ours = |name: &std::ffi::OsStr| name == ".lock" || name == ".checkpoint.new";
-        if names.filter_map(Result::ok).any(|name| !ours(&name.file_name())) {
+        let is_leftover = |name: &std::ffi::OsStr| name == ".lock" || name == ".checkpoint.new";
+        if names.filter_map(Result::ok).any(|name| !is_leftover(&name.file_name())) {
             return Err(WriteError::Exists(directory.to_owned()));
         }
         let empty = Checkpoint { origin, size: 0, root: Hash::empty_root() };
-        publish_checkpoint(&disk, directory, &empty, &secret)?;
+        publish_checkpoint(&disk, directory, &empty, &signing_key)?;
         drop(lock);
-        LogWriter::open(directory, secret, disk)
+        LogWriter::open(directory, signing_key, disk)
     }
 
-    /// Opens the log in a directory, takes its lock, and finishes an append that was interrupted
-    /// after its head was written down.
+    /// Opens the log in a directory and takes its lock. Finishes an append that was interrupted
+    /// after its head was recorded.
     pub fn open(
         directory: &Path,
-        secret: NoteSigningKey,
+        signing_key: NoteSigningKey,
         disk: Storage,
     ) -> Result<LogWriter, WriteError> {
         let lock = take_lock(directory)?;
         let path = directory.join(CHECKPOINT);
         let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
-        let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
-        let note = Note::parse(&bytes).map_err(|e| wrong(e.into()))?;
-        let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
-        let log = Log { origin, key: secret.public() };
-        let (head, tiles, last_bundle) = recover(directory, &log, &secret, &disk)?;
-        let newest = head.size() == 0 || recorded_size(directory)? >= Some(head.size());
-        let (directory, unsettled) = (directory.to_owned(), false);
+        let refused = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
+        let note = Note::parse(&bytes).map_err(|e| refused(e.into()))?;
+        let origin = Checkpoint::parse(note.text()).map_err(refused)?.origin;
+        let log = Log { origin, key: signing_key.public() };
+        let (head, tiles, last_bundle) = recover(directory, &log, &signing_key, &disk)?;
+        let is_head_newest = head.size() == 0 || recorded_size(directory)? >= Some(head.size());
         Ok(LogWriter {
-            directory,
+            directory: directory.to_owned(),
             disk,
             log,
-            signing_key: secret,
+            signing_key,
             head,
             tiles,
             last_bundle,
-            needs_recovery: unsettled,
-            is_head_newest: newest,
+            needs_recovery: false,
+            is_head_newest,
             _lock: lock,
         })
     }
 
-    /// Which log this is.
+    /// The log's origin and key.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// The newest head, published.
+    /// The newest tree head. It is published.
     pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
-    /// Refuses if a mirror's checkpoint is one that our key signed and our tree does not have.
+    /// Compares a mirror's checkpoint with our tree, and refuses a head that is not in our tree.
+    /// `mirror` names the mirror in errors.
     pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
-        let wrong = |source| WriteError::Checkpoint { path: mirror.into(), source };
-        let theirs = TreeHead::verify(checkpoint, &self.log).map_err(wrong)?;
+        let refused = |source| WriteError::Checkpoint { path: mirror.into(), source };
+        let theirs = TreeHead::verify(checkpoint, &self.log).map_err(refused)?;
         let size = theirs.size();
         let ours = match size {
             _ if size > self.head.size() => None,
@@ -121,7 +125,7 @@ impl LogWriter {
         Err(WriteError::MirrorAhead { mirror, size, held: self.head.size(), path })
     }
 
-    /// Refuses notes that are no entries of this log, without touching anything.
+    /// Refuses notes that are not entries of this log. Writes nothing.
     pub fn check_notes(&self, notes: &[Vec<u8>]) -> Result<(), WriteError> {
         for (i, note) in notes.iter().enumerate() {
             let entry = check_entry(note, &self.log.origin);
@@ -130,9 +134,9 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Appends notes and publishes one checkpoint that has them all. Returns their indexes.
+    /// Appends notes and publishes one checkpoint that contains all of them. Returns their indexes.
     ///
-    /// After an error of the disk they may be in the log or not; the next append finds out.
+    /// After a storage error, the notes may be in the log or not. The next append finds out.
     pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
         self.check_notes(notes)?;
         if !self.is_head_newest {
@@ -162,10 +166,10 @@ impl LogWriter {
         let next = Checkpoint { origin, size: growth.size(), root: growth.root() };
         self.tiles.commit(growth)?;
         let pending = self.directory.join(PENDING);
-        let mut intent = Note::unsigned(&format!("{PENDING_HEADER}{}", next.text()))
+        let mut record = Note::unsigned(&format!("{PENDING_HEADER}{}", next.text()))
             .expect("an origin has no control characters");
-        intent.sign(&self.signing_key);
-        (self.disk.write(&pending, intent.to_string().as_bytes(), Mode::Private))
+        record.sign(&self.signing_key);
+        (self.disk.write(&pending, record.to_string().as_bytes(), Mode::Private))
             .map_err(StorageError::at(&pending))?;
         let note = publish_checkpoint(&self.disk, &self.directory, &next, &self.signing_key)?;
         self.last_bundle = last_bundle;
@@ -192,7 +196,7 @@ impl LogWriter {
         bundles
     }
 
-    /// Puts an artifact where manifests of its digest find it, durably.
+    /// Stores an artifact durably under its digest, where clients look for it. Returns the digest.
     pub fn add_artifact(&self, bytes: &[u8]) -> Result<Hash, WriteError> {
         let digest = Hash::digest(bytes);
         let path = self.directory.join(artifact_path(&digest));
@@ -201,7 +205,7 @@ impl LogWriter {
     }
 }
 
-/// An entry is a signed note of one of our kinds that names this log.
+/// Refuses bytes that are not a signed note of this project's kinds, or that name another log.
 fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
     if bytes.len() > MAX_ENTRY_BYTES {
         return Err(EntryError::TooLong(bytes.len()));
@@ -229,32 +233,33 @@ fn publish_checkpoint(
     disk: &Storage,
     directory: &Path,
     checkpoint: &Checkpoint,
-    secret: &NoteSigningKey,
+    signing_key: &NoteSigningKey,
 ) -> Result<String, StorageError> {
-    let note = checkpoint.sign(secret).to_string();
+    let note = checkpoint.sign(signing_key).to_string();
     let path = directory.join(CHECKPOINT);
     disk.write(&path, note.as_bytes(), Mode::Public).map_err(StorageError::at(&path))?;
     Ok(note)
 }
 
-/// Takes up what is on the disk: the published head, or the one that was written down to be
-/// signed, which is then finished; signing anything else of that size would fork the log.
+/// Reads the stored log. If a newer head is recorded, signs and publishes that head first.
+///
+/// Signing another head of the recorded size would fork the log.
 fn recover(
     directory: &Path,
     log: &Log,
-    secret: &NoteSigningKey,
+    signing_key: &NoteSigningKey,
     disk: &Storage,
 ) -> Result<(TreeHead, TileStore, Vec<u8>), WriteError> {
-    let wrong = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
+    let refused = |source| WriteError::Checkpoint { path: directory.to_owned(), source };
     let path = directory.join(CHECKPOINT);
     let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
-    let mut head = TreeHead::verify(&bytes, log).map_err(wrong)?;
-    // A crash may have left what is here without its name being durable: nothing may follow
-    // before it is.
+    let mut head = TreeHead::verify(&bytes, log).map_err(refused)?;
+    // After a crash, the names of these files may not be durable yet. They have to be before
+    // anything else is written.
     disk.sync_dir(directory).map_err(StorageError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
-        let note = publish_checkpoint(disk, directory, &pending, secret)?;
-        head = TreeHead::verify(note.as_bytes(), log).map_err(wrong)?;
+        let note = publish_checkpoint(disk, directory, &pending, signing_key)?;
+        head = TreeHead::verify(note.as_bytes(), log).map_err(refused)?;
         tracing::info!(size = head.size(), "finished an append that was interrupted");
     }
     let tiles = open_tiles(directory, head.size(), head.root(), disk.clone())?;

@@ -1,4 +1,4 @@
-//! Places for those who are being answered: so many at once, and the oldest makes room.
+//! A limit on the connections at once: if it is reached, the oldest connection is closed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,29 +6,30 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-/// The connections that are being answered. Dropped, they end.
+/// The connections in progress, up to a limit. They end when this is dropped.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     max: usize,
-    /// How long each is sure of its place, however many others wait for one.
+    /// How long a connection is kept, however many others wait.
     min_hold: Duration,
     tasks: JoinSet<()>,
-    /// The same, oldest first, and some that have ended.
+    /// When each task began, oldest first. It includes some tasks that have ended.
     by_age: VecDeque<(Instant, AbortHandle)>,
 }
 
 impl ConnectionLimit {
-    /// At most so many at once, each sure of its place for so long.
+    /// Allows at most `max` connections at once, and keeps each for at least `min_hold`.
     pub fn new(max: usize, min_hold: Duration) -> ConnectionLimit {
         ConnectionLimit { max, min_hold, tasks: JoinSet::new(), by_age: VecDeque::new() }
     }
 
-    /// Answers on a connection that has its place.
+    /// Starts the task that answers a connection, after [`ConnectionLimit::acquire`].
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.by_age.push_back((Instant::now(), self.tasks.spawn(task)));
     }
 
-    /// Waits for a place: until a connection ends, or the oldest has had its time and is ended.
+    /// Waits until there is room for a connection. If none ends before the oldest has had its
+    /// `min_hold`, the oldest is closed.
     pub async fn acquire(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         self.by_age.retain(|(_, task)| !task.is_finished());

@@ -1,4 +1,4 @@
-//! Connections to hosts of files.
+//! Connections to mirrors, over a network that may be connected later.
 
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
@@ -8,22 +8,22 @@ use unanimity_config::MirrorUrl;
 
 use crate::stream::ByteStream;
 
-/// A way to hosts that are no peers of ours.
+/// A way to connect to mirrors.
 pub trait WebConnector: Send + Sync {
-    /// Connects to a site, TLS not included.
+    /// Connects to a mirror. The caller adds TLS.
     fn connect<'a>(&'a self, site: &'a MirrorUrl)
     -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
 
-    /// The same way, on circuits of its own.
+    /// A connector whose connections use circuits of their own.
     fn isolated(&self) -> Arc<dyn WebConnector>;
 }
 
-/// A network that is connected later: until then, nothing is reached over it.
+/// A connector whose network is set later. Until then every connection fails.
 #[derive(Default)]
 pub struct DeferredConnector(OnceLock<Arc<dyn WebConnector>>);
 
 impl DeferredConnector {
-    /// Says which network it is. Only the first time counts.
+    /// Sets the network. Only the first call has an effect.
     pub fn set_connector(&self, connector: Arc<dyn WebConnector>) {
         self.0.set(connector).ok();
     }
@@ -31,19 +31,19 @@ impl DeferredConnector {
 
 impl fmt::Debug for DeferredConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Uplink(connected: {})", self.0.get().is_some())
+        write!(f, "DeferredConnector(connected: {})", self.0.get().is_some())
     }
 }
 
-/// The uplink of a node, with circuits of its own from the first connection on.
+/// A deferred connector with circuits of its own, which are chosen at the first connection.
 struct IsolatedConnector {
-    uplink: Arc<DeferredConnector>,
+    deferred: Arc<DeferredConnector>,
     web: OnceLock<Arc<dyn WebConnector>>,
 }
 
 impl IsolatedConnector {
-    fn new(uplink: Arc<DeferredConnector>) -> IsolatedConnector {
-        IsolatedConnector { uplink, web: OnceLock::new() }
+    fn new(deferred: Arc<DeferredConnector>) -> IsolatedConnector {
+        IsolatedConnector { deferred, web: OnceLock::new() }
     }
 }
 
@@ -52,24 +52,23 @@ impl WebConnector for IsolatedConnector {
         &'a self,
         site: &'a MirrorUrl,
     ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
-        match self.uplink.0.get() {
+        match self.deferred.0.get() {
             Some(web) => self.web.get_or_init(|| web.isolated()).connect(site),
-            None => Box::pin(async { Err(no_tor_error()) }),
+            None => Box::pin(async { Err(no_tor_error("[tor] offline is set")) }),
         }
     }
 
     fn isolated(&self) -> Arc<dyn WebConnector> {
-        Arc::new(IsolatedConnector::new(self.uplink.clone()))
+        Arc::new(IsolatedConnector::new(self.deferred.clone()))
     }
 }
 
-/// The way to hosts over an uplink.
-pub fn isolated_connector(uplink: &Arc<DeferredConnector>) -> Arc<dyn WebConnector> {
-    Arc::new(IsolatedConnector::new(uplink.clone()))
+/// Makes a connector over `deferred`, with circuits of its own.
+pub fn isolated_connector(deferred: &Arc<DeferredConnector>) -> Arc<dyn WebConnector> {
+    Arc::new(IsolatedConnector::new(deferred.clone()))
 }
 
-pub(crate) fn no_tor_error() -> io::Error {
-    let why =
-        "there is no Tor to reach it by: [tor] offline is set, or this program was built without";
-    io::Error::new(io::ErrorKind::Unsupported, why)
+pub(crate) fn no_tor_error(why: &str) -> io::Error {
+    let text = format!("the mirror needs Tor, which is not available: {why}");
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }

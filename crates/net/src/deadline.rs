@@ -1,4 +1,4 @@
-//! Work that is given up when it takes too long.
+//! Deadlines for reads from a mirror.
 
 use std::io;
 use std::time::Duration;
@@ -7,20 +7,22 @@ use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-/// How long a small file, or one piece of a large one, may take.
+/// How long a small file, or one piece of a large file, may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Gives up what takes too long.
+/// Fails with [`io::ErrorKind::TimedOut`] if the work takes longer than [`READ_TIMEOUT`].
 pub(crate) async fn with_read_timeout<T>(
     work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     timeout(READ_TIMEOUT, work).await.unwrap_or_else(|_| {
-        let why = format!("nothing came within {READ_TIMEOUT:?}");
+        let why = format!("the mirror sent nothing within {READ_TIMEOUT:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     })
 }
 
-/// Works on the mirror in a thread of its own, which is left to itself when it takes too long.
+/// Runs work that may block on a thread of its own. After [`READ_TIMEOUT`] the thread is abandoned.
+///
+/// While an abandoned thread of the mirror is still busy, further work fails at once.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     last_read: &Mutex<Option<AbortHandle>>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -30,7 +32,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
         let why = "the mirror is still busy with an earlier read";
         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
     }
-    let working = spawn_blocking(work);
-    *last = Some(working.abort_handle());
-    with_read_timeout(async { working.await.map_err(io::Error::other)? }).await
+    let task = spawn_blocking(work);
+    *last = Some(task.abort_handle());
+    with_read_timeout(async { task.await.map_err(io::Error::other)? }).await
 }

@@ -1,7 +1,7 @@
-//! The other end: HTTP/1.1 (RFC 9112) to whoever reads, on streams that somebody accepted.
+//! The HTTP/1.1 file server (RFC 9112), on streams from a [`Listener`].
 //!
-//! `GET` and `HEAD` of files, whole or from a byte on, and nothing else. No answer says who it comes
-//! from: there is no `Date`, by which a clock could be told from others.
+//! It answers `GET` and `HEAD` of files, complete or from a byte on. No answer identifies the node:
+//! there is no `Server`, and no `Date`, which would show how its clock differs from others.
 
 use std::convert::Infallible;
 use std::io::{self};
@@ -31,23 +31,23 @@ use crate::Listener;
 use crate::connection_limit::ConnectionLimit;
 use crate::http_client::{MAX_BUFFER, MAX_HEADERS};
 
-/// How long the head of a request may take to arrive, and a connection rest between two.
+/// How long the head of a request may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most bytes that are read at once of a file, and that a slow reader makes us hold.
+/// The most bytes of a file that are read at once, and so held for a slow client.
 const SENT_PIECE_BYTES: usize = 16 * 1024;
 
-/// Files to be read by others.
+/// The files that a server serves.
 pub trait FileStore: Send + Sync + 'static {
-    /// Opens the file at a path without its first slash. May block. An error of
-    /// [`io::ErrorKind::NotFound`] if there is none.
+    /// Opens the file at a path without its first slash. May block. The error is
+    /// [`io::ErrorKind::NotFound`] if there is no such file.
     fn open(&self, path: &str) -> io::Result<ServedFile>;
 }
 
-/// A file that is about to be sent.
+/// A file that is ready to be sent.
 pub struct ServedFile {
     length: u64,
     bytes: Box<dyn ReadSeek>,
-    /// Whether its path will always mean these bytes.
+    /// Whether the path will always have these bytes.
     is_immutable: bool,
 }
 
@@ -56,35 +56,35 @@ trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
 impl ServedFile {
-    /// A file that will always be the same at its path, from its first byte.
+    /// Makes a file whose path will always have these bytes. Clients may cache it.
     pub fn immutable(mut bytes: impl Read + Seek + Send + 'static) -> io::Result<ServedFile> {
         let length = bytes.seek(SeekFrom::End(0))?;
         Ok(ServedFile { length, bytes: Box::new(bytes), is_immutable: true })
     }
 
-    /// One that may be another at the next moment: a log's `checkpoint`.
+    /// Makes a file whose bytes can change, such as a log's `checkpoint`. Clients may not cache it.
     pub fn mutable(bytes: Vec<u8>) -> ServedFile {
         let length = bytes.len() as u64;
         ServedFile { length, bytes: Box::new(Cursor::new(bytes)), is_immutable: false }
     }
 }
 
-/// What readers may take.
+/// Limits on the connections of a file server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// Connections at once.
+    /// The most connections at once.
     pub max_connections: usize,
-    /// How long a connection is sure of its place, however many others wait for one.
+    /// How long a connection is kept, however many others wait.
     pub min_hold: Duration,
-    /// After how long a connection takes no further request; what it is sending then may last as
+    /// After this time a connection takes no further request. The answer in progress may last as
     /// long again.
     pub max_connection_age: Duration,
-    /// Bytes a second, of all of them together. `None`: as fast as they can.
+    /// Bytes per second for all connections together. `None`: no limit.
     pub bytes_per_second: Option<u64>,
 }
 
-/// Serves files to whoever connects, until the listener ends. A connection that fails concerns
-/// nobody else.
+/// Serves files to every client that connects, until the listener ends. The failure of a connection
+/// affects no other connection.
 pub async fn serve_files(
     files: Arc<impl FileStore>,
     mut listener: impl Listener,
@@ -98,7 +98,7 @@ pub async fn serve_files(
             serve_connection(files.clone(), stream, rate.clone(), limits.max_connection_age);
         connections.spawn(async move {
             if let Err(error) = serving.await {
-                tracing::debug!("a reader's connection ended: {error}");
+                tracing::debug!("a client's connection failed: {error}");
             }
         });
     }
@@ -124,7 +124,7 @@ async fn serve_connection(
     let mut connection = pin!(connection);
     match timeout(max_age, &mut connection).await {
         Ok(ended) => ended,
-        // What is being sent may go on for as long again; then whoever wants more connects again.
+        // The answer in progress may last as long again. Then the client has to connect again.
         Err(_) => {
             connection.as_mut().graceful_shutdown();
             timeout(max_age, connection).await.unwrap_or(Ok(()))
@@ -155,7 +155,7 @@ async fn respond(
     let from = parse_range_start(request.headers());
     let opened = spawn_blocking(move || {
         let mut served = files.open(&path)?;
-        // Beyond its end, how far can be sought is the file system's own secret.
+        // A seek beyond the end would reveal the limits of the file system.
         if let Some(from) = from.filter(|from| *from < served.length) {
             served.bytes.seek(SeekFrom::Start(from))?;
         } else {
@@ -202,14 +202,14 @@ async fn respond(
     response
 }
 
-/// `bytes=N-`, which is all that a download that goes on needs. Every other range may be ignored
-/// (RFC 9110 section 14.2), and then the file is sent whole.
+/// Parses `bytes=N-`, the one range that a continued download needs. A server may ignore every
+/// other range (RFC 9110 section 14.2), and sends the complete file then.
 fn parse_range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
-/// The next `left` bytes, piece by piece, read in threads of their own.
+/// Streams the next `left` bytes in pieces, each read on a blocking thread.
 fn response_body(
     bytes: Box<dyn ReadSeek>,
     left: u64,
@@ -234,11 +234,11 @@ fn response_body(
     StreamBody::new(pieces).boxed_unsync()
 }
 
-/// So many bytes a second, whoever takes them.
+/// A limit on the bytes per second of all connections together.
 struct RateLimiter {
     per_second: u64,
-    /// When the next byte is due. Whoever waits for that holds it: one who hangs up meanwhile has
-    /// taken nothing.
+    /// When the next byte is due. A connection holds the lock while it waits, so a client that
+    /// disconnects while it waits uses up nothing.
     next: Mutex<Instant>,
 }
 
@@ -247,7 +247,7 @@ impl RateLimiter {
         RateLimiter { per_second: per_second.max(1), next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until so many bytes may go.
+    /// Waits until so many bytes may be sent.
     async fn acquire(&self, bytes: u64) {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;

@@ -1,8 +1,9 @@
-//! HTTP/1.1 (RFC 9112) to a mirror: one `GET` after the other on a connection, as many connections
-//! as there are files in flight, all on circuits that nobody else's requests share.
+//! The HTTP/1.1 client for mirrors (RFC 9112).
 //!
-//! A request has a path, a host and at times a range: nothing that tells one node from another. An
-//! answer that is anything but the file is an error. Nothing is followed, decoded or remembered.
+//! One `GET` follows another on a connection, and each file in flight has its own connection. All
+//! connections use circuits that carry no other traffic. A request has a path, a host and sometimes
+//! a range: nothing that distinguishes one node from another. An answer that is not the file is an
+//! error. The client follows no redirect, decodes no compression and stores no cookie.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,36 +23,37 @@ use crate::deadline::{READ_TIMEOUT, with_read_timeout};
 use crate::min_rate::RateMonitor;
 use crate::tls::Tls;
 
-/// How many header lines a request or an answer may have.
+/// The most header lines of a request or an answer.
 pub(crate) const MAX_HEADERS: usize = 64;
-/// The most bytes of a header, and of what is read at once.
+/// The most bytes of a header, and of one read.
 pub(crate) const MAX_BUFFER: usize = 64 * 1024;
-/// Connections that are kept for the next request.
+/// The most connections that are kept for later requests.
 const MAX_IDLE_CONNECTIONS: usize = 8;
-/// A mirror that is asked over a network. Clones share connections.
+
+/// A client of one mirror. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     site: Arc<MirrorUrl>,
-    /// The network that it is reached by, if there is one.
+    /// The way to the mirror. `None` if there is no Tor.
     web: Option<Arc<dyn WebConnector>>,
     pool: Arc<ConnectionPool>,
     tls: Option<Arc<Tls>>,
 }
 
-/// Connections that are nobody else's.
+/// The connections to one mirror, on circuits of their own.
 #[derive(Default)]
 struct ConnectionPool {
     web: OnceLock<Arc<dyn WebConnector>>,
     idle: Mutex<VecDeque<SendRequest<Empty<Bytes>>>>,
 }
 
-/// A file on its way.
+/// A file that is being received.
 pub(crate) struct IncomingFile {
     incoming: Incoming,
-    /// Where in the file its first byte is.
+    /// The position in the file of the first byte that is received.
     pub(crate) start: u64,
     rate_monitor: RateMonitor,
-    /// The connection, for the next request once this one is over.
+    /// The connection. It goes back to the pool when the file is complete.
     connection: Option<(Arc<ConnectionPool>, SendRequest<Empty<Bytes>>)>,
 }
 
@@ -73,12 +75,12 @@ impl HttpClient {
         HttpClient { tls: Some(Arc::new(tls)), ..HttpClient::new(site, web) }
     }
 
-    /// The same mirror with circuits and connections of its own.
+    /// A client of this mirror with its own circuits and connections.
     pub(crate) fn isolated(&self) -> HttpClient {
         HttpClient { pool: Arc::default(), ..self.clone() }
     }
 
-    /// Asks for a file from a byte on. What comes may begin earlier ([`Body::start`]).
+    /// Requests a file from a byte on. The answer may begin earlier: see [`IncomingFile::start`].
     pub(crate) async fn get(
         &self,
         path: &str,
@@ -106,7 +108,7 @@ impl HttpClient {
                         connection,
                     });
                 }
-                // A host ends a connection that nobody uses for a while; then there is no answer at all.
+                // The host has closed an idle connection, so there was no answer. Try another one.
                 Ok(Err(error))
                     if is_used
                         && (error.is_incomplete_message()
@@ -131,7 +133,8 @@ impl HttpClient {
     }
 
     async fn connect(&self) -> io::Result<SendRequest<Empty<Bytes>>> {
-        let web = self.web.as_ref().ok_or_else(no_tor_error)?;
+        let no_tor = || no_tor_error("this program was built without Tor");
+        let web = self.web.as_ref().ok_or_else(no_tor)?;
         let stream = self.pool.web.get_or_init(|| web.isolated()).connect(&self.site).await?;
         let stream = match &self.tls {
             Some(tls) => tls.connect(&self.site.host, stream).await?,
@@ -143,7 +146,7 @@ impl HttpClient {
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, connection) = connected.map_err(|error| to_io_error(&error))?;
-        // It ends with the sender and the last body.
+        // The task ends with the sender and the last body.
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -156,17 +159,17 @@ impl ConnectionPool {
 }
 
 impl IncomingFile {
-    /// How many bytes are still to come, if that was said.
+    /// The bytes that are still to come, if the host has announced them.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
-    /// The next bytes; none at the end.
+    /// Receives the next bytes. Empty at the end of the file.
     pub(crate) async fn next(&mut self) -> io::Result<Bytes> {
         loop {
             let frame = self.rate_monitor.wait_for(self.incoming.frame()).await?;
             match frame.transpose().map_err(|error| to_io_error(&error))? {
-                // A trailer may follow the bytes of a body in chunks; it is not for us.
+                // A trailer may follow a chunked body. It is ignored.
                 Some(frame) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => {
                         self.rate_monitor.count_bytes(bytes.len())?;
@@ -189,34 +192,40 @@ impl IncomingFile {
     }
 }
 
-/// Whether an answer is the file, and where in it it begins.
+/// Checks that an answer is the file. Returns the position in the file at which it begins.
 fn check_response(status: StatusCode, headers: &HeaderMap, from: u64) -> io::Result<u64> {
-    let wrong = |kind, why: String| Err(io::Error::new(kind, why));
+    let refused = |kind, why: String| Err(io::Error::new(kind, why));
     let invalid = io::ErrorKind::InvalidData;
     if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
-        return wrong(invalid, "it was compressed, which was not asked for".to_owned());
+        return refused(
+            invalid,
+            "the mirror sent it compressed, which was not requested".to_owned(),
+        );
     }
     match status {
         StatusCode::OK => Ok(0),
         StatusCode::PARTIAL_CONTENT if from > 0 => {
             let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-            let begin = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
-            match begin.map(|(begin, _)| begin.parse() == Ok(from)) {
+            let start = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+            match start.map(|(start, _)| start.parse() == Ok(from)) {
                 Some(true) => Ok(from),
-                _ => wrong(invalid, format!("not the range that was asked for: {range:?}")),
+                _ => refused(
+                    invalid,
+                    format!("the mirror sent another range than requested: {range:?}"),
+                ),
             }
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => {
-            wrong(io::ErrorKind::NotFound, "the mirror does not have it".to_owned())
+            refused(io::ErrorKind::NotFound, "the mirror does not have it".to_owned())
         }
         status if status.is_redirection() => {
-            wrong(invalid, format!("it points elsewhere ({status}), and nothing is followed"))
+            refused(invalid, format!("the mirror redirects ({status}), and redirects are refused"))
         }
-        status => wrong(invalid, format!("the mirror answers {status}")),
+        status => refused(invalid, format!("the mirror answers {status}")),
     }
 }
 
-/// What broke, with its cause: hyper keeps that apart.
+/// Adds the cause to the message: hyper shows them separately.
 fn to_io_error(error: &hyper::Error) -> io::Error {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     io::Error::other(format!("{error}{}", cause.unwrap_or_default()))

@@ -1,8 +1,8 @@
-//! The wire: the questions and answers of peers and their frames, files from one mirror, and a server of files. Whom
-//! to ask, and in which order, is the caller's.
+//! The network protocols: messages between peers, reading files from a mirror, and a file server.
+//! The caller decides which peers and mirrors to ask, and in which order.
 //!
-//! The seam for tests and simulators is the byte stream, so framing, limits and codec run
-//! there too. A deployment gets no stream but Tor's; there is deliberately no plain TCP.
+//! Tests and simulators replace only the byte stream, so framing, limits and codec run there, too.
+//! In a deployment every stream goes through Tor. There is deliberately no plain TCP.
 
 mod connection_limit;
 mod connector;

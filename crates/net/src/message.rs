@@ -1,4 +1,4 @@
-//! What peers say to each other: one question, one answer, each in a frame.
+//! Messages between peers: one question and one answer, each in a frame of fixed size.
 //!
 //! ```text
 //! 4 bytes    length N of the message, big-endian
@@ -6,12 +6,13 @@
 //! the rest   zero, up to 256 bytes in all for a question and 8,448 for an answer
 //! ```
 //!
-//! Every question has one size and every answer another, so neither says anything by its length.
-//! A question fits one cell of Tor, an answer 17: what a peer waits for is mostly cells. The message is bincode with fixed-width little-endian integers (its "legacy"
-//! configuration): a `u16` version, a `u32` variant, then the fields in order; a byte string is
-//! a `u64` length and its bytes. The bytes of every variant are pinned in `tests/vectors/wire`.
-//! Nothing here is signed or hashed, so the codec can change without touching a signature.
-//! This is the one module that names bincode.
+//! All questions have one size and all answers another, so a length reveals nothing. A question
+//! fits one cell of Tor and an answer fits 17. The time for an answer depends mostly on its cells.
+//!
+//! The message is bincode with fixed-width little-endian integers (its "legacy" configuration): a
+//! `u16` version, a `u32` variant, then the fields in order. A byte string is a `u64` length and
+//! its bytes. `spec/vectors/messages` has the bytes of every variant. Nothing here is signed or
+//! hashed, so the codec can change without touching a signature. Only this module names bincode.
 
 use std::io;
 
@@ -21,34 +22,37 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use unanimity_protocol::Tile;
 use unanimity_protocol::checkpoint::LogId;
 
-/// Bytes of every question's frame: one relay cell (of 498 bytes), with room for later fields.
+/// Bytes of a question's frame: they fit one relay cell of 498 bytes, with room for later fields.
 pub const QUESTION_BYTES: usize = 256;
-/// Bytes of every answer's frame: a whole tile (8,192 bytes) and its envelope, in 17 relay cells.
+/// Bytes of an answer's frame: a full tile of 8,192 bytes and its envelope, in 17 relay cells.
 pub const ANSWER_BYTES: usize = 8448;
-/// Bytes of the length before the message.
+/// Bytes of the length field before the message.
 const LENGTH_BYTES: usize = 4;
-/// The version of the messages below.
+/// The version of the messages in this module.
 pub const VERSION: u16 = 1;
 
-/// What a client asks.
+/// A question of a client to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// For this log: your view. No size, no root: nothing to echo, nothing that marks who asks.
+    /// The peer's cosigned head of this log. The question has no size and no root: the peer has
+    /// nothing to echo, and learns nothing about the client.
     CosignedHead(LogId),
-    /// A tile of the tree below your view.
+    /// A tile of the tree below the peer's cosigned head.
     Tile(LogId, Tile),
 }
 
-/// What a peer answers.
+/// A peer's answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// The checkpoint, with the log's signature and the peer's cosignature and no other.
+    /// The cosigned head: a checkpoint with the log's signature, the peer's cosignature and no
+    /// other.
     CosignedHead(String),
-    /// No view, since the log has forked, and this proves it.
+    /// No head, because the log has forked: the evidence of the fork.
     Evidence(String),
-    /// No view: none of the peer's mirrors has shown anything fresh since then (seconds since 1970).
+    /// No head, because none of the peer's mirrors has shown a fresh head since this time (seconds
+    /// since 1970).
     NoFreshHead(u64),
-    /// The tile's hashes.
+    /// The bytes of the tile: 32 for each hash.
     Tile(Vec<u8>),
     /// The peer does not follow this log.
     OtherLog,
@@ -68,27 +72,27 @@ struct Envelope<M> {
     message: M,
 }
 
-/// Why a frame was refused.
+/// Why a frame was not received or was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// The stream ended or broke.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It announces more than a frame can hold.
+    /// The length field announces more than a frame can hold.
     #[error("a frame that announces {announced} bytes, and at most {most} fit")]
     TooLong {
-        /// What its first four bytes say.
+        /// The announced bytes.
         announced: u32,
-        /// What would fit.
+        /// The most bytes that fit.
         most: usize,
     },
     /// The bytes after the message are not zero.
     #[error("a frame with something behind its message")]
     Padding,
-    /// Not a message.
+    /// The bytes are not a message of this version.
     #[error("not a message of version {VERSION}: {0}")]
     Message(String),
-    /// A version we do not speak.
+    /// The message has another version.
     #[error(
         "messages of version {0}, and this program speaks version {VERSION}: one of the two needs an update"
     )]
@@ -102,7 +106,7 @@ const CODEC: bincode::config::Configuration<
 > = bincode::config::legacy().with_limit::<ANSWER_BYTES>();
 
 impl Question {
-    /// The frame.
+    /// Encodes the question in a frame of [`QUESTION_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
         let message = match *self {
             Question::CosignedHead(log) => WireQuestion::CosignedHead(log.0),
@@ -113,7 +117,7 @@ impl Question {
         encode_frame::<QUESTION_BYTES>(message)
     }
 
-    /// Reads a frame.
+    /// Decodes the question in a frame.
     pub fn decode(frame: &[u8; QUESTION_BYTES]) -> Result<Question, WireError> {
         Ok(match decode_frame(frame)? {
             WireQuestion::CosignedHead(log) => Question::CosignedHead(LogId(log)),
@@ -125,12 +129,13 @@ impl Question {
 }
 
 impl Answer {
-    /// The frame. Views, evidence and tiles are bounded where they are made, and fit.
+    /// Encodes the answer in a frame of [`ANSWER_BYTES`]. Heads, evidence and tiles have bounds
+    /// where they are made, so they fit.
     pub fn encode(&self) -> Vec<u8> {
         encode_frame::<ANSWER_BYTES>(self)
     }
 
-    /// Reads a frame.
+    /// Decodes the answer in a frame.
     pub fn decode(frame: &[u8; ANSWER_BYTES]) -> Result<Answer, WireError> {
         decode_frame(frame)
     }
@@ -140,7 +145,7 @@ fn encode_frame<const N: usize>(message: impl Serialize) -> Vec<u8> {
     let mut frame = vec![0; N];
     let envelope = Envelope { version: VERSION, message };
     let length = bincode::serde::encode_into_slice(envelope, &mut frame[LENGTH_BYTES..], CODEC)
-        .expect("views, evidence and tiles are bounded below a frame");
+        .expect("heads, evidence and tiles are bounded below a frame");
     frame[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
     frame
 }
@@ -149,7 +154,7 @@ fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
     let length = check_length(*length, rest.len())?;
     let (message, padding) = rest.split_at(length);
-    // Without an early end this is one pass of wide instructions.
+    // Without an early exit this is one pass of wide instructions.
     if padding.iter().fold(0, |all, byte| all | byte) != 0 {
         return Err(WireError::Padding);
     }
@@ -167,7 +172,7 @@ fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     Ok(envelope.message)
 }
 
-/// The announced length, before anything is read or allocated for it.
+/// Checks the announced length before anything is read or allocated for it.
 fn check_length(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
     let announced = u32::from_be_bytes(length);
     if announced as usize > most {
@@ -177,18 +182,18 @@ fn check_length(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireEr
     }
 }
 
-/// Sends a frame and flushes: a stream may hold bytes back until a cell is full.
+/// Sends a frame and flushes the stream, which may hold bytes back until a cell is full.
 pub async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
     stream.write_all(frame).await?;
     stream.flush().await
 }
 
-/// Receives a frame of `N` bytes. A length that cannot be is refused before the rest is read.
-/// `None` if the stream ended before a frame began.
+/// Receives a frame of `N` bytes. An impossible length is refused before the rest is read. `None`
+/// if the stream ended before a frame began.
 pub async fn receive<const N: usize>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Box<[u8; N]>>, WireError> {
-    // On the heap from the beginning, and not by way of the stack.
+    // Allocated on the heap directly, without a copy on the stack.
     let frame = vec![0; N].into_boxed_slice();
     let mut frame: Box<[u8; N]> = frame.try_into().expect("N bytes");
     if stream.read(&mut frame[..1]).await? == 0 {
@@ -200,7 +205,7 @@ pub async fn receive<const N: usize>(
     Ok(Some(frame))
 }
 
-/// Asks one question and receives one answer.
+/// Sends one question and receives one answer. The caller sets a deadline.
 pub async fn exchange(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     question: &Question,

@@ -1,18 +1,18 @@
-//! How fast bytes must come.
+//! The minimum rate at which a host has to send.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// Over which time a host's speed is measured.
+/// The time over which a host's rate is measured.
 pub const RATE_WINDOW: Duration = Duration::from_secs(30);
-/// The least bytes a second: a hundredth of what Tor usually carries.
+/// The minimum rate in bytes per second: a hundredth of the usual rate through Tor.
 pub const MIN_RATE: u64 = 4096;
 
-/// A floor under the speed of a host.
+/// Measures the rate of one transfer, and fails if it is below the minimum.
 pub(crate) struct RateMonitor {
-    /// Bytes a second.
+    /// The minimum, in bytes per second.
     min_rate: u64,
     window_end: Instant,
     bytes: u64,
@@ -23,7 +23,7 @@ impl RateMonitor {
         RateMonitor { min_rate, window_end: Instant::now() + RATE_WINDOW, bytes: 0 }
     }
 
-    /// Waits for what comes next, while enough has come.
+    /// Waits for the next bytes, as long as the rate is high enough.
     pub(crate) async fn wait_for<T>(&mut self, next: impl Future<Output = T>) -> io::Result<T> {
         tokio::pin!(next);
         loop {
@@ -41,7 +41,7 @@ impl RateMonitor {
 
     fn end_window(&mut self) -> io::Result<()> {
         if self.bytes < self.min_rate * RATE_WINDOW.as_secs() {
-            let why = format!("too slow: {} bytes in {RATE_WINDOW:?}", self.bytes);
+            let why = format!("the mirror is too slow: {} bytes in {RATE_WINDOW:?}", self.bytes);
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         *self = RateMonitor::new(self.min_rate);

@@ -1,9 +1,8 @@
-//! Mirrors: hosts of static files, never trusted. HTTP over Tor, directories (`file:`), and whatever
-//! a simulation plays.
+//! Mirrors: hosts of static files that are never trusted. A mirror is HTTP over Tor, a directory
+//! (`file:`), or a function of a test or simulation.
 //!
-//! A directory may be somebody else's disk, and a network's file system can hold up whoever reads
-//! it for as long as it likes. So every read is made in a thread of its own, and given up when it
-//! takes too long.
+//! A directory may be on a network file system, which can block a reader for any time. So each read
+//! runs on a thread of its own, and fails after [`READ_TIMEOUT`](crate::READ_TIMEOUT).
 
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
@@ -30,7 +29,7 @@ use crate::tls::{RootCertificateError, Tls};
 type OpenFn = dyn Fn(&str) -> io::Result<BoxedReader> + Send + Sync;
 type FetchFn = dyn Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync;
 
-/// A place where a log's tiles and artifacts are served. Clones are the same place.
+/// A host that serves a log's tiles and artifacts. Clones share connections.
 #[derive(Clone)]
 pub struct Mirror {
     name: String,
@@ -39,21 +38,21 @@ pub struct Mirror {
 
 #[derive(Clone)]
 enum MirrorBackend {
-    /// Files whose reading may block a thread.
+    /// Files whose reads may block a thread.
     Blocking {
         open: Arc<OpenFn>,
-        /// Whoever reads has this; in it, the read that was begun last. No more than one thread can
-        /// be lost to a mirror that stalls.
+        /// The last read of this mirror, locked while a read waits. A mirror that stalls can block
+        /// one thread only.
         last_read: Arc<Mutex<Option<AbortHandle>>>,
     },
-    /// Somebody who sends whole files.
+    /// A function that sends complete files.
     Async(Arc<FetchFn>),
-    /// HTTP.
+    /// A host that speaks HTTP.
     Http(HttpClient),
 }
 
 impl Mirror {
-    /// A directory on this machine.
+    /// Makes a mirror of a directory on this machine.
     pub fn from_directory(directory: impl Into<PathBuf>) -> Mirror {
         let directory = directory.into();
         Mirror::from_blocking_fn(format!("file:{}", directory.display()), move |path| {
@@ -61,7 +60,7 @@ impl Mirror {
         })
     }
 
-    /// Whatever opens files by their paths below a prefix. Both that and reading may block.
+    /// Makes a mirror of a function that opens files by path. Both opening and reading may block.
     pub fn from_blocking_fn(
         name: impl Into<String>,
         open: impl Fn(&str) -> io::Result<BoxedReader> + Send + Sync + 'static,
@@ -70,24 +69,24 @@ impl Mirror {
         Mirror { name: name.into(), backend }
     }
 
-    /// The mirror of a configuration. A host is reached over `with_public_roots_connector`; without one, all that is read
-    /// from it is an error.
+    /// Makes the mirror of a configuration. A host is reached over `web`. Without `web`, every read
+    /// from a host fails.
     pub fn from_spec(
         spec: &MirrorSpec,
         web: Option<&Arc<dyn WebConnector>>,
     ) -> Result<Mirror, RootCertificateError> {
         let web = web.cloned();
-        let remote = match spec {
+        let client = match spec {
             MirrorSpec::Directory(directory) => return Ok(Mirror::from_directory(directory)),
             MirrorSpec::Url(site) => HttpClient::new(site.clone(), web),
             MirrorSpec::Pinned { url: site, pem, .. } => {
                 HttpClient::with_tls(site.clone(), web, Tls::from_pem(pem)?)
             }
         };
-        Ok(Mirror { name: spec.to_string(), backend: MirrorBackend::Http(remote) })
+        Ok(Mirror { name: spec.to_string(), backend: MirrorBackend::Http(client) })
     }
 
-    /// A host that is called by this name.
+    /// Makes a mirror of a host, with a name of its own.
     pub fn from_url(
         name: impl Into<String>,
         site: MirrorUrl,
@@ -97,17 +96,17 @@ impl Mirror {
         Mirror { name: name.into(), backend }
     }
 
-    /// The same mirror, on circuits and connections of its own: what is asked here and there
-    /// cannot be told to come from one node.
+    /// This mirror on circuits and connections of its own. The mirror cannot link the requests of
+    /// the two to one node.
     pub fn isolated(&self) -> Mirror {
         let backend = match &self.backend {
-            MirrorBackend::Http(remote) => MirrorBackend::Http(remote.isolated()),
+            MirrorBackend::Http(client) => MirrorBackend::Http(client.isolated()),
             other => other.clone(),
         };
         Mirror { name: self.name.clone(), backend }
     }
 
-    /// Whoever sends whole files, waiting without a thread.
+    /// Makes a mirror of a function that sends complete files, and waits without a thread.
     pub fn from_async_fn(
         name: impl Into<String>,
         fetch: impl Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync + 'static,
@@ -115,7 +114,10 @@ impl Mirror {
         Mirror { name: name.into(), backend: MirrorBackend::Async(Arc::new(fetch)) }
     }
 
-    /// Reads a whole file below the mirror's prefix; longer than `limit` bytes is an error.
+    /// Reads a complete file at a path below the mirror's prefix.
+    ///
+    /// The error is [`io::ErrorKind::FileTooLarge`] if it has more than `limit` bytes, and
+    /// [`io::ErrorKind::NotFound`] if the mirror does not have it.
     pub async fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = match &self.backend {
             MirrorBackend::Blocking { open, last_read } => {
@@ -128,7 +130,7 @@ impl Mirror {
                 run_blocking(last_read, read).await
             }
             MirrorBackend::Async(fetch) => with_read_timeout(fetch(path)).await,
-            MirrorBackend::Http(remote) => read_all(remote, path, limit).await,
+            MirrorBackend::Http(client) => read_all(client, path, limit).await,
         };
         let bytes = bytes.map_err(with_path(path))?;
         if bytes.len() as u64 > limit {
@@ -138,9 +140,10 @@ impl Mirror {
         Ok(bytes)
     }
 
-    /// Opens a file below the mirror's prefix, from a byte on. A mirror that cannot begin there
-    /// begins earlier: see [`MirrorFile::position`]. A host that sends fewer than `min_rate` bytes a second is
-    /// too slow.
+    /// Opens a file below the mirror's prefix from byte `from` on. A mirror that cannot begin there
+    /// begins earlier: see [`MirrorFile::position`].
+    ///
+    /// Reading fails if a host sends fewer than `min_rate` bytes per second.
     pub async fn open(&self, path: &str, from: u64, min_rate: u64) -> io::Result<MirrorFile> {
         let source = match &self.backend {
             MirrorBackend::Blocking { open, last_read } => {
@@ -163,24 +166,24 @@ impl Mirror {
                 bytes.set_position(from);
                 FileSource::Blocking { reader: Some(Box::new(bytes)), last_read: None }
             }
-            MirrorBackend::Http(remote) => {
-                FileSource::Http(remote.get(path, from, min_rate).await.map_err(with_path(path))?)
+            MirrorBackend::Http(client) => {
+                FileSource::Http(client.get(path, from, min_rate).await.map_err(with_path(path))?)
             }
         };
-        let position = if let FileSource::Http(body) = &source { body.start } else { from };
+        let position = if let FileSource::Http(file) = &source { file.start } else { from };
         Ok(MirrorFile { path: path.to_owned(), position, source })
     }
 }
 
-async fn read_all(remote: &HttpClient, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let mut body = remote.get(path, 0, MIN_RATE).await?;
+async fn read_all(client: &HttpClient, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let mut body = client.get(path, 0, MIN_RATE).await?;
     let announced = body.remaining().unwrap_or(0);
     if announced > limit {
-        let why = format!("{announced} bytes, of at most {limit}");
+        let why = format!("the mirror announces {announced} bytes, and at most {limit} are read");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
     let mut bytes = Vec::with_capacity(announced as usize);
-    // Beyond the limit it is not read on; the caller says so.
+    // Reading stops beyond the limit. The caller makes the error.
     while bytes.len() as u64 <= limit {
         let next = body.next().await?;
         if next.is_empty() {
@@ -191,7 +194,7 @@ async fn read_all(remote: &HttpClient, path: &str, limit: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// By name.
+/// Mirrors are equal if their names are.
 impl PartialEq for Mirror {
     fn eq(&self, other: &Mirror) -> bool {
         self.name == other.name

@@ -1,4 +1,4 @@
-//! One file of a mirror, read piece by piece.
+//! One file of a mirror, received piece by piece.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ pub use hyper::body::Bytes as Piece;
 
 use crate::http_client::IncomingFile;
 
-/// The most bytes that are read at once of a large file.
+/// The most bytes of a large file that are read at once: 1 MiB.
 pub const PIECE_BYTES: u64 = 1024 * 1024;
 
-/// What a mirror's file is read from.
+/// The reader of a file that a blocking mirror opened.
 pub type BoxedReader = Box<dyn Read + Send>;
 
-/// Says of which file an error is.
+/// Adds the file's path to an error.
 pub(crate) fn with_path(path: &str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
-/// A file of a mirror's, read piece by piece.
+/// An open file of a mirror, received piece by piece.
 pub struct MirrorFile {
     pub(crate) path: String,
     pub(crate) position: u64,
@@ -38,19 +38,21 @@ pub(crate) enum FileSource {
     Blocking {
         /// `None` once a read has failed.
         reader: Option<BoxedReader>,
-        /// `None` where reading takes no time.
+        /// The mirror's last read, which blocks others while it lasts. `None` if reads do not
+        /// block.
         last_read: Option<Arc<Mutex<Option<AbortHandle>>>>,
     },
     Http(IncomingFile),
 }
 
 impl MirrorFile {
-    /// Where in the file the next piece begins: where it was opened, or before.
+    /// The position in the file at which the next piece begins. Before the first piece it may be
+    /// less than requested.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next bytes, at most [`PIECE_BYTES`]; none at the file's end.
+    /// Receives the next bytes, at most [`PIECE_BYTES`]. Empty at the end of the file.
     pub async fn next(&mut self) -> io::Result<Piece> {
         let piece = self.source.next().await.map_err(with_path(&self.path))?;
         self.position += piece.len() as u64;
@@ -60,27 +62,27 @@ impl MirrorFile {
 
 impl FileSource {
     async fn next(&mut self) -> io::Result<Piece> {
-        let (bytes, turn) = match self {
+        let (reader, last_read) = match self {
             FileSource::Http(body) => return body.next().await,
-            FileSource::Blocking { reader: bytes, last_read } => (bytes, last_read),
+            FileSource::Blocking { reader, last_read } => (reader, last_read),
         };
-        let rest = bytes.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let rest = reader.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let read = move || {
             let (mut rest, mut piece) = (rest, Vec::with_capacity(PIECE_BYTES as usize));
             rest.by_ref().take(PIECE_BYTES).read_to_end(&mut piece)?;
             Ok((rest, piece))
         };
-        let (rest, piece) = match turn {
-            Some(turn) => run_blocking(turn, read).await?,
+        let (rest, piece) = match last_read {
+            Some(last_read) => run_blocking(last_read, read).await?,
             None => read()?,
         };
-        *bytes = Some(rest);
+        *reader = Some(rest);
         Ok(piece.into())
     }
 }
 
 impl fmt::Debug for MirrorFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({}, at {})", self.path, self.position)
+        write!(f, "MirrorFile({}, at {})", self.path, self.position)
     }
 }

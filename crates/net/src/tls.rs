@@ -1,5 +1,6 @@
-//! TLS (RFC 8446) to a mirror, inside Tor: it keeps what is asked from the exit relay. What is read
-//! is verified by other means, so a certificate authority that errs costs privacy and nothing else.
+//! TLS to a mirror (RFC 8446), inside Tor. It hides the requests from the exit relay.
+//!
+//! The client verifies all files by other means. So a false certificate costs privacy only.
 
 use std::sync::Arc;
 use std::{fmt, io};
@@ -13,30 +14,31 @@ use unanimity_config::address::url::MirrorHost;
 
 use crate::stream::ByteStream;
 
-/// How a mirror's certificate is checked.
+/// The settings of TLS: the roots that a mirror's certificate is checked with.
 pub(crate) struct Tls(Arc<ClientConfig>);
 
-/// A file that holds no certificate.
+/// Why a file has no usable root certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum RootCertificateError {
-    /// Not PEM, or damaged.
-    #[error("it is no certificate in PEM: {0}")]
+    /// A certificate is not PEM, or is damaged.
+    #[error("a certificate in it is not valid PEM: {0}")]
     Pem(rustls::pki_types::pem::Error),
-    /// Nothing in it.
+    /// The file has no certificate.
     #[error("there is no certificate in it (BEGIN CERTIFICATE)")]
     Empty,
-    /// A certificate that cannot be anybody's root.
+    /// A certificate cannot be a root.
     #[error("a certificate in it cannot be a root: {0}")]
     Root(rustls::Error),
 }
 
 impl Tls {
-    /// As browsers do it: any name that an authority of Mozilla's list has certified.
+    /// Accepts what browsers accept: a certificate from an authority on Mozilla's list.
     pub(crate) fn with_public_roots() -> Tls {
         Tls::with_roots(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
     }
 
-    /// Only what these certificates, in PEM, have signed; a mirror's own may be its root.
+    /// Accepts only certificates that these roots, in PEM, have signed. A mirror's own certificate
+    /// may be its root.
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Tls, RootCertificateError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -53,7 +55,7 @@ impl Tls {
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.expect("ring has what these versions need");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        // A ticket would tell the mirror that two visits were one node's.
+        // A session ticket would link two visits to one node.
         config.resumption = Resumption::disabled();
         Tls(Arc::new(config))
     }

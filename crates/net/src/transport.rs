@@ -1,4 +1,4 @@
-//! The seam to the network: connections to peers, connections from peers.
+//! The interface to the network: connections to peers, and connections from peers.
 
 use std::future::Future;
 use std::io;
@@ -9,22 +9,23 @@ use unanimity_config::OnionAddress;
 
 use crate::connector::WebConnector;
 
-/// A way to reach peers by address.
+/// A way to connect to peers by address.
 pub trait Transport: Send + Sync {
-    /// A connection.
+    /// The byte stream of a connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Connects to a peer's onion service. Callers put a deadline around it.
+    /// Connects to a peer's onion service. The caller sets a deadline.
     fn dial(&self, to: &OnionAddress) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// The way to the files that peers serve, if there is one: each peer is dialled first.
+    /// The connector for the files that peers serve, if there is one. The caller dials a peer
+    /// before it uses the connector.
     fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         None
     }
 }
 
-/// No way to reach anybody: what a node has that is offline, or built without Tor. Every peer is
-/// silent then, and silence is never consent.
+/// The transport of a node that is offline or built without Tor: every connection fails. So no peer
+/// answers, and silence is never consent.
 #[derive(Clone, Copy, Debug)]
 pub struct NoTransport;
 
@@ -39,11 +40,11 @@ impl Transport for NoTransport {
     }
 }
 
-/// A way to be reached.
+/// A source of connections from peers and clients.
 pub trait Listener: Send {
-    /// A connection.
+    /// The byte stream of a connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// The next connection. An error ends the service.
+    /// Waits for the next connection. An error means that the service has ended.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }

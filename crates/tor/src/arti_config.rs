@@ -1,4 +1,4 @@
-//! From [`TorSettings`] to arti's configuration.
+//! arti's configuration, made from [`TorSettings`].
 
 use arti_client::TorClientConfig;
 use arti_client::config::pt::TransportConfigBuilder;
@@ -10,12 +10,12 @@ use unanimity_config::tor_settings::{
 
 use crate::TorError;
 
-/// The most bytes that wait on all circuits together. Beyond it arti drops the circuits on which
-/// the oldest wait: whoever lets us queue for them does not choose our memory use.
+/// The most bytes that are queued on all circuits together: 256 MiB. Beyond that, arti closes the
+/// circuits with the oldest bytes. So a peer that does not read cannot choose our memory use.
 const MAX_QUEUED_BYTES: usize = 256 * 1024 * 1024;
 
-/// What a private network's description may set. Anything else, such as bridges or a proxy, would
-/// be another way out of the machine.
+/// The tables that the description of a private network may have. Others, such as bridges or a
+/// proxy, could lead to hosts outside the machine.
 const PRIVATE_TABLES: [&str; 6] = [
     "address_filter",
     "circuit_timing",
@@ -25,17 +25,17 @@ const PRIVATE_TABLES: [&str; 6] = [
     "tor_network",
 ];
 
-/// arti's configuration. Refuses what is not [`PrivateTorNetwork::Public`] and not on loopback.
+/// Makes arti's configuration. Refuses a private network with an address that is not on loopback.
 pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, TorError> {
     let refused = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let mut builder = match &settings.network {
         TorNetwork::Public(_) if std::env::var_os(NO_PUBLIC_NETWORK).is_some() => {
-            let why = format!("the public network is refused, as {NO_PUBLIC_NETWORK} is set");
+            let why = format!("the public network is refused, because {NO_PUBLIC_NETWORK} is set");
             return Err(TorError::Settings(why));
         }
         TorNetwork::Public(bridges) => public_config(bridges)?,
         TorNetwork::Private(text) => private_config(text)?,
-        // Enough to know our own address; [`TorClient::new`] refuses it.
+        // It is enough to know our own address. `TorClient::new` refuses it.
         TorNetwork::Offline => TorClientConfigBuilder::default(),
     };
     let storage = builder.storage();
@@ -57,7 +57,8 @@ pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, To
     Ok(config)
 }
 
-/// The public network, entered by bridges if there are any.
+/// Makes the configuration for the public network. If there are bridges, only they are used to
+/// enter it.
 fn public_config(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
     let mut builder = TorClientConfigBuilder::default();
     for line in &bridges.lines {
@@ -78,14 +79,14 @@ fn public_config(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> 
     Ok(builder)
 }
 
-/// A private network's configuration: it names its own authorities and first hops, and reaches
-/// nothing but loopback.
+/// Makes the configuration for a private network. The network names its own authorities and first
+/// hops, and all of them are on loopback.
 fn private_config(text: &str) -> Result<TorClientConfigBuilder, TorError> {
     let settings = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let tables: toml::Table = toml::from_str(text).map_err(|error| settings(&error))?;
     if let Some(table) = tables.keys().find(|table| !PRIVATE_TABLES.contains(&table.as_str())) {
         let why = format!(
-            "a private network's description has nothing to say of {table:?}: it may hold {}",
+            "a private network's description cannot have the table {table:?}: it can have {}",
             PRIVATE_TABLES.join(", ")
         );
         return Err(TorError::Settings(why));

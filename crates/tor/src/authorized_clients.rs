@@ -1,14 +1,14 @@
-//! The clients that can find a service.
+//! The clients that can find an onion service.
 
 use std::collections::BTreeSet;
 
 use unanimity_config::ClientAuthKey;
 
-/// Who can find a service.
+/// The clients that can find an onion service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizedClients {
-    /// Who holds one of these keys: restricted discovery. At least one.
+    /// Clients that hold one of these keys (client authorization). At least one key.
     Listed(BTreeSet<ClientAuthKey>),
-    /// Whoever knows the address.
+    /// Every client that knows the address.
     Anyone,
 }

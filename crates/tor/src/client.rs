@@ -36,13 +36,13 @@ pub struct TorClient {
     circuits: Arc<Mutex<BTreeMap<OnionAddress, Circuit>>>,
 }
 
-/// How long a circuit that nobody uses is kept: as long as arti keeps its own.
+/// How long an unused circuit is kept: as long as arti keeps its own.
 const CIRCUIT_IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a warm circuit has for a new stream before it counts as dead. On the public network a
-/// round trip in a thousand takes longer than 8.6 s.
+/// How long opening a stream on a kept circuit may take before the circuit counts as dead. On the
+/// public network, one round trip in a thousand takes longer than 8.6 s.
 const WARM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One peer's circuit, and whether it failed us.
+/// The circuit to one peer, and whether it has failed.
 #[derive(Clone)]
 struct Circuit {
     tunnel: Arc<ClientTunnel>,
@@ -51,9 +51,9 @@ struct Circuit {
 }
 
 impl Circuit {
-    /// One more stream on it, if it still stands.
+    /// Opens a stream on the circuit. `None` if the circuit is dead.
     async fn open_stream(&self, port: u16) -> Option<DataStream> {
-        // A service is told the port and nothing else (rend-spec-v3), as arti does it.
+        // A service gets the port only (rend-spec-v3). arti does the same.
         let mut parameters = StreamParameters::default();
         parameters.suppress_hostname().suppress_begin_flags();
         timeout(WARM_TIMEOUT, self.tunnel.begin_stream("", port, Some(parameters))).await.ok()?.ok()
@@ -62,23 +62,23 @@ impl Circuit {
 
 impl fmt::Debug for TorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tor")
+        f.write_str("TorClient")
     }
 }
 
 impl TorClient {
-    /// Opens arti's state, without any connection. Services that list the public half of
-    /// `client_auth` can be found. Call it inside a tokio runtime.
+    /// Opens arti's state without any connection. The client can find services that list the public
+    /// half of `client_auth`. Must be called inside a tokio runtime.
     pub fn new(
         settings: &TorSettings,
         client_auth: Option<ClientAuthSecret>,
     ) -> Result<TorClient, TorError> {
         if settings.network == TorNetwork::Offline {
-            let why = "offline is set: nobody can be reached, and nobody can be served";
+            let why = "offline is set: this node can neither reach peers nor serve them";
             return Err(TorError::Settings(why.to_owned()));
         }
         let config = build_config(settings)?;
-        // Fails only if the process has chosen already, which is as good.
+        // Fails only if the process has a provider already, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
         let builder = ArtiClient::builder().config(config);
         let client = builder.bootstrap_behavior(BootstrapBehavior::Manual);
@@ -87,7 +87,8 @@ impl TorClient {
         Ok(TorClient { client, client_auth, connected: Arc::default(), circuits: Arc::default() })
     }
 
-    /// Learns what the network looks like. `progress` hears of every step, as a fraction and in words.
+    /// Connects to the network. Reports every step to `progress`, as a fraction from 0 to 1 and in
+    /// words.
     pub async fn bootstrap(&self, mut progress: impl FnMut(f32, String)) -> Result<(), TorError> {
         let mut events = self.client.bootstrap_events();
         let done = self.client.bootstrap();
@@ -95,10 +96,10 @@ impl TorClient {
         loop {
             tokio::select! {
                 biased;
-                ended = &mut done => {
-                    ended.map_err(|error| TorError::Bootstrap(error.to_string()))?;
+                result = &mut done => {
+                    result.map_err(|error| TorError::Bootstrap(error.to_string()))?;
                     self.connected.store(true, Ordering::Relaxed);
-                    // What the last run remembered may leave nothing else to tell.
+                    // With a fresh cache there may be no other event.
                     progress(1.0, "connected".to_owned());
                     return Ok(());
                 }
@@ -109,7 +110,8 @@ impl TorClient {
 }
 
 impl TorClient {
-    /// arti would wait, and what is known by then is only that nobody answered in time.
+    /// Fails before the bootstrap is done. arti would wait until the deadline instead, and hide the
+    /// reason.
     pub(crate) fn check_connected(&self) -> io::Result<()> {
         if self.connected.load(Ordering::Relaxed) {
             return Ok(());
@@ -118,8 +120,8 @@ impl TorClient {
         Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")))
     }
 
-    /// Has arti know our discovery key as the one for a service. At another's first dial, or after
-    /// our own key was made anew.
+    /// Registers our client authorization key with arti for a service. It has an effect at the
+    /// first dial of a peer, and after our key was replaced.
     fn register_client_auth_key(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
         let Some(secret) = &self.client_auth else { return Ok(()) };
         let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
@@ -136,12 +138,13 @@ impl TorClient {
         Ok(())
     }
 
-    /// The circuit to somebody who answered on it last time.
+    /// Takes the kept circuit to a peer, if the peer answered on it last time.
     fn reuse_circuit(&self, to: &OnionAddress) -> Option<Circuit> {
         let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
         circuits.retain(|_, circuit| circuit.last_used.elapsed() < CIRCUIT_IDLE_TIMEOUT);
         let circuit = circuits.get_mut(to)?;
-        // Until it has answered, it counts as failed: a caller's deadline drops it without a word.
+        // Until the peer has answered, it counts as failed: a caller's deadline drops the stream
+        // without an error.
         if circuit.failed.swap(true, Ordering::Relaxed) || circuit.tunnel.is_closed() {
             circuits.remove(to);
             return None;
@@ -178,7 +181,7 @@ impl Transport for TorClient {
         Ok(TorStream { stream, failed: Some(failed) })
     }
 
-    /// arti knows our discovery key for everybody who was dialled.
+    /// Connects to the files of a peer only after a dial: arti then knows our key for the peer.
     fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         Some(Arc::new(self.clone()))
     }
@@ -186,18 +189,18 @@ impl Transport for TorClient {
 
 const NOT_CONNECTED: &str = "bootstrap: Tor is not connected yet";
 
-/// What went wrong on the way to a service: where, and what that may mean.
+/// Describes an error on the way to a service: the step that failed, and its likely reason.
 pub(crate) fn describe_error(error: &arti_client::Error) -> String {
-    let place = match error.kind() {
+    let step = match error.kind() {
         ErrorKind::OnionServiceNotFound => {
-            "descriptor: the service is not published, or does not list us"
+            "descriptor: the service is not published, or does not list this node's client authorization key"
         }
         ErrorKind::OnionServiceMissingClientAuth | ErrorKind::OnionServiceWrongClientAuth => {
-            "descriptor: the service does not list our discovery key"
+            "descriptor: the service does not list this node's client authorization key"
         }
         ErrorKind::OnionServiceNotRunning => "introduction: the service has stopped",
         ErrorKind::OnionServiceConnectionFailed | ErrorKind::OnionServiceProtocolViolation => {
-            "rendezvous: the service did not come"
+            "rendezvous: the service did not connect"
         }
         ErrorKind::RemoteNetworkTimeout
         | ErrorKind::RemoteStreamClosed
@@ -205,13 +208,13 @@ pub(crate) fn describe_error(error: &arti_client::Error) -> String {
         | ErrorKind::RemoteStreamError
         | ErrorKind::RemoteConnectionRefused => "stream: the service does not answer",
         ErrorKind::BootstrapRequired => NOT_CONNECTED,
-        ErrorKind::LocalNetworkError => "this machine's own network",
+        ErrorKind::LocalNetworkError => "network: this machine's own network failed",
         _ => "Tor",
     };
-    format!("{place} ({error})")
+    format!("{step} ({error})")
 }
 
-/// A stream to or from a peer. Reading from it proves that its circuit is alive.
+/// A stream to or from a peer. A successful read proves that its circuit is alive.
 #[derive(Debug)]
 pub struct TorStream {
     pub(crate) stream: DataStream,

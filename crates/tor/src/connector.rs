@@ -1,5 +1,4 @@
-//! Hosts that are no peers, over Tor: names go to an exit relay, which looks them up; nobody on
-//! this machine does.
+//! Connections to mirrors over Tor. An exit relay looks up their names: this machine never does.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use unanimity_net::{ByteStream, WebConnector};
 
 use crate::client::{TorClient, describe_error};
 
-/// The network, for streams that share their circuits with each other and nobody else's.
+/// A connector whose streams share circuits with each other, and with no other traffic.
 struct IsolatedTor {
     tor: TorClient,
     isolation: IsolationToken,

@@ -1,10 +1,12 @@
 //! Connections to peers and mirrors over Tor, and onion services. The only crate that depends on
 //! arti.
 //!
-//! Each peer has its own circuit, which carries no other traffic. This crate keeps the circuit while the
-//! peer answers: with a discovery key, arti would build a circuit and fetch the descriptor for each
-//! connection. After a failure the next connection uses a new circuit, because a circuit to a restarted
-//! service is dead without a sign.
+//! Each peer has its own circuit, which carries no other traffic. This crate keeps the circuit
+//! while the peer answers. With a client authorization key, arti itself would build a circuit and
+//! fetch the descriptor for each connection.
+//!
+//! After a failure, the next connection uses a new circuit: a circuit to a restarted service is
+//! dead without a sign.
 
 mod arti_config;
 mod authorized_clients;

@@ -1,4 +1,5 @@
-//! Our onion service: hosted at the same address in every run, found only by who is listed.
+//! The onion services of this node. A service has the same address in every run, and only
+//! authorized clients find it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,26 +26,27 @@ use crate::arti_config::build_config;
 use crate::authorized_clients::AuthorizedClients;
 use crate::{TorClient, TorError, TorStream};
 
-/// Streams that one client may have open on one circuit to our service.
+/// The most streams that one client may have open on one circuit to a service of ours.
 pub const MAX_STREAMS_PER_CIRCUIT: u32 = 16;
 
-/// How long it may take to tell somebody that their stream is open: others wait behind them.
+/// How long it may take to confirm a stream to its client. Other clients wait meanwhile.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests that wait at a door of ours until there is a place for them. None of them is a stream yet,
-/// and all others wait in arti, which takes them from every circuit in turn: whoever has many of them on
-/// a few circuits is not served before those who have one.
+/// The most requests that wait at a port of ours until there is room for a connection.
+///
+/// All other requests wait in arti, which takes them from the circuits in turn. So a client with
+/// many requests on a few circuits is not served before clients with one request.
 const MAX_WAITING_REQUESTS: usize = 1;
 
-/// What a service is like, but for who finds it.
+/// The settings of an onion service, without its authorized clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSettings {
-    /// Under which name its identity is kept, beside others of this node.
+    /// The name under which arti keeps the service's identity. Each service of a node has its own.
     pub nickname: String,
-    /// Its port.
+    /// The port of the service.
     pub port: u16,
-    /// Whether clients have to work before they reach it, while it is flooded. Only in a build
-    /// with the feature `pow`.
+    /// Whether clients need a proof of work while the service is flooded. Only in a build with the
+    /// feature `pow`.
     pub proof_of_work: bool,
 }
 
@@ -58,12 +60,15 @@ impl ServiceSettings {
         }
         if let AuthorizedClients::Listed(keys) = clients {
             if keys.is_empty() {
-                return Err(service_error("nobody is listed who may find it"));
+                return Err(service_error(
+                    "no client is authorized, and client authorization is on",
+                ));
             }
             let discovery = config.restricted_discovery();
             discovery.enabled(true);
             for key in keys {
-                // arti's name for it; ours may have characters that it does not take.
+                // The name of the client for arti, which does not accept all characters of our
+                // names.
                 let name: HsClientNickname =
                     HEXLOWER.encode(&key.0).parse().map_err(service_error)?;
                 let key: HsClientDescEncKey = key.to_string().parse().map_err(service_error)?;
@@ -78,8 +83,9 @@ fn service_error(error: impl fmt::Display) -> TorError {
     TorError::Service(error.to_string())
 }
 
-/// The address that a service has, or will have: its identity is made now if there is none
-/// yet. Needs no network, and no [`TorClient`] at work on the same state.
+/// Reads the address of a service. Makes its identity if it has none yet.
+///
+/// Needs no network. No [`TorClient`] may be using the same state.
 pub fn service_address(
     settings: &TorSettings,
     service_settings: &ServiceSettings,
@@ -96,7 +102,7 @@ pub fn service_address(
 }
 
 impl TorClient {
-    /// Hosts an onion service, at the same address in every run.
+    /// Starts an onion service. Its address is the same in every run.
     pub fn launch_service(
         &self,
         settings: &ServiceSettings,
@@ -112,7 +118,7 @@ impl TorClient {
     }
 }
 
-/// A hold on a service of ours, which runs while one of its holds lives.
+/// A handle of a running onion service. The service ends when its last handle is dropped.
 #[derive(Clone)]
 pub struct OnionService {
     running: Arc<RunningOnionService>,
@@ -121,24 +127,26 @@ pub struct OnionService {
 
 impl fmt::Debug for OnionService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Service(..)")
+        f.write_str("OnionService(..)")
     }
 }
 
 impl OnionService {
-    /// Lets others find it from now on. Whoever is listed no more may still know the way for a
-    /// while: being listed is no permission, only a defence against floods.
+    /// Replaces the clients that can find the service.
+    ///
+    /// A client that is removed may still reach the service for a while. Client authorization is a
+    /// defence against floods, not a permission.
     pub fn set_authorized_clients(&self, clients: &AuthorizedClients) -> Result<(), TorError> {
         let config = self.settings.to_arti_config(clients)?;
         self.running.reconfigure(config, Reconfigure::AllOrNothing).map_err(service_error)
     }
 
-    /// Whether it is published and can be reached, as far as we know.
+    /// Whether the service is published and can be reached, as far as this node knows.
     pub fn is_reachable(&self) -> bool {
         self.running.status().state().is_fully_reachable()
     }
 
-    /// Completes once it is published and can be reached.
+    /// Waits until the service is published and can be reached.
     pub async fn wait_until_reachable(&self) {
         let mut events = self.running.status_events();
         while let Some(status) = events.next().await {
@@ -149,7 +157,7 @@ impl OnionService {
     }
 }
 
-/// An onion service of ours, and who connects to it.
+/// An onion service of this node, with the requests of its clients.
 pub struct OnionListener {
     service: OnionService,
     requests: BoxStream<'static, StreamRequest>,
@@ -163,19 +171,19 @@ impl fmt::Debug for OnionListener {
 }
 
 impl OnionListener {
-    /// Where it is reached.
+    /// The address of the service.
     pub fn address(&self) -> &OnionAddress {
         &self.address
     }
 
-    /// The service itself.
+    /// A handle of the service.
     pub fn service(&self) -> &OnionService {
         &self.service
     }
 }
 
 impl OnionListener {
-    /// The next request for one of these ports, and which.
+    /// Waits for the next request for one of these ports. Returns the index of the port.
     async fn next_request(&mut self, ports: &[u16]) -> io::Result<(usize, StreamRequest)> {
         loop {
             let request = self.requests.next().await.ok_or_else(service_ended_error)?;
@@ -190,8 +198,9 @@ impl OnionListener {
         }
     }
 
-    /// Two doors of one service: at its own port, and at another. Both are open while the future is
-    /// at work; it completes when the service ends.
+    /// Splits the service into two listeners: at its own port, and at another port.
+    ///
+    /// Both get requests while the returned future runs. It completes when the service ends.
     pub fn split_by_port(
         mut self,
         port: u16,
@@ -201,8 +210,8 @@ impl OnionListener {
         let ports = [self.address.port, port];
         let forward_requests = async move {
             while let Ok((index, request)) = self.next_request(&ports).await {
-                // Whoever is in front of a door that is full holds up the other door too: until the
-                // oldest behind it has had its time.
+                // A request for a port without room delays the requests for the other port, until
+                // the oldest connection of the first port is closed.
                 [&first, &second][index].send(request).await.ok();
             }
         };
@@ -228,7 +237,7 @@ fn service_ended_error() -> io::Error {
     io::Error::other("the onion service ended")
 }
 
-/// A stream that does not open, or that is refused, concerns nobody but who asked for it.
+/// Accepts a request. `None` if the stream does not open: no other client is affected.
 async fn accept_stream(request: StreamRequest) -> Option<TorStream> {
     let opened = timeout(ACCEPT_TIMEOUT, request.accept(Connected::new_empty())).await;
     let stream = opened.ok()?.ok()?;
@@ -240,12 +249,12 @@ async fn reject_request(request: StreamRequest) {
     timeout(ACCEPT_TIMEOUT, refused).await.ok();
 }
 
-/// Where those arrive who connect to one port of a service.
+/// The connections to one port of an onion service.
 pub struct PortListener(mpsc::Receiver<StreamRequest>);
 
 impl fmt::Debug for PortListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Door(..)")
+        f.write_str("PortListener(..)")
     }
 }
 

@@ -1,16 +1,16 @@
-//! The services of a node.
+//! The settings of the onion services of a node.
 
 use unanimity_config::{ServeSettings, WEB_PORT};
 
 use crate::service::ServiceSettings;
 
-/// The service that a configuration asks for.
+/// The settings of the service for peers, from the configuration.
 pub fn service_settings(serve: &ServeSettings) -> ServiceSettings {
     let nickname = "unanimity".to_owned();
     ServiceSettings { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
 }
 
-/// The service of those who serve artifacts.
+/// The settings of the service for artifacts. A node has it if it serves artifacts.
 pub fn artifact_service_settings() -> ServiceSettings {
     let nickname = "unanimity-artifacts".to_owned();
     ServiceSettings { nickname, port: WEB_PORT, proof_of_work: false }

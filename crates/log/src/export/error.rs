@@ -1,4 +1,4 @@
-//! Why a log was not exported.
+//! Errors of exporting a log.
 
 use std::path::PathBuf;
 
@@ -9,71 +9,72 @@ use unanimity_storage::StorageError;
 
 use crate::pending::PENDING;
 
-/// Why a log was not published.
+/// Why a log was not exported to a site.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file could not be read or written, or is not what the log commits to.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Another process is publishing there.
-    #[error("another process is publishing to {}: wait for it to end", .0.display())]
+    /// Another process holds the lock of the site.
+    #[error("another process is exporting to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// There is no log to publish.
+    /// The directory has no checkpoint, so it is not a log.
     #[error("there is no checkpoint in {}", .0.display())]
     NoLog(PathBuf),
-    /// The log's checkpoint is not signed by its key.
+    /// The log's checkpoint does not verify with the log's key.
     #[error("{} does not open with this key", path.display())]
     Checkpoint {
-        /// The file.
+        /// The log's checkpoint.
         path: PathBuf,
-        /// Why.
+        /// Why it does not verify.
         source: CheckpointError,
     },
-    /// An artifact has other bytes than its name says.
-    #[error("{} does not have the bytes that it is named by: replace it by the right file, or remove it", .0.display())]
+    /// The bytes of an artifact do not have the digest in its name.
+    #[error("{} does not have the SHA-256 in its name: replace it by the right file, or remove it", .0.display())]
     ArtifactMismatch(PathBuf),
-    /// The two directories must be apart: a log's has files that nobody should serve.
-    #[error("{} and the log in {} are not apart: choose a directory of its own for the site", site.display(), log.display())]
+    /// One of the two directories contains the other. A log's directory has files that must not be
+    /// served.
+    #[error("{} and the log in {} overlap: choose a separate directory for the site", site.display(), log.display())]
     OverlappingDirectories {
         /// The site's directory.
         site: PathBuf,
         /// The log's directory.
         log: PathBuf,
     },
-    /// There a log is written.
+    /// A log writer appends to the directory.
     #[error("{} is the directory of a log that is appended to (it has {PENDING}): choose another one for the site", .0.display())]
     IsLog(PathBuf),
-    /// Files that are no site.
+    /// The directory has files and no checkpoint, so it is not a site.
     #[error("{} has files in it and no checkpoint: choose an empty directory for the site", .0.display())]
     Occupied(PathBuf),
-    /// A site of some other log, or of the same under another key.
+    /// The site has another log, or this log under another key.
     #[error("{} is not of this log: choose another directory for the site", path.display())]
     OtherLog {
         /// The site's checkpoint.
         path: PathBuf,
-        /// Why.
+        /// Why it does not verify.
         source: CheckpointError,
     },
-    /// The site has more than the log: a backup was restored, or this is an old copy.
-    #[error("{} is at size {size}, and the log in {} only at {held}: a site never goes back. Publish from the log that is ahead, or restore this one from the site", site.display(), log.display())]
+    /// The site is ahead of the log: the log's directory is a restored backup, or an old copy.
+    #[error("{} is at size {size}, and the log in {} only at {held}: a site never goes back. Export from the log that is ahead, or restore this one from the site", site.display(), log.display())]
     Rollback {
         /// The site's directory.
         site: PathBuf,
-        /// Its size.
+        /// The size of the site's head.
         size: u64,
         /// The log's directory.
         log: PathBuf,
-        /// Its size.
+        /// The size of the log's head.
         held: u64,
     },
-    /// Two heads of one key that cannot both be true.
-    #[error("{} and {} are two stories of one log, both signed by its key: evidence {}. Keep both directories, append to neither, and tell whoever follows the log", site.display(), log.display(), evidence.id())]
+    /// The log's key has signed two tree heads that are not consistent.
+    #[error("{} and {} are two tree heads that are not consistent, both signed by the log's key: evidence {}. Keep both directories, append to neither, and tell the clients and witnesses of the log", site.display(), log.display(), evidence.id())]
     Fork {
         /// The site's checkpoint.
         site: PathBuf,
         /// The log's checkpoint.
         log: PathBuf,
-        /// What proves it.
+        /// The proof of the fork.
         evidence: Box<Evidence>,
     },
 }

@@ -1,16 +1,19 @@
-//! Publishing a log: a directory of files that any static host can serve, brought up to date.
+//! Exporting a log into a site: a directory of static files that any host can serve.
 //!
 //! ```text
 //! checkpoint, tile/..., artifact/SHA256     as in a log's directory
-//! index.html                                the same for people
+//! index.html                                the releases of the log, for people
 //! ```
 //!
-//! The order is the safety, as it is in writing a log. Artifacts, entries and tiles are durable before
-//! the checkpoint that implies them, so a crash at any step leaves a site that serves a whole log,
-//! the older or the newer. The page comes last: all that it says is in the log that the site serves.
+//! The order of the writes makes an export safe:
 //!
-//! Nothing is removed. Partial tiles of older heads stay, for clients that are reading below one; what
-//! somebody else put there stays as well, an `index.html` of theirs included.
+//! 1. Artifacts, entries and tiles are written durably.
+//! 2. The checkpoint that implies them is written. A crash at any step leaves a site with a whole
+//!    log, the older or the newer.
+//! 3. The page is written. Everything that it says is in the log that the site serves.
+//!
+//! An export removes nothing. Partial tiles of older heads stay, for clients that are reading below
+//! such a head. Other files in the directory stay, too, even an `index.html` of the operator.
 
 mod error;
 mod page;

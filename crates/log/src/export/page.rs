@@ -1,18 +1,19 @@
-//! `index.html`: a log and its releases, for people. The same bytes for the same log and artifacts.
+//! `index.html` of a site: a log and its releases, for people. One log and its artifacts always
+//! give the same bytes.
 
 use std::fmt::Write as _;
 
 use crate::export::site_artifacts::{SiteArtifacts, has_artifact};
 use crate::export::snapshot::{LogSnapshot, LoggedVersion};
 
-/// How a page of ours begins; no other is replaced.
+/// The beginning of every generated page. An export replaces only a page that begins like this.
 pub(crate) const GENERATED_PREFIX: &[u8] =
-    b"<!DOCTYPE html>\n<!-- Written by `unanimity publish`; what you change here is lost. -->\n";
+    b"<!DOCTYPE html>\n<!-- Written by `unanimity log export`; what you change here is lost. -->\n";
 
-/// The most bytes of a page: [`MAX_RELEASES`], each with as many files as it may have.
+/// The most bytes of a page: [`MAX_RELEASES`] releases, each with the most files that it may have.
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most releases that are listed, the newest.
+/// The most releases on the page. The newest releases are listed.
 const MAX_RELEASES: usize = 1000;
 
 const HEAD: &str = r#"<html lang="en">
@@ -46,14 +47,14 @@ const TABLE: &str = r#"<div class="wide">
 </thead>
 "#;
 
-/// The page of a log whose artifacts are these.
+/// Renders the page of a log. Only the artifacts in `served` have links.
 pub(crate) fn render(source: &LogSnapshot, served: &SiteArtifacts) -> String {
     let (origin, key) = (Escaped(source.log.origin.as_str()), source.log.key.to_string());
     let (size, root) = (source.head.size(), source.head.root());
     let mut page = String::from_utf8_lossy(GENERATED_PREFIX).into_owned() + HEAD;
     page += &format!("<title>{origin}: releases</title>\n{STYLE}<body>\n<h1>{origin}</h1>\n");
-    page += "<p>An audit log of releases, as static files. Nothing here has to be trusted, this page least of all:\n\
-        <code>unanimity</code> holds every byte against the publisher's keys, the log's key, and what its peers see.</p>\n";
+    page += "<p>An audit log of releases, as static files. Nothing here has to be trusted, not even this page:\n\
+        <code>unanimity</code> verifies it with the publisher's keys, the log's key and the cosigned heads of its peers.</p>\n";
     page += &format!(
         "<dl>\n<dt>Log</dt><dd><code>{origin}</code></dd>\n<dt>Key</dt><dd><code>{}</code></dd>\n\
          <dt>Size</dt><dd>{size}</dd>\n<dt>Root</dt><dd><code>{root}</code></dd>\n\
@@ -78,21 +79,21 @@ pub(crate) fn render(source: &LogSnapshot, served: &SiteArtifacts) -> String {
     page + "</body>\n</html>\n"
 }
 
-/// One row for each file of a release.
+/// Writes one row for each file of a release.
 fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts) {
     let manifest = &release.manifest;
     page.push_str("<tbody>\n");
     let withdrawn = match &release.withdrawn {
         Some(reason) => {
-            format!("<br><small><strong>taken back</strong>: {}</small>", Escaped(reason))
+            format!("<br><small><strong>withdrawn</strong>: {}</small>", Escaped(reason))
         }
         None => String::new(),
     };
-    for target in &manifest.artifacts {
-        let (file, sha256) = (Escaped(target.file.as_str()), target.sha256);
+    for artifact in &manifest.artifacts {
+        let (file, sha256) = (Escaped(artifact.file.as_str()), artifact.sha256);
         let digest = if release.withdrawn.is_some() {
             format!("<code>{sha256}</code>")
-        } else if has_artifact(served, target) {
+        } else if has_artifact(served, artifact) {
             format!(r#"<a href="artifact/{sha256}" download="{file}"><code>{sha256}</code></a>"#)
         } else {
             format!("<code>{sha256}</code> (not available here)")
@@ -106,8 +107,8 @@ fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts
             Escaped(manifest.channel.as_str()),
             manifest.sequence,
             Escaped(manifest.version.as_str()),
-            Escaped(target.platform.as_str()),
-            target.length,
+            Escaped(artifact.platform.as_str()),
+            artifact.length,
             manifest.issued,
             manifest.expires,
         )
@@ -116,7 +117,8 @@ fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts
     page.push_str("</tbody>\n");
 }
 
-/// Other people's words in a page: neither markup, nor letters that hide or turn text round.
+/// Text from the log or its key, without markup. Letters that could hide or reverse text are
+/// escaped: everything except printable ASCII.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! Writing a log's files to a directory, only what is not there yet.
+//! The export of a log to a site: checks the directory and writes the files that are missing.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,29 +24,32 @@ use crate::pending::PENDING;
 use crate::tile_store::REMEDY;
 use crate::{TileStore, write_files};
 
-/// What came of publishing.
+/// The result of an export.
 #[derive(Debug, Default)]
 pub struct ExportSummary {
-    /// How many files were written.
+    /// The number of files that were written.
     pub files: u64,
-    /// How many bytes these have.
+    /// The bytes of these files.
     pub bytes: u64,
-    /// What releases name and the site does not have.
+    /// The artifacts that releases name and the site does not have.
     pub missing_artifacts: Vec<MissingArtifact>,
-    /// There is an `index.html` that somebody else wrote; it was left.
+    /// The site has an `index.html` that no export wrote. It was left as it is.
     pub has_foreign_page: bool,
 }
 
-/// An artifact that clients will not find.
+/// An artifact that a release names and clients will not find on the site.
 #[derive(Clone, Debug)]
 pub struct MissingArtifact {
-    /// Of which release.
+    /// The release.
     pub manifest: Manifest,
-    /// Which file of it.
+    /// The release's artifact.
     pub artifact: Artifact,
 }
 
-/// Writes a log's files to the directory `site`, or brings it up to date: only what is not there yet.
+/// Exports a log to the directory `site`. Writes only files that are missing or damaged.
+///
+/// Refuses a directory that is not a site of this log, a site that is ahead of the log, and a site
+/// whose head contradicts the log.
 pub fn export(
     source: &LogSnapshot,
     site: &Path,
@@ -56,11 +59,10 @@ pub fn export(
     disk.make_dir(site, Mode::Public).map_err(StorageError::at(site))?;
     let lock = unanimity_storage::lock(site).map_err(StorageError::at(site))?;
     let lock = lock.ok_or_else(|| ExportError::Busy(site.to_owned()))?;
-    // Once more, now that nobody else can publish there.
+    // Again, now that no other process can export to the site.
     check_site(source, site)?;
-    let (directories, done) = Default::default();
-    let mut update =
-        SiteUpdate { snapshot: source, site, disk, directories, summary: done, _lock: lock };
+    let (directories, summary) = Default::default();
+    let mut update = SiteUpdate { snapshot: source, site, disk, directories, summary, _lock: lock };
     let served = update.write_artifacts()?;
     update.write_entries()?;
     update.write_tiles()?;
@@ -74,10 +76,9 @@ pub fn export(
         update.summary.has_foreign_page = true;
     }
     for LoggedVersion { manifest, .. } in &source.releases {
-        let missing = manifest.artifacts.iter().filter(|target| !has_artifact(&served, target));
-        let missing = missing.map(|target| (manifest.clone(), target.clone()));
-        let missing =
-            missing.map(|(manifest, target)| MissingArtifact { manifest, artifact: target });
+        let missing = manifest.artifacts.iter().filter(|artifact| !has_artifact(&served, artifact));
+        let missing = missing.map(|artifact| (manifest.clone(), artifact.clone()));
+        let missing = missing.map(|(manifest, artifact)| MissingArtifact { manifest, artifact });
         update.summary.missing_artifacts.extend(missing);
     }
     Ok(update.summary)
@@ -85,7 +86,7 @@ pub fn export(
 
 const INDEX: &str = "index.html";
 
-/// Refuses to publish where it would do harm, without touching anything.
+/// Refuses a directory in which an export would do harm. Writes nothing.
 fn check_site(source: &LogSnapshot, site: &Path) -> Result<(), ExportError> {
     let (here, log) = (canonicalize_existing(site)?, canonicalize_existing(&source.directory)?);
     if here.starts_with(&log) || log.starts_with(&here) {
@@ -101,31 +102,31 @@ fn check_site(source: &LogSnapshot, site: &Path) -> Result<(), ExportError> {
     if !site.exists() {
         return Ok(());
     }
-    // What an interrupted first run leaves.
-    let ours = ["tile", "artifact", ".lock", ".checkpoint.new"];
+    // An interrupted first export leaves these.
+    let leftovers = ["tile", "artifact", ".lock", ".checkpoint.new"];
     for entry in fs::read_dir(site).map_err(StorageError::at(site))? {
         let name = entry.map_err(StorageError::at(site))?.file_name();
-        if ours.iter().all(|ours| name != *ours) {
+        if leftovers.iter().all(|leftover| name != *leftover) {
             return Err(ExportError::Occupied(site.to_owned()));
         }
     }
     Ok(())
 }
 
-/// Where a path leads, as far as it exists.
+/// Resolves the links in the part of a path that exists.
 fn canonicalize_existing(path: &Path) -> Result<PathBuf, StorageError> {
     let path = &std::path::absolute(path).map_err(StorageError::at(path))?;
-    let there = path.ancestors().find(|above| above.exists()).unwrap_or(path);
-    let place = there.canonicalize().map_err(StorageError::at(there))?;
-    let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+    let existing = path.ancestors().find(|above| above.exists()).unwrap_or(path);
+    let resolved = existing.canonicalize().map_err(StorageError::at(existing))?;
+    let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
     if rest.components().any(|part| part == Component::ParentDir) {
-        let why = "it goes up (..) from a directory that is not there";
+        let why = "it goes up (..) from a directory that does not exist";
         return Err(StorageError::at(path)(io::Error::new(io::ErrorKind::NotFound, why)));
     }
-    Ok(place.join(rest))
+    Ok(resolved.join(rest))
 }
 
-/// Refuses if the site's head is not one that the log has grown from.
+/// Refuses a site whose head is not an earlier state of the log.
 fn check_site_head(
     source: &LogSnapshot,
     site: &Path,
@@ -144,14 +145,15 @@ fn check_site_head(
         return match ConsistentHeads::new(ours.clone()).add(&theirs, &path) {
             Consistency::Consistent => Ok(()),
             Consistency::Fork(evidence) => fork(evidence),
-            // The tiles were whole a moment ago.
+            // The tiles were complete when the snapshot was read.
             Consistency::Unproven => {
                 let path = source.directory.join("tile");
                 Err(StorageError::Corrupt { path, remedy: REMEDY }.into())
             }
         };
     }
-    // The site's tree says whether ours is its beginning; if it cannot say, the site is ahead still.
+    // The site's tree shows whether our head is a prefix of it. Without that proof, the site is
+    // still ahead.
     let store = TileStore::open(site, theirs.size(), Mode::Public, Storage::default());
     let proof =
         store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
@@ -164,12 +166,12 @@ fn check_site_head(
     Err(ExportError::Rollback { site, size: theirs.size(), log, held: ours.size() })
 }
 
-/// A site that is being brought up to date.
+/// An export in progress.
 struct SiteUpdate<'a> {
     snapshot: &'a LogSnapshot,
     site: &'a Path,
     disk: &'a Storage,
-    /// Those of all files that the checkpoint implies.
+    /// The directories of all files that the checkpoint implies.
     directories: BTreeSet<PathBuf>,
     summary: ExportSummary,
     _lock: Lock,
@@ -178,12 +180,12 @@ struct SiteUpdate<'a> {
 impl SiteUpdate<'_> {
     fn write_artifacts(&mut self) -> Result<SiteArtifacts, ExportError> {
         let mut served = SiteArtifacts::new();
-        for (digest, most) in &self.snapshot.max_lengths {
+        for (digest, max_length) in &self.snapshot.max_lengths {
             let path = self.site.join(artifact_path(digest));
-            let length = match verified_length(&path, digest, *most) {
+            let length = match verified_length(&path, digest, *max_length) {
                 Some(length) => length,
                 None if self.snapshot.artifacts.contains(digest) => {
-                    self.copy_artifact(digest, &path, *most)?
+                    self.copy_artifact(digest, &path, *max_length)?
                 }
                 None => continue,
             };
@@ -193,8 +195,13 @@ impl SiteUpdate<'_> {
         Ok(served)
     }
 
-    /// Copies an artifact, of any size, and hashes what is copied.
-    fn copy_artifact(&mut self, digest: &Hash, to: &Path, most: u64) -> Result<u64, ExportError> {
+    /// Copies an artifact of any size, and hashes the bytes that it copies. Returns its length.
+    fn copy_artifact(
+        &mut self,
+        digest: &Hash,
+        to: &Path,
+        max_length: u64,
+    ) -> Result<u64, ExportError> {
         let (disk, from) = (self.disk, self.snapshot.artifact_file(digest));
         let directory = unanimity_storage::parent(to);
         disk.make_dir(directory, Mode::Public).map_err(StorageError::at(directory))?;
@@ -203,7 +210,7 @@ impl SiteUpdate<'_> {
                 unanimity_storage::open_regular_file(&from).map_err(StorageError::at(&from))?;
             let mut file = disk.create(to, Mode::Public).map_err(StorageError::at(to))?;
             disk.announce_write(to).map_err(StorageError::at(to))?;
-            let (length, found) = hash_file(bytes, &from, most, |piece| {
+            let (length, found) = hash_file(bytes, &from, max_length, |piece| {
                 file.write_all(piece).map_err(StorageError::at(to))
             })?;
             if found != *digest {
@@ -214,7 +221,7 @@ impl SiteUpdate<'_> {
         })();
         match copied {
             Ok(length) => self.count_file(length),
-            // A full disk is not made fuller by what did not become a file.
+            // A failed copy must not stay on a disk that is full.
             Err(_) => drop(disk.remove(&unanimity_storage::temporary_path(to))),
         }
         copied
@@ -244,7 +251,7 @@ impl SiteUpdate<'_> {
             let path = self.site.join(tile.path());
             self.record_directories(&path);
             let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-            if !is_up_to_date(&path, 32 * TILE_WIDTH as usize, |there| there == bytes) {
+            if !is_up_to_date(&path, 32 * TILE_WIDTH as usize, |found| found == bytes) {
                 files.push((path, bytes));
             }
         }
@@ -264,7 +271,7 @@ impl SiteUpdate<'_> {
         self.summary.bytes += bytes;
     }
 
-    /// Notes the directories that a file is in.
+    /// Records the directories above a file, up to the site.
     fn record_directories(&mut self, path: &Path) {
         let above = path.ancestors().skip(1);
         for directory in above.take_while(|above| above.starts_with(self.site)) {
@@ -274,17 +281,17 @@ impl SiteUpdate<'_> {
         }
     }
 
-    /// Makes the names of all that the checkpoint implies durable: an interrupted run may have given
-    /// them and not come to it.
+    /// Makes the names of all files that the checkpoint implies durable: an interrupted export may
+    /// have written the files without that.
     fn sync_directories(&self) -> Result<(), StorageError> {
         let sync = |at: &PathBuf| self.disk.sync_dir(at).map_err(StorageError::at(at));
         self.directories.iter().try_for_each(sync)
     }
 
-    /// Writes a small file, if it has to change.
+    /// Writes a small file if its bytes have to change.
     fn write_small_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let path = self.site.join(name);
-        if !is_up_to_date(&path, page::MAX_BYTES, |there| there == bytes) {
+        if !is_up_to_date(&path, page::MAX_BYTES, |found| found == bytes) {
             self.disk.write(&path, bytes, Mode::Public).map_err(StorageError::at(&path))?;
             self.count_file(bytes.len() as u64);
         }
@@ -292,10 +299,10 @@ impl SiteUpdate<'_> {
     }
 }
 
-/// The most bytes of entries that are held at once while they are written, and one bundle.
+/// The bytes of entries after which a batch is written. One more bundle is held at most.
 const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 
-/// Whether a site's file is what it has to be, and everybody may read it.
+/// Whether a site's file has the right bytes and is readable by all users.
 fn is_up_to_date(path: &Path, limit: usize, is_good: impl FnOnce(&[u8]) -> bool) -> bool {
     is_public(path)
         && unanimity_storage::read_at_most(path, limit).is_ok_and(|bytes| is_good(&bytes))
@@ -305,9 +312,9 @@ fn is_public(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o444 == 0o444)
 }
 
-/// The length of a site's artifact, if it is whole.
-fn verified_length(path: &Path, digest: &Hash, most: u64) -> Option<u64> {
+/// The length of a site's artifact. `None` if it is missing, damaged, or not readable by all users.
+fn verified_length(path: &Path, digest: &Hash, max_length: u64) -> Option<u64> {
     let file = unanimity_storage::open_regular_file(path).ok().filter(|_| is_public(path))?;
-    let (length, found) = hash_file(file, path, most, |_| Ok(())).ok()?;
+    let (length, found) = hash_file(file, path, max_length, |_| Ok(())).ok()?;
     (found == *digest).then_some(length)
 }

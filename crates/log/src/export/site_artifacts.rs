@@ -1,4 +1,4 @@
-//! The artifacts that a site has.
+//! The artifacts of a site.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use unanimity_protocol::manifest::Artifact;
 /// The artifacts that a site has, with their lengths.
 pub(crate) type SiteArtifacts = BTreeMap<Hash, u64>;
 
-/// A release may give a length that no file of the digest has.
-pub(crate) fn has_artifact(served: &SiteArtifacts, target: &Artifact) -> bool {
-    served.get(&target.sha256) == Some(&target.length)
+/// Whether the site has the artifact. A release may name a length that no file with the digest has.
+pub(crate) fn has_artifact(served: &SiteArtifacts, artifact: &Artifact) -> bool {
+    served.get(&artifact.sha256) == Some(&artifact.length)
 }

@@ -1,4 +1,4 @@
-//! A log's directory, read from end to end. What is published from it is what was verified here.
+//! A verified reading of a log's directory. An export writes only what was verified here.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -20,49 +20,55 @@ use crate::bounds::check_growth;
 use crate::export::ExportError;
 use crate::tile_store::{REMEDY, TileStore};
 
-/// A log that was read whole: its checkpoint opens, every tile and entry hashes up to it, and every
-/// artifact that is there has the digest it is named by. Only [`LogSnapshot::read`] makes one.
+/// A log that was read completely and verified. Only [`LogSnapshot::read`] makes one.
+///
+/// The log's key has signed the checkpoint. Every tile and entry hashes up to it. Every artifact in
+/// the directory has the digest in its name.
 pub struct LogSnapshot {
     pub(crate) directory: PathBuf,
     pub(crate) log: Log,
     pub(crate) head: TreeHead,
-    /// The checkpoint as it stands there, signatures of others included.
+    /// The bytes of the checkpoint, with all signatures on it.
     pub(crate) checkpoint: Vec<u8>,
     pub(crate) store: TileStore,
     pub(crate) tiles: BTreeMap<Tile, Vec<Hash>>,
     pub(crate) releases: Vec<LoggedVersion>,
-    /// The longest length that a release gives for each digest: no more is read of a file.
+    /// The longest length that a release names for each digest. No more of a file is read.
     pub(crate) max_lengths: BTreeMap<Hash, u64>,
-    /// The artifacts that are there.
+    /// The digests of the artifacts in the directory.
     pub(crate) artifacts: Vec<Hash>,
 }
 
-/// An entry that describes a release for this log. Who signed it is for clients to judge.
+/// A log entry that describes a release for this log. The signatures on it are not verified:
+/// clients do that.
 pub struct LoggedVersion {
-    /// Its number in the log.
+    /// The entry's index in the log, from 0.
     pub index: u64,
-    /// What it says.
+    /// The manifest of the release.
     pub manifest: Manifest,
-    /// Why it was taken back, if it was.
+    /// The reason of its first withdrawal, if the release is withdrawn.
     pub withdrawn: Option<String>,
 }
 
 impl LogSnapshot {
-    /// Reads a log's directory, the one that is appended to or any copy. Nothing is written there,
-    /// and nobody is kept from appending: what is added meanwhile is not seen.
+    /// Reads the directory of a log, or a copy of it. Writes nothing and takes no lock: entries
+    /// that are appended meanwhile are not in the snapshot.
+    ///
+    /// Refuses a log with damage anywhere, and a log with more than
+    /// [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
     pub fn read(directory: &Path, key: &NoteVerifyingKey) -> Result<LogSnapshot, ExportError> {
         let path = directory.join(CHECKPOINT);
         let checkpoint = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
         let checkpoint = checkpoint.ok_or_else(|| ExportError::NoLog(directory.to_owned()))?;
-        let wrong = |source| ExportError::Checkpoint { path: path.clone(), source };
-        let note = Note::parse(&checkpoint).map_err(|error| wrong(error.into()))?;
-        let origin = Checkpoint::parse(note.text()).map_err(wrong)?.origin;
+        let refused = |source| ExportError::Checkpoint { path: path.clone(), source };
+        let note = Note::parse(&checkpoint).map_err(|error| refused(error.into()))?;
+        let origin = Checkpoint::parse(note.text()).map_err(refused)?.origin;
         let log = Log { origin, key: key.clone() };
-        let head = TreeHead::verify(&checkpoint, &log).map_err(wrong)?;
+        let head = TreeHead::verify(&checkpoint, &log).map_err(refused)?;
         check_growth(&(0..head.size())).map_err(StorageError::at(&path))?;
         let (store, tiles) = read_tiles(directory, &head)?;
         let directory = directory.to_owned();
-        let (releases, named, artifacts) = Default::default();
+        let (releases, max_lengths, artifacts) = Default::default();
         let mut source = LogSnapshot {
             directory,
             log,
@@ -71,7 +77,7 @@ impl LogSnapshot {
             store,
             tiles,
             releases,
-            max_lengths: named,
+            max_lengths,
             artifacts,
         };
         source.read_entries()?;
@@ -79,29 +85,29 @@ impl LogSnapshot {
         Ok(source)
     }
 
-    /// Which log it is.
+    /// The log's origin and key.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// The head that all of it hashes up to.
+    /// The verified head that all tiles and entries hash up to.
     pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
-    /// Its releases, in the order of the log.
+    /// The releases for this log, in the order of the log.
     pub fn releases(&self) -> &[LoggedVersion] {
         &self.releases
     }
 
-    /// The tiles of leaves: each also says what its bundle of entries has to be.
+    /// The tiles of leaves. Each has the hashes of one bundle of entries.
     pub(crate) fn leaf_tiles(&self) -> impl Iterator<Item = (Tile, &[Hash])> {
         let tiles = self.tiles.iter().take_while(|(tile, _)| tile.level == 0);
         tiles.map(|(tile, leaves)| (*tile, &leaves[..]))
     }
 
     fn read_entries(&mut self) -> Result<(), ExportError> {
-        let (mut releases, mut named) = (Vec::new(), BTreeMap::new());
+        let (mut releases, mut max_lengths) = (Vec::new(), BTreeMap::new());
         let mut withdrawals = Vec::new();
         for (tile, leaves) in self.leaf_tiles() {
             let bundle = self.read_bundle(tile, leaves)?;
@@ -110,30 +116,33 @@ impl LogSnapshot {
                 let note = Note::parse(entry).ok();
                 match note.and_then(|note| Statement::parse(note.text()).ok()) {
                     Some(Statement::Release(manifest)) if manifest.log == self.log.origin => {
-                        for target in &manifest.artifacts {
-                            let longest = named.entry(target.sha256).or_insert(0);
-                            *longest = target.length.max(*longest);
+                        for artifact in &manifest.artifacts {
+                            let longest = max_lengths.entry(artifact.sha256).or_insert(0);
+                            *longest = artifact.length.max(*longest);
                         }
                         releases.push(LoggedVersion { index, manifest, withdrawn: None });
                     }
-                    Some(Statement::Withdrawal(other)) if other.log == self.log.origin => {
-                        withdrawals.push(other);
+                    Some(Statement::Withdrawal(withdrawal))
+                        if withdrawal.log == self.log.origin =>
+                    {
+                        withdrawals.push(withdrawal);
                     }
                     _ => {}
                 }
             }
         }
         for LoggedVersion { manifest, withdrawn, .. } in &mut releases {
-            let of = (&manifest.product, &manifest.channel, manifest.sequence);
-            let mut those = withdrawals.iter();
-            let first = those.find(|other| (&other.product, &other.channel, other.sequence) == of);
-            *withdrawn = first.map(|other| other.reason.clone());
+            let release = (&manifest.product, &manifest.channel, manifest.sequence);
+            let first = withdrawals
+                .iter()
+                .find(|other| (&other.product, &other.channel, other.sequence) == release);
+            *withdrawn = first.map(|withdrawal| withdrawal.reason.clone());
         }
-        (self.releases, self.max_lengths) = (releases, named);
+        (self.releases, self.max_lengths) = (releases, max_lengths);
         Ok(())
     }
 
-    /// The entries below a tile of leaves, hashed again.
+    /// Reads the bundle of entries below a tile of leaves, and compares its hashes with the leaves.
     pub(crate) fn read_bundle(&self, tile: Tile, leaves: &[Hash]) -> Result<Vec<u8>, StorageError> {
         let path = self.directory.join(entries_path(tile.index, tile.width));
         let mut bytes = unanimity_storage::read(&path, MAX_BUNDLE_BYTES)?;
@@ -143,19 +152,19 @@ impl LogSnapshot {
             bytes = unanimity_storage::read(&full, MAX_BUNDLE_BYTES)?
                 .map(|bytes| truncate_bundle(bytes, tile));
         }
-        let mend = if bytes.is_some() { REMEDY } else { REMEDY_IF_MISSING };
+        let remedy = if bytes.is_some() { REMEDY } else { REMEDY_IF_MISSING };
         let bytes = bytes.filter(|bytes| is_bundle_of(bytes, leaves));
-        bytes.ok_or(StorageError::Corrupt { path, remedy: mend })
+        bytes.ok_or(StorageError::Corrupt { path, remedy })
     }
 
     fn read_artifacts(&mut self) -> Result<(), ExportError> {
-        for (digest, length) in &self.max_lengths {
+        for (digest, max_length) in &self.max_lengths {
             let path = self.artifact_file(digest);
             let file = match unanimity_storage::open_regular_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(StorageError::at(&path))?,
             };
-            if hash_file(file, &path, *length, |_| Ok(()))?.1 != *digest {
+            if hash_file(file, &path, *max_length, |_| Ok(()))?.1 != *digest {
                 return Err(ExportError::ArtifactMismatch(path));
             }
             self.artifacts.push(*digest);
@@ -171,10 +180,10 @@ impl LogSnapshot {
 /// The most bytes of a bundle of entries.
 pub(crate) const MAX_BUNDLE_BYTES: usize = TILE_WIDTH as usize * (2 + MAX_ENTRY_BYTES);
 
-const REMEDY_IF_MISSING: &str = "it is not there; restore it from a mirror of this log";
+const REMEDY_IF_MISSING: &str = "it is missing; restore it from a mirror of this log";
 
-/// Every tile of a tree, each proven by those above it, so that the one that is wrong is the one
-/// that is named.
+/// Reads every tile of a tree, each proven by the tile above it. So an error names the tile that is
+/// damaged.
 fn read_tiles(
     directory: &Path,
     head: &TreeHead,
@@ -199,7 +208,7 @@ fn read_tiles(
                 }
                 hashes
             } else {
-                // The root is made of these.
+                // The partial tiles make the root.
                 store.frontier()[usize::from(level)].clone()
             };
             tiles.insert(tile, hashes);
@@ -208,7 +217,7 @@ fn read_tiles(
     Ok((store, tiles))
 }
 
-/// Of a file that a log cannot be without.
+/// Turns "not found" into [`StorageError::Corrupt`], for a file that every log has.
 fn not_found_to_corrupt(error: StorageError) -> StorageError {
     match error {
         StorageError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
@@ -218,7 +227,7 @@ fn not_found_to_corrupt(error: StorageError) -> StorageError {
     }
 }
 
-/// As many of a full bundle's entries as the tile has leaves.
+/// Cuts a full bundle to as many entries as the tile has leaves.
 fn truncate_bundle(mut bundle: Vec<u8>, tile: Tile) -> Vec<u8> {
     let entries = split_bundle(&bundle).unwrap_or_default().into_iter();
     let length = entries.take(usize::from(tile.width)).map(|entry| 2 + entry.len()).sum();
@@ -232,15 +241,15 @@ pub(crate) fn is_bundle_of(bundle: &[u8], leaves: &[Hash]) -> bool {
     entries.is_some_and(|all| all.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied()))
 }
 
-/// Reads a file of any size, at most one byte more than `most`, piece by piece. Returns how many
-/// bytes these were, and their digest.
+/// Reads a file of any size piece by piece, and passes each piece to `take`. Stops one byte after
+/// `max_length`. Returns the number of bytes that were read, and their digest.
 pub(crate) fn hash_file(
     file: impl Read,
     path: &Path,
-    most: u64,
+    max_length: u64,
     mut take: impl FnMut(&[u8]) -> Result<(), StorageError>,
 ) -> Result<(u64, Hash), StorageError> {
-    let mut file = file.take(most.saturating_add(1));
+    let mut file = file.take(max_length.saturating_add(1));
     let (mut hasher, mut length, mut buffer) = (Sha256::new(), 0, vec![0; PIECE_BYTES]);
     loop {
         let count = match file.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! What the log crate promises, as tests: each is named for what it says.
+//! The claims of the crate `unanimity-log`, as tests. The name of a test is its claim.
 
 mod log_writer;
 mod site;

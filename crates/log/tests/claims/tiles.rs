@@ -1,4 +1,4 @@
-//! Tiles: where they are, what they hold, and what a damaged one does.
+//! Tiles: their paths, their hashes, and errors for damaged tiles.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +34,7 @@ fn grown(directory: &Path, leaves: &[Hash]) -> TileStore {
     store
 }
 
-/// Every file below a directory, by its path there.
+/// The files below a directory, by their relative paths.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(at: &Path, root: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(at).unwrap() {
@@ -53,7 +53,7 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn tile_paths_are_those_of_the_specification() {
+fn tile_paths_follow_the_specification() {
     let path = |level, index, width| Tile { level, index, width }.path();
     assert_eq!(path(0, 1_234_067, 256), "tile/0/x001/x234/067");
     assert_eq!(path(0, 0, 256), "tile/0/000");
@@ -80,7 +80,7 @@ fn a_tree_of_70000_leaves_has_the_tiles_of_the_example() {
 }
 
 #[test]
-fn a_tile_is_as_wide_as_the_tree_makes_it() {
+fn tile_width_follows_from_the_tree_size() {
     for (count, index, expected) in [
         (0, 0, None),
         (1, 0, Some(1)),
@@ -98,7 +98,7 @@ fn a_tile_is_as_wide_as_the_tree_makes_it() {
 }
 
 #[test]
-fn tiles_at_the_extremes_are_answers_and_not_panics() {
+fn extreme_tiles_do_not_panic() {
     let extremes = [0, 1, 255, 256, 257, (1 << 56) - 1, 1 << 56, 1 << 62, (1 << 63) - 1, u64::MAX];
     for size in extremes {
         for index in extremes {
@@ -123,7 +123,7 @@ fn tiles_at_the_extremes_are_answers_and_not_panics() {
 }
 
 #[test]
-fn a_subtree_root_is_the_naive_root_of_its_leaves() {
+fn subtree_root_equals_the_naive_root() {
     for height in 0..=8 {
         let leaves = leaf_hashes(1 << height);
         assert_eq!(tile::subtree_root(&leaves), naive_root(&leaves), "height {height}");
@@ -131,7 +131,7 @@ fn a_subtree_root_is_the_naive_root_of_its_leaves() {
 }
 
 #[test]
-fn a_tile_has_exactly_its_width_of_hashes() {
+fn tile_parser_requires_as_many_hashes_as_the_width() {
     let bytes = vec![7; 32 * 3];
     assert_eq!(tile::parse(&bytes, 3), Some(vec![Hash([7; 32]); 3]));
     assert_eq!(tile::parse(&bytes, 2), None);
@@ -141,13 +141,13 @@ fn a_tile_has_exactly_its_width_of_hashes() {
 }
 
 #[test]
-fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
+fn batches_of_leaves_grow_the_same_tiles() {
     let leaves = leaf_hashes(600);
     let at_once = scratch_dir();
     grown(at_once.path(), &leaves);
     for batch in [1, 7, 100, 256, 257] {
-        let place = scratch_dir();
-        let mut tree = store(place.path(), 0);
+        let scratch = scratch_dir();
+        let mut tree = store(scratch.path(), 0);
         let mut size = 0;
         for batch in leaves.chunks(batch) {
             let growth = tree.grow(batch.iter().copied());
@@ -156,11 +156,11 @@ fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
             assert_eq!(growth.size(), size as u64);
             tree.commit(growth).unwrap();
             assert_eq!(tree.root(), naive_root(&leaves[..size]));
-            // What was written opens as the same tree.
-            assert_eq!(store(place.path(), size as u64).root(), tree.root());
+            // The written tiles open as the grown tree.
+            assert_eq!(store(scratch.path(), size as u64).root(), tree.root());
         }
-        // The tiles of the end are there byte for byte; those of the sizes between stay beside them.
-        let written = files(place.path());
+        // The final tiles are identical. The tiles of smaller sizes stay beside them.
+        let written = files(scratch.path());
         for (path, bytes) in files(at_once.path()) {
             assert_eq!(written.get(&path), Some(&bytes), "{path} in batches of {batch}");
         }
@@ -168,30 +168,30 @@ fn a_tree_grown_leaf_by_leaf_and_in_batches_has_the_same_tiles() {
 }
 
 #[test]
-fn the_files_of_a_tree_are_its_tiles_and_nothing_else() {
-    let place = scratch_dir();
-    grown(place.path(), &leaf_hashes(600));
-    let written: Vec<String> = files(place.path()).into_keys().collect();
+fn store_writes_the_tiles_of_the_tree_only() {
+    let scratch = scratch_dir();
+    grown(scratch.path(), &leaf_hashes(600));
+    let written: Vec<String> = files(scratch.path()).into_keys().collect();
     let expected = ["tile/0/000", "tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"];
     assert_eq!(written, expected);
 }
 
 #[test]
-fn proofs_from_tiles_are_the_naive_ones() {
+fn proofs_from_tiles_equal_the_naive_proofs() {
     let leaves = leaf_hashes(600);
     let mut sizes: Vec<usize> = (1..=20).collect();
     sizes.extend([127, 255, 256, 257, 511, 512, 513, 600]);
     for size in sizes {
-        let (place, leaves) = (scratch_dir(), &leaves[..size]);
-        let tree = grown(place.path(), leaves);
-        let mirror = Mirror::from_directory(place.path());
-        let cached = TileReader::new(&mirror);
+        let (scratch, leaves) = (scratch_dir(), &leaves[..size]);
+        let tree = grown(scratch.path(), leaves);
+        let mirror = Mirror::from_directory(scratch.path());
+        let reader = TileReader::new(&mirror);
         let few = [0, 1, 2, size / 3, size / 2, size.saturating_sub(2), size - 1];
         for index in few.into_iter().filter(|&index| index < size) {
             let ranges = tree::inclusion_ranges(index as u64, size as u64);
             let proof = tree.range_roots(&ranges).unwrap();
             assert_eq!(proof, naive_inclusion(index, leaves), "leaf {index} of {size}");
-            let read = block_on(cached.inclusion_proof(index as u64, size as u64, size as u64));
+            let read = block_on(reader.inclusion_proof(index as u64, size as u64, size as u64));
             assert_eq!(read.unwrap(), proof);
             let root = naive_root(leaves);
             assert!(tree::verify_inclusion(
@@ -213,15 +213,15 @@ fn proofs_from_tiles_are_the_naive_ones() {
 }
 
 #[test]
-fn a_tree_of_more_than_two_levels_of_tiles_proves_the_same() {
-    let (place, leaves) = (scratch_dir(), leaf_hashes(66_000));
+fn tree_with_three_tile_levels_gives_the_naive_proofs() {
+    let (scratch, leaves) = (scratch_dir(), leaf_hashes(66_000));
     let (small, large) = (65_500, 66_000);
-    let mut tree = grown(place.path(), &leaves[..small]);
+    let mut tree = grown(scratch.path(), &leaves[..small]);
     let growth = tree.grow(leaves[small..].iter().copied());
     tree.commit(growth).unwrap();
     let root = naive_root(&leaves);
     assert_eq!(tree.root(), root);
-    assert_eq!(store(place.path(), large as u64).root(), root);
+    assert_eq!(store(scratch.path(), large as u64).root(), root);
     for index in [0, 65_535, 65_536, 65_999] {
         let ranges = tree::inclusion_ranges(index as u64, large as u64);
         assert_eq!(tree.range_roots(&ranges).unwrap(), naive_inclusion(index, &leaves));
@@ -230,45 +230,57 @@ fn a_tree_of_more_than_two_levels_of_tiles_proves_the_same() {
         let ranges = tree::consistency_ranges(old as u64, large as u64);
         assert_eq!(tree.range_roots(&ranges).unwrap(), naive_consistency(old, &leaves));
     }
-    assert!(place.path().join("tile/2/000.p/1").is_file());
+    assert!(scratch.path().join("tile/2/000.p/1").is_file());
 }
 
 #[test]
-fn a_partial_tile_that_is_gone_is_read_from_the_full_one() {
-    let (place, leaves) = (scratch_dir(), leaf_hashes(300));
-    let mut tree = grown(place.path(), &leaves[..100]);
+fn missing_partial_tile_is_read_from_the_full_tile() {
+    let (scratch, leaves) = (scratch_dir(), leaf_hashes(300));
+    let mut tree = grown(scratch.path(), &leaves[..100]);
     let growth = tree.grow(leaves[100..].iter().copied());
     tree.commit(growth).unwrap();
-    fs::remove_dir_all(place.path().join("tile/0/000.p")).unwrap();
+    fs::remove_dir_all(scratch.path().join("tile/0/000.p")).unwrap();
     let partial = Tile { level: 0, index: 0, width: 100 };
     assert_eq!(tree.read(partial).unwrap(), leaves[..100]);
-    // So does a tree of the smaller size, and a reader of a mirror.
-    assert_eq!(store(place.path(), 100).root(), naive_root(&leaves[..100]));
-    let mirror = Mirror::from_directory(place.path());
+    // A store of the smaller size and the reader of a mirror read the full tile, too.
+    assert_eq!(store(scratch.path(), 100).root(), naive_root(&leaves[..100]));
+    let mirror = Mirror::from_directory(scratch.path());
     let read = block_on(unanimity_log::read_leaves(&&mirror, 50..100)).unwrap();
     assert_eq!(read, leaves[50..100]);
 }
 
 #[test]
-fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
-    let (place, leaves) = (scratch_dir(), leaf_hashes(300));
-    let tree = grown(place.path(), &leaves);
-    let path = place.path().join("tile/0/001.p/44");
+fn error_names_the_damaged_or_missing_tile() {
+    let (scratch, leaves) = (scratch_dir(), leaf_hashes(300));
+    let tree = grown(scratch.path(), &leaves);
+    let path = scratch.path().join("tile/0/001.p/44");
     let whole = fs::read(&path).unwrap();
-    let open = || TileStore::open(place.path(), 300, Mode::Public, Storage::default());
+    let open = || TileStore::open(scratch.path(), 300, Mode::Public, Storage::default());
     let read = || tree.range_roots(std::slice::from_ref(&(290..291)));
-    for garbled in [&whole[..whole.len() - 1], &whole[32..], &[whole.clone(), vec![0]].concat()] {
-        fs::write(&path, garbled).unwrap();
-        for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
+    let mut messages = String::new();
+    let mut record = |damage: &str, call: &str, error: &StorageError| {
+        let error = error.to_string().replace(scratch.path().to_str().unwrap(), "[DIR]");
+        messages += &format!("{damage}, {call}: {error}\n");
+    };
+    let longer = [whole.clone(), vec![0]].concat();
+    let damages = [
+        ("a byte is missing", &whole[..whole.len() - 1]),
+        ("a hash is missing", &whole[32..]),
+        ("a byte too many", &longer),
+    ];
+    for (damage, bytes) in damages {
+        fs::write(&path, bytes).unwrap();
+        let errors = [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()];
+        for (call, error) in ["open", "read"].into_iter().zip(errors) {
             assert!(matches!(&error, StorageError::Corrupt { path: named, .. } if *named == path));
-            assert!(error.to_string().contains("tile/0/001.p/44"), "{error}");
+            record(damage, call, &error);
         }
     }
     fs::remove_file(&path).unwrap();
-    for error in [open().map(drop).unwrap_err(), read().map(drop).unwrap_err()] {
-        assert!(error.to_string().contains("tile/0/001.p/44"), "{error}");
-    }
-    // A changed hash is found by whoever compares the root, as all callers do.
+    record("no file", "open", &open().map(drop).unwrap_err());
+    record("no file", "read", &read().map(drop).unwrap_err());
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/damaged_tiles.txt"]);
+    // A changed hash changes the root, which all callers compare.
     let mut changed = whole.clone();
     changed[0] ^= 1;
     fs::write(&path, changed).unwrap();
@@ -276,24 +288,24 @@ fn a_damaged_or_missing_tile_is_an_error_that_names_its_file() {
 }
 
 #[test]
-fn leaves_hashed_and_not_written_change_nothing() {
-    let (place, leaves) = (scratch_dir(), leaf_hashes(10));
-    let tree = grown(place.path(), &leaves[..5]);
-    let before = files(place.path());
+fn grow_without_commit_changes_nothing() {
+    let (scratch, leaves) = (scratch_dir(), leaf_hashes(10));
+    let tree = grown(scratch.path(), &leaves[..5]);
+    let before = files(scratch.path());
     drop(tree.grow(leaves[5..].iter().copied()));
-    assert_eq!(files(place.path()), before);
+    assert_eq!(files(scratch.path()), before);
     assert_eq!(tree.root(), naive_root(&leaves[..5]));
 }
 
 proptest! {
     #[test]
-    fn any_node_of_any_tree_lies_in_one_tile(size in 1u64.., level in 0u8..64, position: u64) {
+    fn every_node_lies_in_one_tile(size in 1u64.., level in 0u8..64, position: u64) {
         let complete = size >> level;
         prop_assume!(complete > 0);
         let node = Subtree { level, index: position % complete };
-        let (tile, range) = Tile::containing(node, size).expect("a complete subtree is held");
+        let (tile, range) = Tile::containing(node, size).expect("a tile has each complete subtree");
         prop_assert!(tile.is_within(size));
-        // Its leaves are those of the hashes it is made of.
+        // The hashes of the tile cover exactly the leaves of the node.
         let first = u128::from(tile.index) * 256 + range.start as u128;
         prop_assert_eq!(first << (8 * tile.level), u128::from(node.index) << level);
         prop_assert_eq!((range.len() as u128) << (8 * tile.level), 1u128 << level);

@@ -1,4 +1,4 @@
-//! The other end of a mirror: what a host of ours answers, and what it puts up with.
+//! The file server: its answers, its limits, and clients that misuse it.
 
 use std::io::Cursor;
 use std::io::{self};
@@ -25,7 +25,7 @@ const LIMITS: ServerLimits = ServerLimits {
     bytes_per_second: None,
 };
 
-/// Two files.
+/// A few files with fixed bytes, and one that cannot be opened.
 struct FixedFiles;
 
 impl FileStore for FixedFiles {
@@ -53,10 +53,10 @@ impl TestServer {
         self.0.dial(&address()).await.unwrap()
     }
 
-    /// Everything that comes back for these bytes, on a connection that ends with them.
+    /// Sends these bytes on a new connection and returns everything that comes back, in lower case.
     async fn exchange_raw(&self, request: &str) -> String {
         let mut stream = self.connect().await;
-        // It may have heard enough before the end.
+        // The server may close the connection before it has read everything.
         stream.write_all(request.as_bytes()).await.ok();
         let mut answer = Vec::new();
         timeout(HOUR, stream.read_to_end(&mut answer)).await.unwrap().ok();
@@ -73,7 +73,7 @@ fn get(path: &str, more: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
+async fn server_answers_full_files_ranges_and_cache_lifetimes() {
     let host = TestServer::start(LIMITS);
     for (request, status, lines, body) in [
         (
@@ -129,20 +129,20 @@ async fn a_file_is_served_whole_or_from_a_byte_on_and_says_how_long_it_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
+async fn stalling_or_flooding_clients_do_not_block_others() {
     let host = TestServer::start(LIMITS);
-    // Says nothing, or half of it.
+    // The client sends nothing, or half of a request.
     for begun in ["", "GET /ten HT"] {
         let began = Instant::now();
         host.exchange_raw(begun).await;
         assert_eq!(began.elapsed(), Duration::from_secs(30), "{begun:?}");
     }
-    // Many header lines, or one that is long.
+    // The client sends too many header lines, or one that is too long.
     let lines = get("ten", &"X: y\r\n".repeat(65));
     assert!(host.exchange_raw(&lines).await.starts_with("http/1.1 431"));
     let long = get("ten", &format!("X: {}\r\n", "y".repeat(70_000)));
     assert!(host.exchange_raw(&long).await.starts_with("http/1.1 431"));
-    // Holds every place, and does not read.
+    // Clients use all connections and do not read.
     let mut held = Vec::new();
     for _ in 0..6 {
         let mut stream = host.connect().await;
@@ -152,7 +152,7 @@ async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
     let began = Instant::now();
     assert!(host.exchange_raw(&get("ten", "")).await.ends_with("0123456789"));
     assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
-    // And is cut off in the end, though nobody waits for its place.
+    // A client that does not read is disconnected, even if no other client waits.
     let began = Instant::now();
     let mut stream = host.connect().await;
     stream.write_all(get("large", "").as_bytes()).await.unwrap();
@@ -163,7 +163,7 @@ async fn whoever_stalls_or_floods_is_cut_off_and_crowds_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other_follows() {
+async fn old_connection_finishes_its_answer_and_takes_no_other_request() {
     let bytes_per_second = Some((1 << 20) / 90);
     let host = TestServer::start(ServerLimits { bytes_per_second, ..LIMITS });
     let mut stream = host.connect().await;
@@ -172,13 +172,13 @@ async fn a_long_answer_goes_on_when_the_connection_has_had_its_time_and_no_other
     let began = Instant::now();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    // 90 s, where a connection takes no further request after 60.
+    // The answer takes 90 s. A connection takes no further request after 60 s.
     assert!((1 << 20..(1 << 20) + 1000).contains(&answer.len()), "{}", answer.len());
     assert!((80..100).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_readers_together_take_no_more_than_the_rate() {
+async fn all_clients_together_stay_below_the_rate() {
     let host = TestServer::start(ServerLimits {
         bytes_per_second: Some(64 * 1024),
         max_connection_age: HOUR,
@@ -197,24 +197,24 @@ async fn all_readers_together_take_no_more_than_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
-    let bounds = ServerLimits {
+async fn disconnecting_clients_do_not_use_up_the_rate() {
+    let limits = ServerLimits {
         max_connections: 32,
         min_hold: 5 * SECOND,
         max_connection_age: HOUR,
         bytes_per_second: Some(1 << 20),
     };
-    let host = TestServer::start(bounds);
+    let host = TestServer::start(limits);
     for _ in 0..1000 {
         let mut stream = host.connect().await;
         stream.write_all(get("large", "").as_bytes()).await.unwrap();
-        // Until it is at work.
+        // The server begins to answer.
         sleep(Duration::from_millis(1)).await;
     }
     let began = Instant::now();
     assert!(host.exchange_raw(&get("large", "")).await.len() > 1 << 20);
     assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
-    // Nor do those who stay, and do not read.
+    // Clients that stay connected and do not read use up nothing either.
     let mut held = Vec::new();
     for _ in 0..96 {
         let mut stream = host.connect().await;
@@ -227,7 +227,7 @@ async fn strangers_who_hang_up_at_once_use_up_nobodys_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_beyond_the_end_says_nothing_of_the_file_system() {
+async fn ranges_beyond_the_end_reveal_nothing_of_the_file_system() {
     let state = scratch_dir();
     let artifacts = ArtifactCache::new(state.path(), 1 << 20, Storage::default());
     artifacts.insert(&sample_artifact(b"abc"), &b"abc"[..]).unwrap();

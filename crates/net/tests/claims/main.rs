@@ -1,4 +1,4 @@
-//! What the net crate promises, as tests: each is named for what it says.
+//! The claims of the crate `unanimity-net`, as tests. The name of a test is its claim.
 
 mod file_server;
 mod http;

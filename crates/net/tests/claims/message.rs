@@ -1,4 +1,4 @@
-//! What peers say to each other: its exact bytes, and what rubbish does.
+//! Messages between peers: their exact bytes, and refused frames.
 
 use std::fs;
 use std::path::Path;
@@ -27,23 +27,29 @@ const LOG: LogId = LogId([
 
 fn questions() -> [(&'static str, Question); 2] {
     let tile = Tile { level: 3, index: 0x0102_0304_0506_0708, width: 256 };
-    [("question-view", Question::CosignedHead(LOG)), ("question-tile", Question::Tile(LOG, tile))]
+    [
+        ("question-cosigned-head", Question::CosignedHead(LOG)),
+        ("question-tile", Question::Tile(LOG, tile)),
+    ]
 }
 
 fn answers() -> [(&'static str, Answer); 6] {
     [
-        ("answer-view", Answer::CosignedHead("log.example\n\n\u{2014} \u{e9}\n".to_owned())),
+        (
+            "answer-cosigned-head",
+            Answer::CosignedHead("log.example\n\n\u{2014} \u{e9}\n".to_owned()),
+        ),
         ("answer-evidence", Answer::Evidence("unanimity/evidence/v1\n".to_owned())),
-        ("answer-blind", Answer::NoFreshHead(1_790_000_000)),
+        ("answer-no-fresh-head", Answer::NoFreshHead(1_790_000_000)),
         ("answer-tile", Answer::Tile((128..192).collect())),
         ("answer-other-log", Answer::OtherLog),
         ("answer-no-tile", Answer::NoTile),
     ]
 }
 
-/// The frame in a vector file, and how much of it is not padding.
+/// Reads the frame of a vector, and the number of its bytes before the padding.
 fn vector<const N: usize>(name: &str) -> ([u8; N], usize) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/wire");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/messages/valid");
     let text = fs::read_to_string(directory.join(format!("{name}.hex"))).expect("a vector");
     let digits: String = text.split_whitespace().collect();
     let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("hexadecimal");
@@ -52,7 +58,7 @@ fn vector<const N: usize>(name: &str) -> ([u8; N], usize) {
     (frame, bytes.len())
 }
 
-/// A message put into a frame by hand.
+/// Makes a frame with a message, without the encoder.
 fn framed<const N: usize>(message: &[u8]) -> [u8; N] {
     let mut frame = [0; N];
     frame[..4].copy_from_slice(&(message.len() as u32).to_be_bytes());
@@ -60,7 +66,7 @@ fn framed<const N: usize>(message: &[u8]) -> [u8; N] {
     frame
 }
 
-/// The layout in `src/net/wire.rs`, read by hand: nothing here knows the codec.
+/// A decoder of the layout in `src/message.rs`, without the codec.
 mod by_hand {
     use super::*;
 
@@ -146,7 +152,7 @@ fn every_message_has_the_bytes_of_its_vector() {
 }
 
 #[test]
-fn there_is_a_vector_for_every_message_and_no_other() {
+fn every_variant_has_one_vector() {
     // A new variant does not compile here until it has a vector.
     let (mut named, mut found) = (Vec::new(), Vec::new());
     for (name, question) in questions() {
@@ -166,7 +172,7 @@ fn there_is_a_vector_for_every_message_and_no_other() {
             | Answer::NoTile => {}
         }
     }
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/wire");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/messages/valid");
     for file in fs::read_dir(directory).unwrap() {
         found.push(file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
     }
@@ -175,15 +181,15 @@ fn there_is_a_vector_for_every_message_and_no_other() {
     assert_eq!(named, found);
 }
 
-/// Every single bit of a vector changed, a sample of its padding included. Whoever reads it agrees
-/// with the layout, and hears something else than before, if anything.
-fn changed<const N: usize, M: PartialEq + std::fmt::Debug>(
+/// Changes every single bit of a vector, and a sample of its padding. The decoder must agree with
+/// the layout, and must not return the original message.
+fn check_bit_changes<const N: usize, M: PartialEq + std::fmt::Debug>(
     name: &str,
     parse: impl Fn(&[u8; N]) -> Result<M, WireError>,
     by_hand: impl Fn(&[u8; N]) -> Option<M>,
 ) {
     let (whole, used) = vector::<N>(name);
-    let said = parse(&whole).ok();
+    let original = parse(&whole).ok();
     let padding = (used..N).step_by(97).chain([N - 1]);
     for at in (0..used).chain(padding) {
         for bit in 0..8 {
@@ -194,26 +200,26 @@ fn changed<const N: usize, M: PartialEq + std::fmt::Debug>(
             if at >= used {
                 assert!(matches!(read, Err(WireError::Padding)));
             } else if read.is_ok() {
-                assert_ne!(read.ok(), said, "{name}, byte {at}, bit {bit}");
+                assert_ne!(read.ok(), original, "{name}, byte {at}, bit {bit}");
             }
         }
     }
 }
 
 #[test]
-fn a_frame_with_any_bit_changed_is_refused_or_says_something_else() {
-    // Each kind, also where the other is meant.
+fn changed_bit_is_refused_or_changes_the_message() {
+    // Each vector is decoded as both kinds of message.
     for (name, _) in questions() {
-        changed(name, Question::decode, by_hand::question);
-        changed(name, Answer::decode, by_hand::answer);
+        check_bit_changes(name, Question::decode, by_hand::question);
+        check_bit_changes(name, Answer::decode, by_hand::answer);
     }
     for (name, _) in answers() {
-        changed(name, Question::decode, by_hand::question);
-        changed(name, Answer::decode, by_hand::answer);
+        check_bit_changes(name, Question::decode, by_hand::question);
+        check_bit_changes(name, Answer::decode, by_hand::answer);
     }
 }
 
-fn refuses_length<const N: usize, M: std::fmt::Debug>(
+fn check_length_refusals<const N: usize, M: std::fmt::Debug>(
     parse: impl Fn(&[u8; N]) -> Result<M, WireError>,
 ) {
     for length in [u32::MAX, 1 << 31, N as u32, N as u32 - 3] {
@@ -229,49 +235,53 @@ fn refuses_length<const N: usize, M: std::fmt::Debug>(
     frame[..4].copy_from_slice(&(N as u32 - 4).to_be_bytes());
     assert!(
         block_on(unanimity_net::message::receive::<N>(&mut &frame[..])).unwrap().is_some(),
-        "one less is read"
+        "the largest possible length is read"
     );
 }
 
 #[test]
-fn a_length_that_no_frame_can_have_is_refused_before_the_rest_is_read() {
-    refuses_length(Question::decode);
-    refuses_length(Answer::decode);
+fn impossible_length_is_refused_before_the_rest_is_read() {
+    check_length_refusals(Question::decode);
+    check_length_refusals(Answer::decode);
 }
 
 #[test]
-fn an_empty_message_is_none() {
+fn decode_refuses_an_empty_message() {
     let error = Answer::decode(&[0; ANSWER_BYTES]).unwrap_err();
     assert!(matches!(error, WireError::Message(_)), "{error}");
     assert!(matches!(Question::decode(&framed(&[1])), Err(WireError::Message(_))));
 }
 
-fn refuses_version<const N: usize, M: std::fmt::Debug>(
+/// Checks that other versions are refused. Returns the messages of the errors.
+fn check_version_refusals<const N: usize, M: std::fmt::Debug>(
     name: &str,
     parse: impl Fn(&[u8; N]) -> Result<M, WireError>,
-) {
+) -> String {
+    let mut messages = String::new();
     for version in [0, 2, 256, u16::MAX] {
         let (mut frame, _) = vector(name);
         frame[4..6].copy_from_slice(&version.to_le_bytes());
         let error = parse(&frame).unwrap_err();
         assert!(matches!(error, WireError::Version(v) if v == version));
-        assert!(error.to_string().contains("needs an update"), "{error}");
-        // Also when nothing behind it can be understood.
+        messages += &format!("{name}: {error}\n");
+        // The version is checked before the rest of the message.
         let mut unknown = framed(&[0xff; 40]);
         unknown[4..6].copy_from_slice(&version.to_le_bytes());
         assert!(matches!(parse(&unknown), Err(WireError::Version(v)) if v == version));
     }
+    messages
 }
 
 #[test]
-fn another_version_has_an_error_of_its_own() {
-    refuses_version("answer-no-tile", Answer::decode);
-    refuses_version("question-view", Question::decode);
+fn decode_refuses_another_version_with_its_own_error() {
+    let messages = check_version_refusals("answer-no-tile", Answer::decode)
+        + &check_version_refusals("question-cosigned-head", Question::decode);
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/other_versions.txt"]);
     assert_eq!(VERSION, 1);
 }
 
 #[test]
-fn a_string_that_announces_more_than_there_is_is_refused() {
+fn decode_refuses_a_string_longer_than_the_message() {
     for variant in [0u32, 1, 3] {
         for length in [u64::MAX, 1 << 63, 1 << 40, 1 << 32, 8431, 8430, 9] {
             let message = [
@@ -288,7 +298,7 @@ fn a_string_that_announces_more_than_there_is_is_refused() {
 }
 
 #[test]
-fn a_view_that_is_not_utf8_or_has_bytes_behind_it_is_refused() {
+fn decode_refuses_a_head_that_is_not_utf8_or_has_bytes_after_it() {
     let message = |length: u64, bytes: &[u8]| {
         framed(&[&[1, 0, 0, 0, 0, 0][..], &length.to_le_bytes(), bytes].concat())
     };
@@ -298,7 +308,7 @@ fn a_view_that_is_not_utf8_or_has_bytes_behind_it_is_refused() {
 }
 
 #[test]
-fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
+fn stream_end_is_an_error_only_inside_a_frame() {
     let (frame, _) = vector::<ANSWER_BYTES>("answer-tile");
     let received = |bytes: &[u8]| {
         let mut stream = bytes;
@@ -311,7 +321,7 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
         assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{length} bytes");
     }
     assert_eq!(**received(&frame).unwrap().as_ref().unwrap(), frame);
-    // What follows stays on the stream.
+    // The bytes after a frame stay on the stream.
     let two = [&frame[..], &frame[..]].concat();
     let mut stream = &two[..];
     for _ in 0..2 {
@@ -326,7 +336,7 @@ fn a_stream_that_ends_inside_a_frame_is_an_error_and_before_one_is_an_end() {
 }
 
 #[test]
-fn who_hangs_up_on_a_question_has_not_answered() {
+fn exchange_fails_if_the_peer_disconnects() {
     let (mut ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
     drop(theirs);
     let asked = block_on(unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)));
@@ -334,9 +344,9 @@ fn who_hangs_up_on_a_question_has_not_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_byte_a_second_does_not_outlast_the_deadline() {
+async fn one_byte_per_second_does_not_outlast_the_deadline() {
     let (mut ours, mut theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
-    let drip = tokio::spawn(async move {
+    let slow_peer = tokio::spawn(async move {
         for byte in Answer::NoTile.encode() {
             theirs.write_all(&[byte]).await.unwrap();
             sleep(Duration::from_secs(1)).await;
@@ -348,15 +358,15 @@ async fn one_byte_a_second_does_not_outlast_the_deadline() {
         unanimity_net::message::exchange(&mut ours, &Question::CosignedHead(LOG)),
     )
     .await;
-    asked.expect_err("a byte a second takes hours");
+    asked.expect_err("one byte per second takes hours");
     assert_eq!(begun.elapsed(), deadline);
-    drip.abort();
+    slow_peer.abort();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
-    let place = scratch_dir();
-    let mut world = World::create(place.path(), 7, Timestamp(1_790_000_000)).unwrap();
+async fn slow_peer_times_out_without_delaying_other_peers() {
+    let scratch = scratch_dir();
+    let mut world = World::create(scratch.path(), 7, Timestamp(1_790_000_000)).unwrap();
     world.poll_all().await.unwrap();
     world.replace_peer(2, |mut listener| async move {
         while let Ok(mut stream) = listener.accept().await {
@@ -375,12 +385,12 @@ async fn a_peer_that_drips_is_late_and_holds_nobody_else_up() {
     assert!(outcome.is_err(), "silence is not consent");
     assert_eq!(begun.elapsed(), Duration::from_secs(90));
     for (name, answer) in report.peers {
-        let late = matches!(answer, Err(PeerFailure::TimedOut));
-        assert_eq!(late, name == World::peer_name(2), "{name}: {answer:?}");
+        let is_late = matches!(answer, Err(PeerFailure::TimedOut));
+        assert_eq!(is_late, name == World::peer_name(2), "{name}: {answer:?}");
     }
 }
 
-/// The largest head there can be: a text of 2,048 bytes under a key with a name of 255.
+/// Makes the largest possible head: a text of 2,048 bytes, and a key with a name of 255 bytes.
 fn largest_head(size: u64, root: &Hash) -> (TreeHead, Log, CosignatureSigningKey) {
     let name = |c: &str| c.repeat(255).parse().unwrap();
     let secret = NoteSigningKey::from_seed(name("l"), &[1; 32]);
@@ -395,23 +405,23 @@ fn largest_head(size: u64, root: &Hash) -> (TreeHead, Log, CosignatureSigningKey
 }
 
 #[test]
-fn the_largest_view_fits_a_frame() {
+fn largest_cosigned_head_fits_a_frame() {
     let (head, log, peer) = largest_head((1 << 63) - 1, &Hash([7; 32]));
-    let view = CosignedHead::sign(&head, &peer, Timestamp::MAX);
-    let frame = Answer::CosignedHead(view.note().to_owned()).encode();
+    let signed = CosignedHead::sign(&head, &peer, Timestamp::MAX);
+    let frame = Answer::CosignedHead(signed.note().to_owned()).encode();
     assert_eq!(frame.len(), ANSWER_BYTES);
     let Answer::CosignedHead(note) = Answer::decode(frame[..].try_into().unwrap()).unwrap() else {
-        panic!("a view")
+        panic!("not a cosigned head")
     };
     assert_eq!(
         CosignedHead::verify(note.as_bytes(), &log, &peer.public()).unwrap().note(),
-        view.note()
+        signed.note()
     );
 }
 
 #[test]
-fn the_largest_evidence_fits_a_frame() {
-    // As many hashes as two sizes can need; what they hash to is signed as the larger root.
+fn largest_evidence_fits_a_frame() {
+    // The proof has as many hashes as two sizes can need. Their root is signed as the larger head.
     let (old, new) = ((1 << 62) + 1, (1 << 63) - 1);
     let path = vec![Hash([9; 32]); consistency_ranges(old, new).len()];
     let (_, root) = consistency_roots(old, new, &path).expect("a path of the right length");
@@ -421,10 +431,10 @@ fn the_largest_evidence_fits_a_frame() {
     let text = evidence.to_string();
     let frame = Answer::Evidence(text.clone()).encode();
     let Answer::Evidence(read) = Answer::decode(frame[..].try_into().unwrap()).unwrap() else {
-        panic!("evidence")
+        panic!("not evidence")
     };
     assert_eq!(Evidence::verify(&read, &log).unwrap(), evidence);
-    // And with the most hashes that the form allows.
+    // A proof with the most hashes that the format allows fits, too.
     let more = (MAX_PROOF - path.len()) * 45;
     assert!(text.len() + more <= MAX_EVIDENCE_BYTES, "{} bytes", text.len() + more);
     let most = Answer::Evidence("x".repeat(MAX_EVIDENCE_BYTES)).encode();
@@ -432,13 +442,13 @@ fn the_largest_evidence_fits_a_frame() {
 }
 
 #[test]
-fn the_largest_tile_fits_a_frame() {
+fn largest_tile_fits_a_frame() {
     let tile = Answer::Tile(vec![0xff; 256 * 32]);
     assert_eq!(Answer::decode(tile.encode()[..].try_into().unwrap()).unwrap(), tile);
 }
 
 #[test]
-fn every_question_is_of_one_size_and_every_answer_of_another() {
+fn all_questions_have_one_size_and_all_answers_another() {
     for (name, question) in questions() {
         assert_eq!(question.encode().len(), QUESTION_BYTES, "{name}");
     }
@@ -449,7 +459,7 @@ fn every_question_is_of_one_size_and_every_answer_of_another() {
 
 proptest! {
     #[test]
-    fn any_message_is_read_as_the_layout_says(
+    fn decoder_agrees_with_the_layout(
         version in prop_oneof![9 => Just(1u16), 1 => any::<u16>()],
         variant in 0u32..8,
         body in proptest::collection::vec(any::<u8>(), 0..64),
@@ -466,7 +476,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_said_is_what_is_heard(
+    fn decode_returns_the_encoded_answer(
         text in "\\PC{0,200}",
         bytes in proptest::collection::vec(any::<u8>(), 0..8192),
         number: u64,

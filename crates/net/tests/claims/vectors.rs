@@ -1,4 +1,4 @@
-//! The frames in `spec/vectors/messages`, each judged by the reader of its kind.
+//! The frames in `spec/vectors/messages`, each decoded as its kind of message.
 //!
 //! `spec/vectors/generate.py`, another implementation, writes them. A file's name is its claim.
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
 
-/// The whole frame of which a file has the beginning.
+/// Reads the frame of a vector. Its file omits zeros at the end.
 fn frame<const N: usize>(text: &str) -> [u8; N] {
     let digits: String = text.split_whitespace().collect();
     let bytes = data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("hexadecimal");
@@ -31,7 +31,7 @@ fn read(file: &str, text: &str) -> Result<String, String> {
 }
 
 #[test]
-fn frames_are_judged_as_their_vectors_say() {
+fn decoder_agrees_with_the_vectors() {
     let mut wrong = Vec::new();
     for (directory, valid) in [("valid", true), ("invalid", false)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/messages");

@@ -1,3 +1,3 @@
-//! What the tor crate promises, as tests: each is named for what it says.
+//! The claims of the crate `unanimity-tor`, as tests. The name of a test is its claim.
 
 mod tor_settings;

@@ -1,4 +1,4 @@
-//! A run that is stopped at any step leaves a whole log, the older or the newer, to be served.
+//! Interrupted exports: after every step the site has a complete log, the older or the newer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,36 +15,36 @@ use unanimity_testkit::{copy_tree, scratch_dir};
 
 use crate::site::{LogAndSite, files};
 
-/// The releases of the story, by the size of the log that they make.
+/// The releases, each with the size of the log that it completes.
 const RELEASES: [(u64, &[u8]); 3] = [(3, b"one"), (258, b"two"), (263, b"three")];
 
-/// The log as it was before each publication.
+/// Copies of the log after each release.
 fn make_log_versions(directory: &Path) -> Vec<LogAndSite> {
     let pair = LogAndSite::new(&directory.join("writer"));
-    let mut told = Vec::new();
+    let mut versions = Vec::new();
     for (i, (size, artifact)) in RELEASES.into_iter().enumerate() {
-        let before = told.len().checked_sub(1).map_or(0, |last| RELEASES[last].0);
+        let before = versions.len().checked_sub(1).map_or(0, |last| RELEASES[last].0);
         pair.append(&sample_notes(&format!("batch {i}"), size - before - 1));
         pair.release(i as u64 + 1, artifact);
         let log = directory.join(format!("log-{i}"));
         copy_tree(&pair.log, &log).unwrap();
-        told.push(LogAndSite { log, site: directory.join("nowhere") });
+        versions.push(LogAndSite { log, site: directory.join("nowhere") });
     }
-    told
+    versions
 }
 
-/// Publishes the logs of the story to one site, as far as the disk lets it.
-fn export_all(story: &[LogAndSite], site: &Path, disk: &Storage) -> bool {
-    story.iter().all(|pair| {
+/// Exports the versions of the log to one site in order, until an export fails.
+fn export_all(versions: &[LogAndSite], site: &Path, disk: &Storage) -> bool {
+    versions.iter().all(|pair| {
         LogAndSite { log: pair.log.clone(), site: site.to_owned() }.export(disk).is_ok()
     })
 }
 
-/// What a host serves: a whole log of the story, every file of its releases, and a page that says
-/// nothing else. Its size, or `None` while there is no checkpoint.
+/// Checks that a site has a complete version of the log, every file of its releases, and no newer
+/// page. Returns the size of the log, or `None` if there is no checkpoint.
 fn check_site_is_whole(site: &Path) -> Option<u64> {
     if !site.join("checkpoint").exists() {
-        assert!(!site.join("index.html").exists(), "a page of nothing");
+        assert!(!site.join("index.html").exists(), "a page without a checkpoint");
         return None;
     }
     let (head, entries) = read_verified(site);
@@ -58,8 +58,8 @@ fn check_site_is_whole(site: &Path) -> Option<u64> {
         }
     }
     if let Ok(page) = fs::read_to_string(site.join("index.html")) {
-        let said = RELEASES.iter().find(|(size, _)| page.contains(&format!("<dd>{size}</dd>")));
-        assert!(said.unwrap().0 <= head.size() && page.ends_with("</html>\n"));
+        let shown = RELEASES.iter().find(|(size, _)| page.contains(&format!("<dd>{size}</dd>")));
+        assert!(shown.unwrap().0 <= head.size() && page.ends_with("</html>\n"));
         for link in page.split("href=\"").skip(1) {
             assert!(site.join(link.split('"').next().unwrap()).exists());
         }
@@ -67,16 +67,17 @@ fn check_site_is_whole(site: &Path) -> Option<u64> {
     Some(head.size())
 }
 
-/// After whatever happened, the next run ends it; what it makes is what an undisturbed run makes.
-fn check_recovers(story: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64> {
+/// Checks that the next export completes the site, with the files of an undisturbed export. Returns
+/// the size of the log before that export.
+fn check_recovers(versions: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64> {
     let before = check_site_is_whole(site);
-    let last = &story[2];
+    let last = &versions[2];
     LogAndSite { log: last.log.clone(), site: site.to_owned() }
         .export(&Storage::default())
         .unwrap();
     let after = files(site);
     for (name, bytes) in files(whole) {
-        // A run that was killed may have skipped a head, or be older than this one.
+        // A killed export may have skipped the partial tiles of an older head.
         let is_of_older_head = name.to_str().unwrap().contains(".p/");
         assert!(after.get(&name) == Some(&bytes) || is_of_older_head, "{}", name.display());
     }
@@ -85,43 +86,43 @@ fn check_recovers(story: &[LogAndSite], site: &Path, whole: &Path) -> Option<u64
 }
 
 #[test]
-fn a_run_killed_at_any_step_leaves_the_older_log_or_the_newer_and_the_next_one_ends_it() {
-    let place = scratch_dir();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+fn killed_export_leaves_a_complete_log_and_the_next_export_recovers() {
+    let scratch = scratch_dir();
+    let (versions, whole) = (make_log_versions(scratch.path()), scratch.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(export_all(&story, &whole, &disk));
+    assert!(export_all(&versions, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     assert!(steps > 100, "{steps} steps");
-    let (mut met, mut last) = (BTreeSet::new(), None);
-    for dies in 0..steps {
-        let site = place.path().join(format!("site-{dies}"));
-        assert!(!export_all(&story, &site, &failing_disk(dies, None)));
-        let size = check_recovers(&story, &site, &whole);
-        assert!(size >= last, "step {dies}: what was published stays published");
+    let (mut sizes_found, mut last) = (BTreeSet::new(), None);
+    for failing_step in 0..steps {
+        let site = scratch.path().join(format!("site-{failing_step}"));
+        assert!(!export_all(&versions, &site, &failing_disk(failing_step, None)));
+        let size = check_recovers(&versions, &site, &whole);
+        assert!(size >= last, "step {failing_step}: a published entry stays published");
         last = size;
-        met.insert(size);
+        sizes_found.insert(size);
         fs::remove_dir_all(&site).unwrap();
     }
     let sizes = RELEASES.iter().map(|(size, _)| Some(*size));
     assert_eq!(
-        met.into_iter().collect::<Vec<_>>(),
+        sizes_found.into_iter().collect::<Vec<_>>(),
         [None].into_iter().chain(sizes).collect::<Vec<_>>()
     );
 }
 
 #[test]
-fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
-    let place = scratch_dir();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+fn power_cut_at_any_step_leaves_a_complete_log() {
+    let scratch = scratch_dir();
+    let (versions, whole) = (make_log_versions(scratch.path()), scratch.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(export_all(&story, &whole, &disk));
+    assert!(export_all(&versions, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     let mut outcomes = 0;
-    for dies in 0..=steps {
+    for failing_step in 0..=steps {
         let root = scratch_dir::scratch_dir();
         let power = PowerCutModel::new(root.path());
-        let disk = power.disk(Some(dies), &SignedHeads::default());
-        assert_eq!(export_all(&story, &root.path().join("site"), &disk), dies == steps);
+        let disk = power.disk(Some(failing_step), &SignedHeads::default());
+        assert_eq!(export_all(&versions, &root.path().join("site"), &disk), failing_step == steps);
         for left in power.power_cut_states() {
             check_site_is_whole(&left.path().join("site"));
             outcomes += 1;
@@ -131,31 +132,31 @@ fn a_power_cut_at_any_step_leaves_the_older_log_or_the_newer() {
 }
 
 #[test]
-fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
-    let place = scratch_dir();
-    let story = make_log_versions(place.path());
-    let publish = |site: &Path, disk: &Storage| export_all(&story[..1], site, disk);
+fn kill_then_power_cut_in_the_next_run_leaves_a_complete_log() {
+    let scratch = scratch_dir();
+    let versions = make_log_versions(scratch.path());
+    let export_first = |site: &Path, disk: &Storage| export_all(&versions[..1], site, disk);
     let (disk, steps) = recording_disk();
-    assert!(publish(&place.path().join("whole"), &disk));
+    assert!(export_first(&scratch.path().join("whole"), &disk));
     let steps = steps.lock().unwrap().len();
-    for dies in 0..steps {
+    for failing_step in 0..steps {
         let root = scratch_dir::scratch_dir();
         let power = PowerCutModel::new(root.path());
-        let killed = power.disk(Some(dies), &SignedHeads::default());
-        assert!(!publish(&root.path().join("site"), &killed));
+        let killed = power.disk(Some(failing_step), &SignedHeads::default());
+        assert!(!export_first(&root.path().join("site"), &killed));
         for cut in 0.. {
             let second = scratch_dir::scratch_dir();
             copy_tree(root.path(), second.path()).unwrap();
             let power = power.copy_to(second.path());
             let site = second.path().join("site");
-            let ended = publish(&site, &power.disk(Some(cut), &SignedHeads::default()));
-            // Only a checkpoint can promise too much.
+            let complete = export_first(&site, &power.disk(Some(cut), &SignedHeads::default()));
+            // Without a checkpoint the site promises nothing.
             if site.join("checkpoint").exists() && power.has_unsynced_names() {
                 for left in power.power_cut_states() {
                     check_site_is_whole(&left.path().join("site"));
                 }
             }
-            if ended {
+            if complete {
                 break;
             }
         }
@@ -163,26 +164,26 @@ fn a_kill_and_then_a_power_cut_in_the_next_run_leave_a_whole_log_too() {
 }
 
 #[test]
-fn a_run_whose_disk_fails_for_a_moment_is_ended_by_the_next() {
-    let place = scratch_dir();
-    let (story, whole) = (make_log_versions(place.path()), place.path().join("whole"));
+fn export_recovers_after_a_short_disk_failure() {
+    let scratch = scratch_dir();
+    let (versions, whole) = (make_log_versions(scratch.path()), scratch.path().join("whole"));
     let (disk, steps) = recording_disk();
-    assert!(export_all(&story, &whole, &disk));
+    assert!(export_all(&versions, &whole, &disk));
     let steps = steps.lock().unwrap().len();
     for from in 0..steps {
-        let site = place.path().join(format!("site-{from}"));
-        export_all(&story, &site, &failing_disk(from, Some(from + 1)));
-        check_recovers(&story, &site, &whole);
+        let site = scratch.path().join(format!("site-{from}"));
+        export_all(&versions, &site, &failing_disk(from, Some(from + 1)));
+        check_recovers(&versions, &site, &whole);
         fs::remove_dir_all(&site).unwrap();
     }
 }
 
 #[test]
-fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_comes_last() {
-    let place = scratch_dir();
-    let (story, site) = (make_log_versions(place.path()), place.path().join("site"));
+fn export_writes_implied_files_then_the_checkpoint_then_the_page() {
+    let scratch = scratch_dir();
+    let (versions, site) = (make_log_versions(scratch.path()), scratch.path().join("site"));
     let (checkpoint, page) = (site.join("checkpoint"), site.join("index.html"));
-    for pair in &story {
+    for pair in &versions {
         let (disk, steps) = recording_disk();
         assert!(export_all(std::slice::from_ref(pair), &site, &disk));
         let steps = steps.lock().unwrap();
@@ -197,7 +198,7 @@ fn all_that_a_checkpoint_implies_is_durable_before_it_is_written_and_the_page_co
             |(_, step)| matches!(step, WriteStep::Rename(path) if *path != checkpoint && *path != page),
         ) {
             let synced = WriteStep::SyncDir(parent(step_path(step)).into());
-            assert!(i < signed && steps[i..signed].contains(&synced), "{step:?} comes late");
+            assert!(i < signed && steps[i..signed].contains(&synced), "{step:?} is too late");
         }
     }
 }

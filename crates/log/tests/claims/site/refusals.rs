@@ -1,4 +1,4 @@
-//! What is not published, and that nothing is written then.
+//! Refused exports: each of them writes nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use unanimity_log::LogWriter;
 use unanimity_log::export::{ExportError, LogSnapshot, export};
 use unanimity_protocol::{Evidence, Hash, Timestamp};
-use unanimity_storage::{Storage, WriteStep};
+use unanimity_storage::{Storage, StorageError, WriteStep};
 use unanimity_testkit::sample_log::{origin, sample_log, sample_notes, signing_key};
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::storage_hooks::recording_disk;
@@ -14,7 +14,7 @@ use unanimity_testkit::{ReleaseSpec, World, copy_tree, storage_hooks};
 
 use crate::site::{LogAndSite, files};
 
-/// Publishes, which must fail before anything is written.
+/// Exports, which must fail before anything is written.
 fn refused(pair: &LogAndSite) -> ExportError {
     let before = pair.site.exists().then(|| files(&pair.site));
     let (disk, steps) = recording_disk();
@@ -25,15 +25,15 @@ fn refused(pair: &LogAndSite) -> ExportError {
 }
 
 #[test]
-fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_damaged_log_and_names_the_damage() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.append(&sample_notes("first", 511));
     pair.release(1, b"one");
     pair.append(&sample_notes("last", 3));
     let served = files(&pair.log);
-    // What of the log its checkpoint implies: not the partial tiles of older heads.
-    let fresh = LogAndSite { log: pair.log.clone(), site: place.path().join("fresh") };
+    // The files that the checkpoint implies. Partial tiles of older heads are not among them.
+    let fresh = LogAndSite { log: pair.log.clone(), site: scratch.path().join("fresh") };
     fresh.export(&Storage::default()).unwrap();
     let implied = files(&fresh.site);
     assert_eq!(implied.len(), 9 + 1);
@@ -47,32 +47,30 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
         for damaged in [first, last, longer, shorter] {
             fs::write(&path, damaged).unwrap();
             let error = refused(&pair);
-            let said = error.to_string();
+            let text = error.to_string();
             match &error {
                 ExportError::ArtifactMismatch(at) => assert_eq!(*at, path),
                 ExportError::Checkpoint { path: at, .. } => assert_eq!(*at, path),
-                // All partial tiles make the root; which of them is wrong, it does not say.
-                ExportError::Disk(_) => assert!(
-                    said.contains(path.to_str().unwrap())
-                        || (said.contains("tile is damaged") && said.contains("restore it")),
-                    "{said}"
-                ),
+                // The partial tiles make the root together, so the error names their directory.
+                ExportError::Disk(StorageError::Corrupt { path: at, .. })
+                    if *at == pair.log.join("tile") => {}
+                ExportError::Disk(_) => assert!(text.contains(path.to_str().unwrap()), "{text}"),
                 _ => panic!("{error}"),
             }
         }
         fs::remove_file(&path).unwrap();
         if name.starts_with("artifact") {
-            let done = export(
+            let summary = export(
                 &LogSnapshot::read(&pair.log, &sample_log().key).unwrap(),
-                &place.path().join("without"),
+                &scratch.path().join("without"),
                 &Storage::default(),
             );
-            assert_eq!(done.unwrap().missing_artifacts.len(), 1);
+            assert_eq!(summary.unwrap().missing_artifacts.len(), 1);
         } else {
-            let said = refused(&pair).to_string();
+            let text = refused(&pair).to_string();
             assert!(
-                said.contains(name.to_str().unwrap()) || name.ends_with("checkpoint"),
-                "{said}"
+                text.contains(name.to_str().unwrap()) || name.ends_with("checkpoint"),
+                "{text}"
             );
         }
         fs::write(&path, bytes).unwrap();
@@ -81,36 +79,36 @@ fn a_log_that_is_damaged_anywhere_is_not_published_and_the_damage_is_named() {
 }
 
 #[test]
-fn a_site_never_goes_back() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_log_behind_the_site() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.append(&sample_notes("old", 300));
-    let backup = LogAndSite { log: place.path().join("backup"), site: pair.site.clone() };
+    let backup = LogAndSite { log: scratch.path().join("backup"), site: pair.site.clone() };
     copy_tree(&pair.log, &backup.log).unwrap();
     pair.append(&sample_notes("new", 2));
     pair.export(&Storage::default()).unwrap();
     let error = refused(&backup);
     assert!(matches!(error, ExportError::Rollback { size: 302, held: 300, .. }), "{error}");
-    // Also a site that cannot prove that it is ahead.
+    // A site without tiles cannot prove that it is ahead, and is refused, too.
     fs::remove_dir_all(pair.site.join("tile")).unwrap();
     assert!(matches!(refused(&backup), ExportError::Rollback { .. }));
-    // From the log itself it is made whole again.
+    // An export from the newer log repairs it.
     pair.export(&Storage::default()).unwrap();
-    let empty = LogAndSite { log: place.path().join("empty"), site: pair.site.clone() };
+    let empty = LogAndSite { log: scratch.path().join("empty"), site: pair.site.clone() };
     LogWriter::init(&empty.log, origin(), signing_key(1), Storage::default()).unwrap();
     assert!(matches!(refused(&empty), ExportError::Rollback { held: 0, .. }));
 }
 
 #[test]
-fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_forked_log_and_returns_evidence() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.append(&sample_notes("both", 300));
-    let other = LogAndSite { log: place.path().join("other"), site: pair.site.clone() };
+    let other = LogAndSite { log: scratch.path().join("other"), site: pair.site.clone() };
     copy_tree(&pair.log, &other.log).unwrap();
     pair.append(&sample_notes("ours", 5));
     pair.export(&Storage::default()).unwrap();
-    // Shorter than the site, as long as it, and longer.
+    // The other log is smaller than the site, then of its size, then larger.
     for count in [3, 2, 7] {
         other.append(&sample_notes(&format!("theirs {count}"), count));
         let error = refused(&other);
@@ -123,14 +121,14 @@ fn two_stories_of_one_log_are_not_published_over_each_other_and_leave_evidence()
 }
 
 #[test]
-fn a_site_of_another_log_is_left_alone() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_site_of_another_log() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.export(&Storage::default()).unwrap();
     for (name, (origin, key)) in
         [("origin", ("log.example/other".parse().unwrap(), 1)), ("key", (origin(), 2))]
     {
-        let other = LogAndSite { log: place.path().join(name), site: pair.site.clone() };
+        let other = LogAndSite { log: scratch.path().join(name), site: pair.site.clone() };
         LogWriter::init(&other.log, origin, signing_key(key), Storage::default()).unwrap();
         let before = files(&other.site);
         let source = LogSnapshot::read(&other.log, &signing_key(key).public()).unwrap();
@@ -145,22 +143,22 @@ fn a_site_of_another_log_is_left_alone() {
 }
 
 #[test]
-fn a_directory_with_other_things_in_it_is_no_site() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_directory_with_other_files() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     fs::create_dir(&pair.site).unwrap();
     for name in ["notes.txt", ".hidden", "index.html", "checkpoint.old", "tiles"] {
         fs::write(pair.site.join(name), "precious").unwrap();
         assert!(matches!(refused(&pair), ExportError::Occupied(_)), "{name}");
         fs::remove_file(pair.site.join(name)).unwrap();
     }
-    // A log's directory that somebody appends to, be it of the same log.
-    copy_tree(&pair.log, &place.path().join("backup")).unwrap();
+    // The directory of a log writer is refused, even if it has the same log.
+    copy_tree(&pair.log, &scratch.path().join("backup")).unwrap();
     pair.append(&sample_notes("new", 2));
-    let backup = LogAndSite { log: pair.log.clone(), site: place.path().join("backup") };
+    let backup = LogAndSite { log: pair.log.clone(), site: scratch.path().join("backup") };
     fs::write(backup.site.join(".pending"), "").unwrap();
     assert!(matches!(refused(&backup), ExportError::IsLog(_)));
-    // A file, and a directory that may not be written.
+    // A file is not a site.
     fs::remove_dir_all(&pair.site).unwrap();
     fs::write(&pair.site, "file").unwrap();
     assert!(matches!(pair.export(&Storage::default()).unwrap_err(), ExportError::Disk(_)));
@@ -168,31 +166,33 @@ fn a_directory_with_other_things_in_it_is_no_site() {
 }
 
 #[test]
-fn a_site_and_its_log_are_apart() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_site_that_overlaps_the_log() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.append(&sample_notes("new", 2));
-    symlink(&pair.log, place.path().join("link")).unwrap();
+    symlink(&pair.log, scratch.path().join("link")).unwrap();
     for site in ["log", "log/site", "log/tile", "log/a/b", "link", "link/site", "."] {
-        let inside = LogAndSite { log: pair.log.clone(), site: place.path().join(site) };
+        let inside = LogAndSite { log: pair.log.clone(), site: scratch.path().join(site) };
         let before = files(&pair.log);
         let error = inside.export(&Storage::default()).unwrap_err();
         assert!(matches!(error, ExportError::OverlappingDirectories { .. }), "{site}: {error}");
         assert_eq!(files(&pair.log), before, "{site}");
     }
-    let through = LogAndSite { log: place.path().join("link"), site: pair.log.join("site") };
+    let through = LogAndSite { log: scratch.path().join("link"), site: pair.log.join("site") };
     assert!(matches!(refused(&through), ExportError::OverlappingDirectories { .. }));
-    let around = LogAndSite { log: pair.log.clone(), site: place.path().join("other/../log/site") };
-    assert!(refused(&around).to_string().contains("(..)"));
-    // A neighbour whose name begins alike is no part of it.
-    let beside = LogAndSite { log: pair.log.clone(), site: place.path().join("log-site") };
+    let around =
+        LogAndSite { log: pair.log.clone(), site: scratch.path().join("other/../log/site") };
+    let message = refused(&around).to_string().replace(scratch.path().to_str().unwrap(), "[DIR]");
+    snapbox::assert_data_eq!(message, snapbox::file!["words/site_above_a_missing_directory.txt"]);
+    // A neighbour whose name begins like the log's does not overlap.
+    let beside = LogAndSite { log: pair.log.clone(), site: scratch.path().join("log-site") };
     beside.export(&Storage::default()).unwrap();
 }
 
 #[test]
-fn one_process_publishes_to_a_site_at_a_time() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_a_locked_site() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.export(&Storage::default()).unwrap();
     let lock = unanimity_storage::lock(&pair.site).unwrap();
     pair.append(&sample_notes("new", 2));
@@ -204,9 +204,9 @@ fn one_process_publishes_to_a_site_at_a_time() {
 }
 
 #[test]
-fn what_another_run_published_in_the_meantime_is_not_taken_back() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_to_undo_a_concurrent_export() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.append(&sample_notes("old", 2));
     let old = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
     pair.append(&sample_notes("new", 2));
@@ -223,9 +223,9 @@ fn what_another_run_published_in_the_meantime_is_not_taken_back() {
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_half_written() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_to_a_full_disk_leaves_no_partial_file() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.release(1, &[7; 300_000]);
     let disk = Storage::with_hook(|step| match step {
         WriteStep::SyncFile(_) => Err(storage_hooks::no_space()),
@@ -237,9 +237,9 @@ fn a_full_disk_leaves_nothing_half_written() {
 }
 
 #[test]
-fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
-    let place = scratch_dir();
-    let pair = LogAndSite::new(place.path());
+fn export_refuses_an_artifact_that_changes_during_the_copy() {
+    let scratch = scratch_dir();
+    let pair = LogAndSite::new(scratch.path());
     pair.release(1, b"one");
     let source = LogSnapshot::read(&pair.log, &sample_log().key).unwrap();
     let (from, digest) = (pair.log.clone(), Hash::digest(b"one").hex());
@@ -252,11 +252,11 @@ fn an_artifact_that_changes_while_it_is_copied_is_not_published() {
 }
 
 #[tokio::test]
-async fn a_release_for_another_log_is_none_of_its_releases() {
-    let place = scratch_dir();
-    let world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+async fn releases_exclude_manifests_for_another_log() {
+    let scratch = scratch_dir();
+    let world = World::create(scratch.path(), 3, Timestamp(1_790_000_000)).unwrap();
     let ours = world.publish(&ReleaseSpec::new(1, "1.0.0", b"one")).unwrap();
-    // Whoever holds the log's key can log anything.
+    // The holder of the log's key can append any bytes.
     let foreign = ours.to_string().replace(ours.log.as_str(), "log.example/else");
     let foreign = format!("{foreign}\n— writer AAAAAAAA\n").into_bytes();
     world.append_unchecked("log", &[foreign, b"\xffrubbish".to_vec()]).unwrap();
