@@ -1,9 +1,8 @@
-//! Unpacking a tree of 10 000 files against the programs that do: `tar --zstd -x`, then `sync` of
-//! the file system that the tree is on. Both end with every byte on the disk. They run in turns, so
-//! that whatever else the machine and its disk do is on both sides, and the ratio of the medians is
-//! printed.
+//! Benchmark of unpacking a tree of 10 000 files, against `tar --zstd -x` and a `sync` of the file
+//! system. Both end with every byte on the disk. They run in turns, so that other work of the
+//! machine affects both alike. The benchmark prints the ratio of the medians.
 //!
-//! What ours does more: it judges every header and name, and hashes the archive as it reads it.
+//! The library also checks every header and name, and hashes the archive as it reads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,18 +84,18 @@ fn unpack_with_tar(archive: &Path, tree: &Path) {
     run(Command::new("sync").arg("-f").arg(tree));
 }
 
-/// The time of one run; what it made is removed, and that is on the disk, before the next.
-fn time_run(place: &Path, run: impl FnOnce(&Path)) -> Duration {
-    let tree = place.join("tree");
+/// Measures one run. Removes its tree, and syncs the removal, before the next run.
+fn time_run(scratch: &Path, run: impl FnOnce(&Path)) -> Duration {
+    let tree = scratch.join("tree");
     let began = Instant::now();
     run(&tree);
-    let took = began.elapsed();
+    let elapsed = began.elapsed();
     fs::remove_dir_all(&tree).expect("removed");
-    assert!(Command::new("sync").arg("-f").arg(place).status().expect("a program").success());
-    took
+    assert!(Command::new("sync").arg("-f").arg(scratch).status().expect("a program").success());
+    elapsed
 }
 
-/// The middle one of several times, in seconds.
+/// Median of several times, in seconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64()
@@ -105,10 +104,10 @@ fn median(mut times: Vec<Duration>) -> f64 {
 fn main() {
     let (bytes, totals) = archive();
     println!("{} bytes, {} unpacked, {} entries", bytes.len(), totals.unpacked, totals.entries);
-    let places =
+    let parents =
         [("on disk", PathBuf::from(env!("CARGO_TARGET_TMPDIR"))), ("in memory", "/dev/shm".into())];
-    for (name, place) in places.into_iter().filter(|(_, place)| place.is_dir()) {
-        let directory = TempDir::new_in(&place).expect("a directory");
+    for (name, parent) in parents.into_iter().filter(|(_, parent)| parent.is_dir()) {
+        let directory = TempDir::new_in(&parent).expect("a directory");
         let archive = directory.path().join("archive.tar.zst");
         fs::write(&archive, &bytes).expect("written");
         let [mut bare, mut own] = [Vec::new(), Vec::new()];

@@ -1,6 +1,6 @@
-//! What a person can do about an error of this crate or of one below it: which command or person helps.
+//! Advice for the command line about errors of this crate and of the crates below it.
 //!
-//! The errors say what is the case. Both programs show them through this module.
+//! The errors say what failed and why. This module adds what to do. Both programs use it.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -15,18 +15,18 @@ use unanimity_state::LogForked;
 use crate::spool::SpoolError;
 use crate::{InstallError, InstallRefusal, OfflineInstallError, RollbackError};
 
-/// An error that a person may be able to do something about.
+/// An error with advice for the operator.
 pub trait InstallAdvice {
-    /// Adds the advice to the error's own words.
+    /// Adds the advice to the text of the error. Returns `words` unchanged if there is none.
     fn add_to(&self, words: String) -> String;
 }
 
-/// What an error says, with the advice.
+/// The text of an error, with the advice.
 pub fn describe<E: InstallAdvice + Display>(error: &E) -> String {
     error.add_to(error.to_string())
 }
 
-/// The end of a verb by an error, with the advice.
+/// The error of a verb: its exit code, its text with all causes, and the advice.
 pub fn command_error<E: InstallAdvice + Classify + Error>(error: E) -> CommandError {
     CommandError::new(error.exit(), error.add_to(error_chain(&error)))
 }
@@ -36,9 +36,10 @@ impl InstallAdvice for Refusal {
         match self {
             Refusal::Fork(evidence) => with_fork_advice(&words, &evidence.id()),
             Refusal::DuplicateSequence { .. } => format!(
-                "{words}.\n  Ask the publisher which of the two they meant, over another channel"
+                "{words}.\n  Ask the publisher over another channel which of the two is meant"
             ),
             Refusal::UnsupportedFormat { .. } => format!("update unanimity: {words}"),
+            Refusal::RoundTooOld { .. } => format!("{words}. The next cycle asks the peers again"),
             _ => words,
         }
     }
@@ -50,22 +51,24 @@ impl InstallAdvice for LogForked {
     }
 }
 
-/// `evidence` is an identifier, after an option that says whose it is.
+/// Adds the advice about new evidence of a fork. `evidence` is its identifier, perhaps after an
+/// option.
 fn with_fork_advice(words: &str, evidence: &str) -> String {
     format!(
-        "{words}.\n  Nothing installs while mirrors or peers show both, nor until the evidence is acknowledged: `unanimity evidence show {evidence}`"
+        "{words}.\n  Nothing installs until the evidence is acknowledged, nor while mirrors or peers show both tree heads: `unanimity evidence show {evidence}`"
     )
 }
 
+/// Adds the advice about stored evidence of a fork.
 fn with_evidence_advice(words: &str, evidence: &str) -> String {
-    format!("{words}.\n  Look at it with `unanimity evidence show {evidence}`")
+    format!("{words}.\n  Look at the evidence with `unanimity evidence show {evidence}`")
 }
 
 impl InstallAdvice for InstallRefusal {
     fn add_to(&self, words: String) -> String {
         match self {
             InstallRefusal::OnTrial { .. } => format!(
-                "{words}; the next `update` or `unanimity-install` ends a trial that was interrupted"
+                "{words}. If its trial was interrupted, the next `update` or `unanimity-install` ends it"
             ),
             _ => words,
         }
@@ -91,7 +94,7 @@ impl InstallAdvice for ConfigError {
                 format!("{words}; `unanimity init` writes one to fill in")
             }
             ConfigErrorKind::Joining { .. } => {
-                format!("{words} (`unanimity peers test` does it now, `serve` by itself)")
+                format!("{words}. `unanimity peers test` compares them now, `serve` by itself")
             }
             _ => words,
         }
@@ -117,13 +120,13 @@ impl InstallAdvice for RollbackError {
     }
 }
 
-const DOWNLOAD_AGAIN: &str = "run `unanimity update --stage` again";
+const DOWNLOAD_AGAIN: &str = "run `unanimity download` again";
 
 impl InstallAdvice for SpoolError {
     fn add_to(&self, words: String) -> String {
         match self {
             SpoolError::Empty(_) => {
-                format!("{words} (`unanimity update --stage` as the user who fetches)")
+                format!("{words} (run `unanimity download` as the downloading user)")
             }
             SpoolError::CutShort(_) => format!("{words}: {DOWNLOAD_AGAIN}"),
             _ => words,
@@ -134,12 +137,15 @@ impl InstallAdvice for SpoolError {
 impl InstallAdvice for OfflineInstallError {
     fn add_to(&self, words: String) -> String {
         match self {
-            // Such evidence is in the installer's own memory.
+            // This evidence is in the state directory of the installer.
             OfflineInstallError::Refused(Refusal::Fork(evidence)) => {
                 with_fork_advice(&words, &format!("--installer {}", evidence.id()))
             }
             OfflineInstallError::LogForked(forked) => {
                 with_evidence_advice(&words, &format!("--installer {}", forked.id))
+            }
+            OfflineInstallError::Refused(Refusal::RoundTooOld { .. }) => {
+                format!("{words}: {DOWNLOAD_AGAIN}")
             }
             OfflineInstallError::Refused(refusal) => refusal.add_to(words),
             OfflineInstallError::Install(refusal) => refusal.add_to(words),

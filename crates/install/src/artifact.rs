@@ -1,4 +1,4 @@
-//! An artifact whose bytes were measured, and what is ready to be installed.
+//! Verified artifacts, and versions that are ready to be installed.
 
 use std::io::Read;
 use std::io::{self};
@@ -14,30 +14,38 @@ use crate::error::InstallError;
 use crate::refusal::{ArtifactMismatch, InstallRefusal};
 use crate::tree_sink::StorageTreeSink;
 
-/// An artifact on this machine whose length and digest are those that were signed. Only
-/// [`PartialDownload::finish`](crate::Staging::finish) makes one; the file is in a directory that nobody else writes to.
+/// An artifact on this machine with the signed length and digest.
+///
+/// [`PartialDownload::finish`](crate::PartialDownload::finish) and
+/// [`InstallRoot::find_download`](crate::InstallRoot::find_download) make it. No other user may
+/// write to the directory of the file.
 pub struct VerifiedArtifact {
     pub(crate) artifact: Artifact,
     pub(crate) release: String,
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
-    /// The very file that was verified, to be read from its first byte.
+    /// The open file that was verified, positioned at its first byte.
     pub(crate) file: Box<dyn ReadableFile>,
 }
 
-/// What is installed by giving it its name: a directory with the artifact, or, of an archive, the
-/// tree that was in it. All of it is durable. Only [`VerifiedArtifact::unpack`] makes one.
+/// A durable directory that becomes a version when it gets its name: it holds the artifact, or the
+/// tree from an archive. Only [`VerifiedArtifact::unpack`] makes it.
 #[derive(Debug)]
 pub struct PreparedVersion {
     pub(crate) artifact: Artifact,
     pub(crate) release: String,
-    /// Where it was staged.
+    /// Directory of the download.
     pub(crate) download_dir: PathBuf,
-    /// An archive's tree, in there.
+    /// Path of an archive's tree, in the directory of the download.
     pub(crate) tree: Option<PathBuf>,
 }
 
-/// The artifact of a release for a platform, if this version can install it.
+/// The artifact of a release for a platform.
+///
+/// # Errors
+///
+/// [`Refusal::NoArtifactForPlatform`] if there is none, and [`InstallRefusal::TooManyEntries`] for
+/// an archive of more than [`MAX_ENTRIES`] entries.
 pub fn artifact_for<'a>(
     manifest: &'a Manifest,
     platform: &Name,
@@ -50,12 +58,16 @@ pub fn artifact_for<'a>(
         {
             Err(InstallRefusal::TooManyEntries { release }.into())
         }
-        Some(target) => Ok(target),
+        Some(artifact) => Ok(artifact),
     }
 }
 
-/// Reads a stream to its end as an artifact: exactly the signed length and digest, or a refusal.
-/// At most one byte more than the signed length is read.
+/// Reads a stream and verifies that it has exactly the signed length and digest. Reads at most one
+/// byte more than the signed length.
+///
+/// # Errors
+///
+/// [`ArtifactMismatch`] for other bytes, and [`InstallError::Source`] if the stream cannot be read.
 pub fn verify_artifact(artifact: &Artifact, source: impl Read) -> Result<(), InstallError> {
     let mut source = source.take(artifact.length.saturating_add(1));
     let mut measured = ArtifactHasher::default();
@@ -72,20 +84,20 @@ pub fn verify_artifact(artifact: &Artifact, source: impl Read) -> Result<(), Ins
     Ok(measured.check(artifact)?)
 }
 
-/// Refuses more bytes after those that are here than were signed.
+/// Refuses bytes that would exceed the signed length.
 pub(crate) fn check_fits(
     artifact: &Artifact,
-    here: u64,
+    present: u64,
     more: u64,
 ) -> Result<(), ArtifactMismatch> {
-    if here.saturating_add(more) > artifact.length {
+    if present.saturating_add(more) > artifact.length {
         let (file, signed) = (artifact.file.clone(), artifact.length);
         return Err(ArtifactMismatch::TooLong { file, signed });
     }
     Ok(())
 }
 
-/// Bytes that were seen in order from an artifact's first: how many, and their digest.
+/// Length and running digest of the bytes of an artifact, from its first byte on.
 #[derive(Default)]
 pub(crate) struct ArtifactHasher {
     pub(crate) length: u64,
@@ -93,7 +105,7 @@ pub(crate) struct ArtifactHasher {
 }
 
 impl ArtifactHasher {
-    /// The next bytes; refused if there are more than were signed.
+    /// Adds the next bytes. Refuses them if they exceed the signed length.
     pub(crate) fn add_checked(
         &mut self,
         artifact: &Artifact,
@@ -109,7 +121,7 @@ impl ArtifactHasher {
         self.hasher.update(bytes);
     }
 
-    /// Whether they are the whole artifact, exactly.
+    /// Checks that the bytes so far are the whole artifact.
     pub(crate) fn check(&self, artifact: &Artifact) -> Result<(), ArtifactMismatch> {
         let (length, found) = (self.length, Hash(self.hasher.clone().finalize().into()));
         if length < artifact.length {
@@ -124,7 +136,7 @@ impl ArtifactHasher {
     }
 }
 
-/// A file that is read once more: what comes out of it is measured on its way.
+/// A reader that measures the bytes that pass through it.
 struct HashingReader<R> {
     source: R,
     measured: ArtifactHasher,
@@ -139,8 +151,11 @@ impl<R: Read> Read for HashingReader<R> {
 }
 
 impl VerifiedArtifact {
-    /// Unpacks an archive, as strictly as [`unanimity_archive`] is, and makes its tree durable. A file is
-    /// ready as it is. What is refused is refused again the next time, without being fetched.
+    /// Unpacks an archive by the rules of [`unanimity_archive`], and makes its tree durable. A
+    /// single file is ready without this.
+    ///
+    /// A refused archive stays on the disk, so the next run refuses it without downloading it
+    /// again.
     pub fn unpack(self) -> Result<PreparedVersion, InstallError> {
         let VerifiedArtifact { artifact, release, directory: download_dir, disk, file } = self;
         let ArtifactKind::Archive { format, unpacked, entries } = artifact.kind else {
@@ -165,14 +180,14 @@ impl VerifiedArtifact {
                         ArchiveError::Sink(error) => error.into(),
                     }
                 })?;
-            // Nobody else writes there; if somebody did, it is not installed.
+            // No other process should write there. If one did, the archive is not installed.
             source.measured.check(&artifact)?;
             Ok(tree.sync()?)
         };
         match unpack() {
             Ok(()) => Ok(PreparedVersion { artifact, release, download_dir, tree: Some(path) }),
             Err(error) => {
-                // A full disk is not made fuller by what did not become a tree.
+                // A partial tree would waste space, perhaps on a full disk.
                 disk.remove(&path).ok();
                 Err(error)
             }
@@ -182,12 +197,12 @@ impl VerifiedArtifact {
 
 impl std::fmt::Debug for VerifiedArtifact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Staged({}, {})", self.release, self.artifact.file)
+        write!(f, "VerifiedArtifact({}, {})", self.release, self.artifact.file)
     }
 }
 
 impl PreparedVersion {
-    /// Whether this is the artifact of that release.
+    /// Whether this version was made from an artifact of the release with this manifest.
     pub fn belongs_to(&self, manifest: &Manifest) -> bool {
         manifest.label() == self.release && manifest.artifacts.contains(&self.artifact)
     }

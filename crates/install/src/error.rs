@@ -1,4 +1,4 @@
-//! Why nothing was installed.
+//! Errors of the installation.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,33 +9,33 @@ use unanimity_storage::StorageError;
 
 use crate::refusal::{ArtifactMismatch, InstallRefusal};
 
-/// Why nothing was installed.
+/// Why a release was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A check failed.
+    /// A check of the protocol failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A check of installing failed.
+    /// A check of the installation failed.
     #[error(transparent)]
     Install(#[from] InstallRefusal),
-    /// The disk.
+    /// The storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Another download, or another process's, is at work.
+    /// Another process, or another task of this one, is downloading to the install root.
     #[error("another unanimity is downloading to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// The mirror's bytes stopped coming.
-    #[error("reading the artifact: {0}")]
+    /// The bytes of the artifact cannot be read from their source.
+    #[error("cannot read the artifact: {0}")]
     Source(io::Error),
-    /// A command of the configuration cannot be run.
-    #[error("[install] {program} cannot be run ({why}): nothing is installed without it")]
+    /// A program of a configured hook cannot be run.
+    #[error("[install] {program} cannot be run ({why}). Nothing is installed without it")]
     Command {
-        /// Which.
+        /// Path of the program.
         program: String,
-        /// Why not.
+        /// The error of the system.
         why: io::Error,
     },
-    /// Another process is switching, or waits for a trial to end.
+    /// Another process is switching, or is waiting for the end of a trial.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Switching(PathBuf),
 }

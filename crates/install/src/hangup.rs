@@ -1,9 +1,9 @@
-//! Whether this process goes on without its terminal.
+//! Detection of `nohup`: whether this process ignores SIGHUP.
 
 use std::fs;
 
-/// Whether this process was started with SIGHUP ignored, as by `nohup`: the first of the bits that proc(5)
-/// shows.
+/// Whether this process was started with SIGHUP ignored, as by `nohup`. SIGHUP is the lowest bit of
+/// `SigIgn` in `/proc/self/status`; see proc(5).
 pub fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

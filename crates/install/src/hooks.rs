@@ -1,4 +1,4 @@
-//! The operator's commands around a switch, and how they are run.
+//! The hooks: the operator's commands around a switch, and their environment.
 
 use std::fs::File;
 use std::io;
@@ -15,57 +15,57 @@ use crate::journal::Trial;
 use crate::process::{Invocation, ProcessError};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, verify_artifact};
 
-/// Refuses a command that cannot be run: that is no release's fault.
-pub(crate) fn check_hooks_executable(procedure: &HookSettings) -> Result<(), InstallError> {
-    for program in procedure.programs() {
+/// Refuses to begin if a configured program cannot be run. No release is at fault then.
+pub(crate) fn check_hooks_executable(hooks: &HookSettings) -> Result<(), InstallError> {
+    for program in hooks.programs() {
         check_executable(program.as_ref())
             .map_err(|why| InstallError::Command { program: program.to_owned(), why })?;
     }
     Ok(())
 }
 
-/// The most bytes that are told of what a command said.
+/// The most bytes of a command's standard error in an error message.
 const MAX_SHOWN_BYTES: usize = 512;
 
-/// What restarts a unit.
+/// The program that restarts a systemd unit.
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-/// The variable that commands of a trial have in their environment, with [`HeadCandidate::process_tag`].
+/// The variable with [`Trial::process_tag`] in the environment of a trial's commands.
 pub(crate) const TRIAL_VARIABLE: &str = "UNANIMITY_TRIAL";
 
-/// What a version failed by.
+/// Why a switch or a trial failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HookError {
-    /// A command.
+    /// A hook failed. The first field is the name of its step.
     #[error("{0} {1}")]
     Command(&'static str, ProcessError),
-    /// There is nothing to hand over.
+    /// The version has no verified single file to hand over.
     #[error("handover: {0}")]
     Handover(io::Error),
-    /// A check of ours.
+    /// A check of the protocol failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A check of installing.
+    /// The artifact does not fit the release.
     #[error(transparent)]
     Artifact(#[from] ArtifactMismatch),
-    /// The disk.
+    /// The storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
 }
 
-/// What a command is about.
+/// The versions between which a hook runs.
 #[derive(Clone, Copy)]
 pub(crate) struct HookContext<'a> {
-    /// The version that is to be installed then.
+    /// The version that is installed after this direction of the switch.
     pub(crate) release: &'a str,
-    /// What was before.
+    /// The version before, if any.
     pub(crate) before: Option<&'a str>,
-    /// By what it is found after an interruption.
+    /// The tag by which the command is found after an interruption.
     process_tag: &'a str,
 }
 
 impl Trial {
-    /// The way to what is on trial.
+    /// Context for the way to the version on trial.
     pub(crate) fn forward(&self) -> HookContext<'_> {
         HookContext {
             release: &self.release,
@@ -74,7 +74,7 @@ impl Trial {
         }
     }
 
-    /// The way back from there, if there was anything.
+    /// Context for the way back to the version before. `None` if nothing was installed before.
     pub(crate) fn backward(&self) -> Option<HookContext<'_>> {
         let release = self.before.as_deref()?;
         Some(HookContext { release, before: Some(&self.release), process_tag: &self.process_tag })
@@ -82,105 +82,108 @@ impl Trial {
 }
 
 impl InstallRoot {
-    /// The same, where nothing but the switch belongs to a switch.
+    /// This root without any hooks.
     pub(crate) fn without_hooks(&self) -> InstallRoot {
         let keep = self.hooks.keep;
         self.clone().with_hooks(HookSettings { keep, ..HookSettings::default() })
     }
 
-    pub(crate) async fn pre_install(&self, about: HookContext<'_>) -> Result<(), HookError> {
-        self.run_hook("pre_install", &self.hooks.pre_install, about).await
+    pub(crate) async fn pre_install(&self, context: HookContext<'_>) -> Result<(), HookError> {
+        self.run_hook("pre_install", &self.hooks.pre_install, context).await
     }
 
-    pub(crate) async fn hand_over(&self, about: HookContext<'_>) -> Result<(), HookError> {
+    pub(crate) async fn hand_over(&self, context: HookContext<'_>) -> Result<(), HookError> {
         if self.hooks.handover.is_empty() {
             return Ok(());
         }
-        let (path, file) = self.open_artifact(about.release)?;
-        // It goes to the command and to all that it starts. By our number among the processes others
-        // could be meant: of one that is given it once we have ended, and the command has not.
+        let (path, file) = self.open_artifact(context.release)?;
+        // The command and its children inherit the file. `/proc/self` is safe where `/proc/PID` is
+        // not: after this process ends, another process could get its number while the command
+        // still runs.
         fcntl_setfd(&file, FdFlags::empty()).map_err(|why| HookError::Handover(why.into()))?;
-        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let open_path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let path = std::path::absolute(&path).unwrap_or(path);
         let path = path.to_string_lossy();
-        let argument = |argument: &String| argument.replace("{}", &open).replace("{path}", &path);
-        let command: Vec<String> = self.hooks.handover.iter().map(argument).collect();
-        self.run_hook("handover", &command, about).await
+        let fill = |argument: &String| argument.replace("{}", &open_path).replace("{path}", &path);
+        let command: Vec<String> = self.hooks.handover.iter().map(fill).collect();
+        self.run_hook("handover", &command, context).await
     }
 
-    /// A version's one file, open, and once more what its proof says was signed. Whoever is given the
-    /// open file is given that, whatever its name leads to by then.
+    /// Opens a version's single file, and verifies it again against the version's proof bundle.
+    ///
+    /// The hook gets the open file. A later change of the name's target does not affect it.
     fn open_artifact(&self, release: &str) -> Result<(PathBuf, File), HookError> {
-        let targets = self.signed_artifacts(release)?;
-        let mut why = io::Error::other("a release that is no single file cannot be handed over");
-        for target in targets.iter().filter(|target| target.kind == ArtifactKind::File) {
-            let path = self.version_dir(release).join(target.file.as_str());
+        let artifacts = self.signed_artifacts(release)?;
+        let mut why = io::Error::other("a release that is an archive cannot be handed over");
+        for artifact in artifacts.iter().filter(|artifact| artifact.kind == ArtifactKind::File) {
+            let path = self.version_dir(release).join(artifact.file.as_str());
             match open_regular_file(&path) {
-                Ok(file) if verify_artifact(target, &file).is_ok() => return Ok((path, file)),
-                Ok(_) => why = io::Error::other("its file is not what its proof says was signed"),
+                Ok(file) if verify_artifact(artifact, &file).is_ok() => return Ok((path, file)),
+                Ok(_) => why = io::Error::other("the version's file differs from the signed one"),
                 Err(error) => why = error,
             }
         }
         Err(HookError::Handover(why))
     }
 
-    /// What has to end well after a switch. The check can be left out on the operator's word.
+    /// Runs the hooks that must succeed after a switch. If the operator has approved the release,
+    /// the health check is omitted.
     pub(crate) async fn run_trial(
         &self,
-        about: HookContext<'_>,
+        context: HookContext<'_>,
         approved: bool,
     ) -> Result<(), HookError> {
-        self.post_install(about).await?;
-        self.restart(about).await?;
-        if approved { Ok(()) } else { self.run_hook("check", &self.hooks.check, about).await }
+        self.post_install(context).await?;
+        self.restart(context).await?;
+        if approved { Ok(()) } else { self.run_hook("check", &self.hooks.check, context).await }
     }
 
-    pub(crate) async fn post_install(&self, about: HookContext<'_>) -> Result<(), HookError> {
-        self.run_hook("post_install", &self.hooks.post_install, about).await
+    pub(crate) async fn post_install(&self, context: HookContext<'_>) -> Result<(), HookError> {
+        self.run_hook("post_install", &self.hooks.post_install, context).await
     }
 
-    pub(crate) async fn restart(&self, about: HookContext<'_>) -> Result<(), HookError> {
+    pub(crate) async fn restart(&self, context: HookContext<'_>) -> Result<(), HookError> {
         let Some(unit) = &self.hooks.restart else { return Ok(()) };
         let restart = [SYSTEMCTL, "restart", "--", unit].map(str::to_owned);
-        self.run_hook("restart", &restart, about).await
+        self.run_hook("restart", &restart, context).await
     }
 
-    pub(crate) async fn on_success(&self, about: HookContext<'_>) {
-        if let Err(trouble) = self.run_hook("when_good", &self.hooks.on_success, about).await {
-            tracing::warn!("{} is installed, and {trouble}", about.release);
+    pub(crate) async fn on_success(&self, context: HookContext<'_>) {
+        if let Err(error) = self.run_hook("on_success", &self.hooks.on_success, context).await {
+            tracing::warn!("{} is installed, but {error}", context.release);
         }
     }
 
     async fn run_hook(
         &self,
-        what: &'static str,
+        step: &'static str,
         command: &[String],
-        about: HookContext<'_>,
+        context: HookContext<'_>,
     ) -> Result<(), HookError> {
-        let directory = self.version_dir(about.release);
+        let directory = self.version_dir(context.release);
         let directory = std::path::absolute(&directory).unwrap_or(directory);
         let directory = directory.to_string_lossy();
         let variables = [
-            ("UNANIMITY_STEP", what),
-            ("UNANIMITY_RELEASE", about.release),
+            ("UNANIMITY_STEP", step),
+            ("UNANIMITY_RELEASE", context.release),
             ("UNANIMITY_DIRECTORY", &*directory),
-            ("UNANIMITY_BEFORE", about.before.unwrap_or_default()),
-            (TRIAL_VARIABLE, about.process_tag),
+            ("UNANIMITY_BEFORE", context.before.unwrap_or_default()),
+            (TRIAL_VARIABLE, context.process_tag),
         ];
         let variables = variables.map(|(name, value)| (name, value.to_owned())).into();
         let HookSettings { timeout, check_timeout, .. } = self.hooks;
-        let limit = if what == "check" { check_timeout } else { timeout };
+        let limit = if step == "check" { check_timeout } else { timeout };
         let (command, input) = (command.to_vec(), String::new());
         let ran = self.hook_runner.run(Invocation { command, variables, input, limit }).await;
         ran.map_err(|mut error| {
-            // What it said last says most.
+            // The end of the output usually names the cause.
             if let ProcessError::Failed { said, .. } = &mut error
                 && said.len() > MAX_SHOWN_BYTES
             {
                 let from = said.ceil_char_boundary(said.len() - MAX_SHOWN_BYTES);
                 *said = format!("…{}", &said[from..]);
             }
-            HookError::Command(what, error)
+            HookError::Command(step, error)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! An operator's command is ended from another thread than the one that waits for it.
+//! Interruption of an operator's command from a thread other than the one that waits for it.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
-/// Ends the command that runs under it. Its clones are one interrupt, which has one command at a time.
+/// Kills the command that runs under this interrupt, at most one at a time. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<Mutex<InterruptState>>);
 
@@ -17,7 +17,7 @@ struct InterruptState {
     running: Option<KillTarget>,
 }
 
-/// A command that is not reaped yet, so that no other process has its number.
+/// A command that is not reaped yet. Until then, no other process can have its number.
 #[derive(Debug)]
 struct KillTarget {
     group: Pid,
@@ -28,8 +28,8 @@ struct KillTarget {
 }
 
 impl Interrupt {
-    /// Kills the command that runs, with all in its process group. No other one starts until
-    /// [`Interrupt::clear`]. When this returns, the signal is sent.
+    /// Kills the running command and its process group. No other command starts until
+    /// [`Interrupt::clear`]. The signal is sent before this returns.
     pub fn interrupt(&self) {
         let mut state = self.state();
         state.is_interrupted = true;
@@ -41,13 +41,13 @@ impl Interrupt {
         self.state().is_interrupted = false;
     }
 
-    /// Starts a command in a process group of its own; `None` after an interrupt.
+    /// Starts a command. `None` after an interrupt.
     pub(crate) fn start(
         &self,
         command: &mut Command,
     ) -> io::Result<Option<(Child, ProcessGroup<'_>)>> {
-        let (woken, awake) = io::pipe()?;
-        // Held until the command can be killed.
+        let (wake_reader, wake_writer) = io::pipe()?;
+        // Locked until the command can be killed.
         let mut state = self.state();
         if state.is_interrupted {
             return Ok(None);
@@ -55,8 +55,8 @@ impl Interrupt {
         let child = command.spawn()?;
         let group = Pid::from_child(&child);
         let process = pidfd_open(group, PidfdFlags::empty()).ok();
-        state.running = Some(KillTarget { group, process, _wake_writer: awake });
-        Ok(Some((child, ProcessGroup { interrupt: self, wake_reader: woken })))
+        state.running = Some(KillTarget { group, process, _wake_writer: wake_writer });
+        Ok(Some((child, ProcessGroup { interrupt: self, wake_reader })))
     }
 
     fn state(&self) -> MutexGuard<'_, InterruptState> {
@@ -67,29 +67,30 @@ impl Interrupt {
 impl InterruptState {
     fn kill(&mut self) {
         if let Some(KillTarget { group, process, .. }) = self.running.take() {
-            // It fails if no process is left in the group.
+            // Fails if the group has no process left.
             kill_process_group(group, Signal::KILL).ok();
             process.map(|process| pidfd_send_signal(process, Signal::KILL));
         }
     }
 }
 
-/// A command with the processes that it started. They are killed together when this is dropped.
+/// The process group of a running command. Dropping it kills the whole group.
 pub(crate) struct ProcessGroup<'a> {
     interrupt: &'a Interrupt,
-    /// Ends when the command is interrupted.
+    /// Reaches its end when the command is interrupted.
     pub(crate) wake_reader: PipeReader,
 }
 
 impl ProcessGroup<'_> {
-    /// Lets the processes that the command left at work go on. Returns whether it was interrupted first.
+    /// Lets processes that the command has left running continue. Returns whether an interrupt came
+    /// first.
     pub(crate) fn release(self) -> bool {
         let mut state = self.interrupt.state();
         state.running = None;
         state.is_interrupted
     }
 
-    /// Kills all of them. Returns whether the command was interrupted before.
+    /// Kills the whole group. Returns whether an interrupt came first.
     pub(crate) fn kill(self) -> bool {
         let mut state = self.interrupt.state();
         state.kill();

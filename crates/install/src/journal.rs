@@ -1,7 +1,8 @@
-//! What came of every switch: which versions proved good, which one is on trial, which failed.
+//! The install journal: good versions, the version on trial, and failed versions with their
+//! backoff.
 //!
-//! `ROOT/journal.json` is written before `current` moves and again when a trial has ended, so that
-//! whoever comes after a crash knows what there is to undo. Anybody may read it.
+//! `ROOT/journal.json` is written before `current` changes, and again after the trial. After a
+//! crash, the next run reads from it what has to be undone. Every user may read it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,56 +12,59 @@ use unanimity_protocol::{Hash, Manifest, Timestamp};
 
 use crate::InstallRefusal;
 
-/// How long a release that failed is left alone, after its first failure; then twice as long each time.
+/// Wait before a failed release is tried again, after its first failure. It doubles with each
+/// failure.
 pub const MIN_BACKOFF: Duration = Duration::from_secs(10 * 60);
-/// And never longer than that: a day.
+/// The longest wait before a failed release is tried again: a day.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The journal. Every release in it is named `SEQUENCE-VERSION`.
+/// The install journal. Every release in it is named `SEQUENCE-VERSION`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
     /// The highest sequence that ever proved good. Nothing lowers it.
     #[serde(default)]
     pub floor: u64,
-    /// Those that proved good, each once; the one that did last is at the end.
+    /// The releases that proved good, each once. The most recent one is at the end.
     pub good: Vec<String>,
-    /// What was switched to and has not proved itself yet.
+    /// The switch whose release has not passed or failed its trial yet.
     pub trial: Option<Trial>,
-    /// Those that failed, until a newer one proves good.
+    /// The failed releases. An entry stays until the release or a newer one proves good.
     pub failed: BTreeMap<String, FailedRelease>,
-    /// What the operator says is good: its next trial goes without the check.
+    /// The failed release that the operator has marked as good. Its next trial omits the check.
     pub approved: Option<String>,
 }
 
-/// A switch whose end is not known yet.
+/// A switch whose result is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
-    /// What was switched to.
+    /// The release that is switched to.
     pub release: String,
-    /// What was installed before, if anything was.
+    /// The release that was installed before, if any.
     pub before: Option<String>,
-    /// The operator wants it back: what was interrupted is done, not undone.
+    /// Whether this is a roll-back by the operator. After an interruption it is completed, not
+    /// undone.
     #[serde(default)]
     pub is_rollback: bool,
-    /// What its commands have in their environment, to be found by after an interruption. It is known to
-    /// them alone, and so they are the only ones who have it.
+    /// Random secret in the environment of this trial's commands, by which they are found after an
+    /// interruption. The file does not have it, so no other process can carry it.
     #[serde(default, skip_serializing)]
     pub process_tag: String,
-    /// SHA-256 of that.
+    /// SHA-256 of [`Trial::process_tag`], in hexadecimal.
     #[serde(default)]
     pub sha256: String,
-    /// What was before was taken back by its publisher: there is no way back to it.
+    /// Whether the release before was withdrawn by its publisher, so that there is no way back to
+    /// it.
     #[serde(default)]
     pub no_way_back: bool,
-    /// How often somebody has begun to end it after an interruption.
+    /// How many runs have begun to end this trial after an interruption.
     #[serde(default)]
     pub recovery_attempts: u32,
 }
 
 impl Trial {
-    /// One that begins.
+    /// A new trial, with a new process tag.
     pub fn new(release: String, before: Option<String>, is_rollback: bool) -> Trial {
         let (process_tag, sha256) = (String::new(), String::new());
         let mut trial = Trial {
@@ -76,45 +80,45 @@ impl Trial {
         trial
     }
 
-    /// What is run from now on can be told from what was before.
+    /// Draws a new process tag. It separates later commands from those of an earlier run.
     pub(crate) fn renew_process_tag(&mut self) {
         self.process_tag = format!("{:032x}", rand::random::<u128>());
         self.sha256 = Hash::digest(self.process_tag.as_bytes()).hex();
     }
 
-    /// Whether this is what commands of it have in their environment.
-    pub(crate) fn has_process_tag(&self, mark: &[u8]) -> bool {
-        Hash::digest(mark).hex() == self.sha256
+    /// Whether `tag` is the process tag of this trial.
+    pub(crate) fn has_process_tag(&self, tag: &[u8]) -> bool {
+        Hash::digest(tag).hex() == self.sha256
     }
 }
 
-/// How a release failed.
+/// The failures of one release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailedRelease {
-    /// How often.
+    /// Number of failures.
     pub times: u32,
-    /// When last.
+    /// Time of the last failure.
     pub last: Timestamp,
-    /// How, for people.
+    /// Reason of the last failure, for people.
     pub why: String,
 }
 
 impl FailedRelease {
-    /// Until when it is left alone.
+    /// The time from which the release may be tried again.
     pub fn backoff_until(&self) -> Timestamp {
         let doublings = self.times.saturating_sub(1).min(16);
         self.last.after((MIN_BACKOFF * (1 << doublings)).min(MAX_BACKOFF))
     }
 }
 
-/// The most bytes of what is kept of why a release failed.
+/// The most bytes of a reason that the journal keeps.
 const MAX_REASON_BYTES: usize = 1024;
-/// The most releases that are remembered to have failed: the newest.
+/// The most failed releases that the journal keeps. The lowest sequences are dropped first.
 const MAX_FAILED: usize = 64;
 
 impl Journal {
-    /// Reads it. `None` if it is not what [`LogCapture::text`] could have written.
+    /// Parses the file. `None` if [`Journal::text`] cannot have written it.
     pub fn parse(text: &[u8]) -> Option<Journal> {
         let journal: Journal = serde_json::from_slice(text).ok()?;
         let on_trial = journal.trial.iter().map(|trial| &trial.release);
@@ -126,18 +130,18 @@ impl Journal {
         named.then_some(journal)
     }
 
-    /// The file.
+    /// The contents of the file: JSON with a final newline.
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
 
-    /// The highest sequence that ever proved good, as far as it is known here.
+    /// The highest sequence that ever proved good, from the stored floor and the good releases.
     pub fn floor(&self) -> u64 {
         let good = self.good.iter().filter_map(|release| Manifest::sequence_from_label(release));
         good.max().unwrap_or(0).max(self.floor)
     }
 
-    /// Refuses a release that is on trial, or that failed and is to be left alone at `now`.
+    /// Refuses a release that is on trial, or that has failed and still waits at `now`.
     pub fn check_can_install(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
             return Err(InstallRefusal::OnTrial { release: release.to_owned() });
@@ -145,14 +149,14 @@ impl Journal {
         self.check_backoff(release, now)
     }
 
-    /// Refuses a release that failed and is to be left alone at `now`.
+    /// Refuses a release that has failed and still waits at `now`.
     pub fn check_backoff(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         match self.failed.get(release) {
-            // A clock that was put back does not make the wait longer than it is.
+            // A clock that was set back must not lengthen the wait.
             Some(failed) if failed.last <= now && now < failed.backoff_until() => {
                 Err(InstallRefusal::Unhealthy {
                     release: release.to_owned(),
-                    why: format!("it is left alone for a while: {}", failed.why),
+                    why: format!("it failed earlier: {}", failed.why),
                     until: Some(failed.backoff_until()),
                 })
             }
@@ -160,16 +164,17 @@ impl Journal {
         }
     }
 
-    /// A release has proved good.
+    /// Records that a release has proved good. Ends its trial, and forgets the failures of it and
+    /// of older releases.
     pub(crate) fn mark_good(&mut self, release: &str) {
-        self.approved.take_if(|vouched| vouched == release);
+        self.approved.take_if(|approved| approved == release);
         self.set_current(release);
-        // Nobody goes back to try those.
+        // Older releases are never tried again.
         let sequence = Manifest::sequence_from_label(release);
         self.failed.retain(|failed, _| Manifest::sequence_from_label(failed) > sequence);
     }
 
-    /// A good release is the present one.
+    /// Records that a good release is installed. Ends the trial.
     pub(crate) fn set_current(&mut self, release: &str) {
         self.trial = None;
         self.good.retain(|good| good != release);
@@ -177,22 +182,22 @@ impl Journal {
         self.floor = self.floor();
     }
 
-    /// Its trial has failed.
+    /// Records that the trial of a release has failed. Returns the refusal to report.
     pub(crate) fn record_failure(
         &mut self,
         release: &str,
         why: &str,
         now: Timestamp,
     ) -> InstallRefusal {
-        // One line, also in the file: a control character takes six bytes there.
-        let words = why.chars().map(|c| if c.is_control() { ' ' } else { c });
-        let mut why: String = words.collect();
+        // The reason stays one line. In JSON, a control character would take six bytes.
+        let cleaned = why.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut why: String = cleaned.collect();
         if why.len() > MAX_REASON_BYTES {
             why.truncate(why.floor_char_boundary(MAX_REASON_BYTES));
             why.push('…');
         }
         self.trial.take_if(|trial| trial.release == release);
-        self.approved.take_if(|vouched| vouched == release);
+        self.approved.take_if(|approved| approved == release);
         let times = self.failed.get(release).map_or(0, |failed| failed.times).saturating_add(1);
         let failed = FailedRelease { times, last: now, why: why.clone() };
         let until = Some(failed.backoff_until());

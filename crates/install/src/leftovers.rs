@@ -1,4 +1,4 @@
-//! Processes that an interrupted run left at work, found by a variable in their environment.
+//! Search for processes that an interrupted run left running, by a variable in their environment.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,29 +8,32 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How often what is to be killed is looked for, and with what pauses.
+/// How often the processes are searched for.
 const MAX_ATTEMPTS: usize = 200;
+/// Pause between two searches.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The most bytes of an environment that are looked at; Linux starts nothing with more than 6 MiB.
+/// The most bytes of an environment that are read. Linux starts no process with more than 6 MiB.
 const MAX_ENVIRONMENT: u64 = 6 << 20;
 
-/// Kills all processes that were started with a certain value of a variable, and those that they started
-/// with it: but for this one, and for those that this user may not look into.
+/// Kills all processes whose environment had a matching value of a variable when they started.
+///
+/// Exceptions are this process, and processes whose environment this user may not read. The result
+/// is an error if matching processes are still there after [`MAX_ATTEMPTS`] searches.
 pub(crate) fn kill_processes_with_variable(
     name: &str,
     matches_value: impl Fn(&[u8]) -> bool,
 ) -> io::Result<()> {
-    // One that is killed may have started another just before, or take its time to end.
+    // A killed process may have started another one just before, or may take time to end.
     for _ in 0..MAX_ATTEMPTS {
         if !kill_once(name, &matches_value)? {
             return Ok(());
         }
         sleep(PAUSE);
     }
-    Err(io::Error::other("what was left at work there does not end, though it was killed"))
+    Err(io::Error::other("processes of an interrupted hook do not end although they were killed"))
 }
 
-/// Whether there was any.
+/// Kills the matching processes once. Returns whether there were any.
 fn kill_once(name: &str, matches_value: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     for entry in fs::read_dir("/proc")? {
@@ -38,18 +41,21 @@ fn kill_once(name: &str, matches_value: &impl Fn(&[u8]) -> bool) -> io::Result<b
         let id = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let id = id.filter(|id| *id != std::process::id());
         let Some(id) = id.and_then(|id| Pid::from_raw(id.cast_signed())) else { continue };
-        // Held before it is looked at: what is killed is what was seen. What has ended has none.
-        let Ok(held) = pidfd_open(id, PidfdFlags::empty()) else { continue };
+        // Opened before the check, so that the killed process is the checked one. An ended process
+        // has no pidfd.
+        let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else { continue };
         if has_variable(&entry.path(), name, matches_value) {
             found = true;
-            pidfd_send_signal(&held, Signal::KILL).ok();
+            pidfd_send_signal(&process, Signal::KILL).ok();
         }
     }
     Ok(found)
 }
 
-/// Whether a process was started with such a variable. Its first thread, which has its number, may have
-/// ended before the others: it has no environment then, and they have.
+/// Whether a process was started with a matching value of the variable.
+///
+/// The main thread, which has the process's number, may end before the other threads. Then only the
+/// other threads show the environment.
 fn has_variable(process: &Path, name: &str, matches_value: impl Fn(&[u8]) -> bool) -> bool {
     let tasks = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let environment = std::iter::once(process.to_owned())
@@ -64,7 +70,8 @@ fn has_variable(process: &Path, name: &str, matches_value: impl Fn(&[u8]) -> boo
     environment.split(|byte| *byte == 0).any(|variable| value(variable) == Some(true))
 }
 
-/// What a task was started with. Anybody can say that theirs is larger than our memory.
+/// Reads the environment of a thread, at most [`MAX_ENVIRONMENT`] bytes: a hostile process must not
+/// choose our memory use.
 fn read_environment(task: &Path) -> io::Result<Vec<u8>> {
     let mut environment = Vec::new();
     File::open(task.join("environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut environment)?;
@@ -76,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_is_looked_at_where_it_is_and_not_without_an_end() {
+    fn search_reads_environment_of_any_thread_up_to_its_limit() {
         let process = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(process.path().join(name), text).unwrap();
         let has = |variable: &str| {

@@ -1,29 +1,32 @@
-//! Installs what every peer confirmed: versions, the switch, its trial, the journal, and the way back. Runs the
-//! operator's commands around a switch; which there are is config's.
+//! Installation of confirmed releases: verified artifacts, the switch with its hooks and its trial,
+//! the journal, and the way back.
 //!
 //! ```text
-//! ROOT/versions/2-1.1.0/hello     the artifact; or, of an archive, its tree
-//! ROOT/proofs/2-1.1.0             its proof bundle
+//! ROOT/versions/2-1.1.0/hello     the artifact, or the tree from an archive
+//! ROOT/proofs/2-1.1.0             the proof bundle of this version
 //! ROOT/current -> versions/2-1.1.0
-//! ROOT/journal.json               which proved good, which is on trial, which failed
+//! ROOT/journal.json               good versions, the version on trial, failed versions
 //! ```
 //!
-//! The artifact is written into a directory of its own, synced, and named; then `current` is
-//! swapped in one step. A kill at any point leaves `current` at the old version or the new, whole.
-//! [`HookSettings`](unanimity_config::Procedure) lists the operator's hooks. [`InstallDownloaded`] describes how a failed
-//! version is undone.
+//! The artifact is written into a directory of its own, synced, and named. Then `current` is
+//! replaced in one step. After a kill at any point, `current` is the whole old version or the whole
+//! new version.
 //!
-//! Hooks run through [`process::run_hook`], in the thread that a [`HookRunner`] chooses. So this crate, and the
-//! program `unanimity-install` in it, link no network code and no runtime.
+//! [`HookSettings`](unanimity_config::HookSettings) lists the operator's hooks. [`Switch`]
+//! describes the steps of a switch, and [`InstallRoot::recover`] how an interrupted trial is
+//! undone.
 //!
-//! An archive has these extra steps before the swap:
+//! Hooks run through [`process::run`], in the thread that a [`HookRunner`] chooses. This crate, and
+//! the program `unanimity-install` in it, link no network code and no async runtime.
 //!
-//! 1. `versions/.2-1.1.0.new/.tree` is made anew, and everything in the archive is made in it, read
-//!    from the open file whose length and digest were verified ([`unanimity_archive`]);
-//! 2. the length and digest of the bytes read are compared with the signed ones again;
-//! 3. the tree is synced, all of it at once;
-//! 4. the tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is removed,
-//!    and `versions` is synced.
+//! An archive has these extra steps before the switch:
+//!
+//! 1. `versions/.2-1.1.0.new/.tree` is created, and the archive is unpacked into it
+//!    ([`unanimity_archive`]). The source is the open file whose length and digest were verified.
+//! 2. The length and digest of the bytes read are compared with the signed ones again.
+//! 3. The whole tree is synced at once.
+//! 4. The tree is renamed to `versions/2-1.1.0`, `versions/.2-1.1.0.new` with the archive is
+//!    removed, and `versions` is synced.
 
 pub mod advice;
 mod artifact;

@@ -1,4 +1,5 @@
-//! The program that installs what another user downloaded: without a network, and without code for one.
+//! The program `unanimity-install`: installs what another user downloaded, without any network
+//! code.
 
 mod program;
 mod signals;

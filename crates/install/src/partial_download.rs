@@ -1,4 +1,4 @@
-//! An artifact while it comes: bytes in order, from whoever sends them, on the disk as they come.
+//! Partial downloads: the first bytes of an artifact, written to the disk as they arrive.
 
 use std::io::Read;
 use std::panic::resume_unwind;
@@ -19,16 +19,17 @@ use crate::artifact::{ArtifactHasher, VerifiedArtifact, check_fits};
 use crate::error::InstallError;
 use crate::refusal::ArtifactMismatch;
 
-/// So many bytes take longer to be hashed than a thread to be told of them.
+/// From this size on, hashing takes longer than handing the bytes to a thread.
 const HASH_THREAD_MIN_BYTES: u64 = 128 * 1024;
 
-/// So many bytes keep a disk busy while the next ones are hashed.
+/// Number of bytes after which the system is asked to begin writing them to the disk.
 const WRITEBACK_MIN_BYTES: u64 = 8 << 20;
 
-/// How often bytes may be handed to the thread that hashes before it has begun with them.
+/// The most pieces of work that wait for the hashing thread.
 const HASH_QUEUE_LENGTH: usize = 4;
 
-/// The beginning of an artifact, perhaps all of it. Nothing is known of its bytes but their digest.
+/// The first bytes of an artifact, or all of them. They are not verified before
+/// [`PartialDownload::check`].
 pub struct PartialDownload {
     artifact: Artifact,
     release: String,
@@ -36,19 +37,19 @@ pub struct PartialDownload {
     path: PathBuf,
     disk: Storage,
     file: Box<dyn WritableFile>,
-    /// Bytes that are here.
+    /// Number of bytes received so far.
     length: u64,
     hasher: BackgroundHasher,
-    /// Bytes that the disk was told to begin with.
+    /// Number of bytes whose writing to the disk was started.
     writeback_started: u64,
-    /// Nobody else stages anything meanwhile.
+    /// The lock for downloads, which keeps other processes from downloading to this root.
     _lock: Lock,
 }
 
-/// Bytes to be hashed.
+/// Work for the hashing thread.
 type HashJob = Box<dyn FnOnce(&mut ArtifactHasher) + Send>;
 
-/// What was measured so far, and the thread that measures on, if there is one.
+/// The hasher of a download. It moves to a thread of its own when large pieces arrive.
 #[derive(Default)]
 struct BackgroundHasher {
     measured: ArtifactHasher,
@@ -56,28 +57,28 @@ struct BackgroundHasher {
 }
 
 impl BackgroundHasher {
-    /// Adds bytes, so many of them. Many are hashed by a thread of its own, which may be behind.
+    /// Hashes `more` bytes with `hashing`. Large pieces go to the thread, which may lag behind.
     fn add(&mut self, more: u64, hashing: impl FnOnce(&mut ArtifactHasher) + Send + 'static) {
         if self.thread.is_none() && more < HASH_THREAD_MIN_BYTES {
             return hashing(&mut self.measured);
         }
-        let (bytes, _) = self.thread.get_or_insert_with(|| {
+        let (jobs, _) = self.thread.get_or_insert_with(|| {
             let mut measured = std::mem::take(&mut self.measured);
-            let (bytes, handed) = sync_channel::<HashJob>(HASH_QUEUE_LENGTH);
+            let (jobs, receiver) = sync_channel::<HashJob>(HASH_QUEUE_LENGTH);
             let thread = thread::spawn(move || {
-                handed.into_iter().for_each(|hashing| hashing(&mut measured));
+                receiver.into_iter().for_each(|hashing| hashing(&mut measured));
                 measured
             });
-            (bytes, thread)
+            (jobs, thread)
         });
-        // It is there until we have it end.
-        bytes.send(Box::new(hashing)).ok();
+        // The thread runs until `finish` drops this sender.
+        jobs.send(Box::new(hashing)).ok();
     }
 
-    /// Waits until all of them are hashed.
+    /// Waits until all bytes are hashed.
     fn finish(&mut self) -> &ArtifactHasher {
-        if let Some((bytes, thread)) = self.thread.take() {
-            drop(bytes);
+        if let Some((jobs, thread)) = self.thread.take() {
+            drop(jobs);
             self.measured = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
         &self.measured
@@ -99,7 +100,7 @@ impl PartialDownload {
             .map(|(bytes, file)| (hash_existing(bytes, &artifact, &mut measured), file))
         {
             Some((Ok(()), file)) => file,
-            // Of no use: longer than the artifact, or unreadable.
+            // The existing bytes are useless: longer than the artifact, or unreadable.
             _ => {
                 measured = ArtifactHasher::default();
                 disk.create(&path, Mode::Program).map_err(StorageError::at(&path))?
@@ -121,18 +122,21 @@ impl PartialDownload {
         })
     }
 
-    /// How many bytes are here.
+    /// Number of bytes received so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Whether these are as many as were signed.
+    /// Whether the signed length is reached.
     pub fn is_complete(&self) -> bool {
         self.length == self.artifact.length
     }
 
-    /// The next bytes, in pieces. Refused if they are more than were signed; then none of them is taken.
-    /// They are hashed while they are written, and the disk begins with them while the next ones come.
+    /// Appends the next bytes, in pieces. If they exceed the signed length, all of them are
+    /// refused.
+    ///
+    /// The bytes are hashed while they are written. The system writes them to the disk while the
+    /// next ones arrive.
     pub fn write<P>(&mut self, pieces: Vec<P>) -> Result<(), InstallError>
     where
         P: AsRef<[u8]> + Send + Sync + 'static,
@@ -156,7 +160,7 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Throws away what is here.
+    /// Drops all bytes and begins again at the first one.
     pub fn restart(&mut self) -> Result<(), StorageError> {
         let created = self.disk.create(&self.path, Mode::Program);
         self.file = created.map_err(StorageError::at(&self.path))?;
@@ -165,28 +169,32 @@ impl PartialDownload {
         Ok(())
     }
 
-    /// Leaves nothing behind.
+    /// Removes the download and its directory.
     pub fn discard(self) -> Result<(), StorageError> {
         self.disk.remove(&self.directory).map_err(StorageError::at(&self.directory))
     }
 
-    /// Whether what is here is exactly what was signed.
+    /// Checks that the bytes have the signed length and digest.
     pub fn check(&mut self) -> Result<(), ArtifactMismatch> {
         self.hasher.finish().check(&self.artifact)
     }
 
-    /// What was signed of the artifact.
+    /// The artifact as the manifest describes it.
     pub fn artifact(&self) -> &Artifact {
         &self.artifact
     }
 
-    /// The bytes that are here, from the first one.
+    /// Opens the bytes received so far for reading, from the first one.
     pub fn open_reader(&self) -> Result<Box<dyn ReadableFile>, StorageError> {
         let path = unanimity_storage::temporary_path(&self.path);
         self.disk.open(&path).map_err(StorageError::at(&path))
     }
 
-    /// Makes it durable and gives it its name, if it is exactly what was signed.
+    /// Verifies the bytes, makes them durable, and gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// [`ArtifactMismatch`] if the length or the digest differs from the signed one.
     pub fn finish(mut self) -> Result<VerifiedArtifact, InstallError> {
         self.check()?;
         let PartialDownload { artifact, release, directory, path, disk, file, .. } = self;
@@ -196,7 +204,7 @@ impl PartialDownload {
     }
 }
 
-/// Reads what an earlier run left, to its end.
+/// Hashes the bytes that an earlier run left.
 fn hash_existing(
     mut file: impl Read,
     artifact: &Artifact,
@@ -215,6 +223,6 @@ fn hash_existing(
 
 impl fmt::Debug for PartialDownload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Staging({}, {} bytes)", self.release, self.length())
+        write!(f, "PartialDownload({}, {} bytes)", self.release, self.length())
     }
 }

@@ -1,4 +1,4 @@
-//! Whose is what a command goes by, or writes to.
+//! Ownership and permission checks on every file that a command trusts or modifies.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,28 +7,37 @@ use std::path::{Path, PathBuf};
 use unanimity_report::{CommandError, Exit};
 use unanimity_storage::{StorageError, UntrustedPath, check_trusted_path, check_trusted_tree};
 
-/// Refuses to write to what is another user's: they could not use it any more.
+/// Refuses to write to a path that belongs to another user. That user could not use the written
+/// files.
+///
+/// A path that does not exist passes.
 pub fn check_owner(path: &Path) -> Result<(), CommandError> {
-    let us = rustix::process::geteuid();
+    let own_uid = rustix::process::geteuid();
     let found = match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found.map_err(StorageError::at(path))?,
     };
-    if found.uid() == us.as_raw() {
+    if found.uid() == own_uid.as_raw() {
         return Ok(());
     }
     let (path, uid) = (path.display(), found.uid());
     let why = format!(
-        "{path} belongs to the user with id {uid}: run this as them, with the same --config, such as `sudo -u '#{uid}' unanimity --config ...`"
+        "{path} belongs to the user with id {uid}: run this as that user, with the same --config, such as with `sudo -u '#{uid}'`"
     );
     Err(CommandError::new(Exit::Disk, why))
 }
 
-/// Refuses to install by what others than the installing user may write, or to where they may: the
-/// configuration, the programs that it names, the install root and what is in it.
+/// Refuses to install if another user may write to an input or to the target of the installation.
+///
+/// These are the configuration files, the programs of the hooks, and the install root with its
+/// contents. Root may write to all of them.
 pub fn check_install_inputs(config: &unanimity_config::NodeConfig) -> Result<(), CommandError> {
     let programs = config.cycle.hooks.programs().map(Path::new);
     let root = config.cycle.install_root.as_path();
+    // A user who does not install has nothing to repair: the advice is to run this as the owner.
+    if !rustix::process::geteuid().is_root() {
+        check_owner(root)?;
+    }
     check_all_trusted(
         config.config_files.iter().map(PathBuf::as_path).chain(programs).chain([root]),
         config,
@@ -46,7 +55,7 @@ fn check_all_trusted<'a>(
                 false => Ok(()),
             });
         match found {
-            // Nothing was installed yet; a program that is not there is said to be missing later.
+            // A missing directory is created later, and a missing program is reported later.
             Err(UntrustedPath::Disk(StorageError::Io { source, .. }))
                 if !config.config_files.iter().any(|file| file == path)
                     && source.kind() == io::ErrorKind::NotFound => {}
@@ -54,7 +63,7 @@ fn check_all_trusted<'a>(
             Err(error @ UntrustedPath::ControlledByOthers { .. }) => {
                 let path = path.display();
                 let why = format!(
-                    "{error}: whoever installs goes by {path}, and nobody else may write to it or lead it elsewhere"
+                    "{error}. The installation relies on {path}: only the installing user may write to it or redirect it"
                 );
                 return Err(CommandError::new(Exit::Configuration, why));
             }
@@ -64,12 +73,15 @@ fn check_all_trusted<'a>(
     Ok(())
 }
 
-/// The same where root fetches as well. For anybody else, what they may read is theirs to judge.
+/// Runs the checks of [`check_install_inputs`] where root both downloads and installs. Also checks
+/// the program of the alerts and the state directory.
+///
+/// Passes for every other user, and in a split installation.
 pub fn check_root_inputs(config: &unanimity_config::NodeConfig) -> Result<(), CommandError> {
     if config.cycle.spool.is_some() || !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let alarm = config.alert.command.first().map(Path::new);
-    check_all_trusted(alarm.into_iter().chain([&*config.cycle.state]), config)?;
+    let alert = config.alert.command.first().map(Path::new);
+    check_all_trusted(alert.into_iter().chain([&*config.cycle.state]), config)?;
     check_install_inputs(config)
 }

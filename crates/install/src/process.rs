@@ -1,4 +1,4 @@
-//! Running an operator's command: no shell, next to no environment, and a time limit.
+//! Runner for an operator's command: without a shell, with a small environment and a time limit.
 
 use std::io::{self, ErrorKind, PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,74 +13,76 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 
 use crate::interrupt::Interrupt;
 
-/// The most bytes that are kept of what a command says on standard error.
+/// The most bytes of a command's standard error that are kept: the last ones.
 const MAX_STDERR_BYTES: usize = 64 * 1024;
-/// How long the last words of a command are waited for: a child it left behind may hold the pipe open.
+/// Wait for the rest of standard error after a failed command has ended. A child of the command may
+/// hold the pipe open.
 const STDERR_GRACE: Duration = Duration::from_secs(1);
-/// What a command gets to see of our environment.
+/// The variables of this process that a command inherits.
 const INHERITED_VARIABLES: [&str; 3] = ["PATH", "HOME", "LANG"];
 
-/// A command of the operator's, and all that it is given.
+/// An operator's command, with its environment, its input and its time limit.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The program and its arguments. Without a program there is nothing to do.
+    /// The program and its arguments. An empty command does nothing and succeeds.
     pub command: Vec<String>,
-    /// Variables of its environment, beside the few that it has of ours.
+    /// Variables of its environment, in addition to `PATH`, `HOME` and `LANG` of this process.
     pub variables: Vec<(&'static str, String)>,
-    /// What it reads on standard input.
+    /// Text on its standard input.
     pub input: String,
-    /// How long it may take.
+    /// Time limit. When it has passed, the command is killed.
     pub limit: Duration,
 }
 
-/// Why a command may not have done its work.
+/// Why a command did not succeed, or is not known to have succeeded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It did not start.
+    /// The command did not start.
     #[error("cannot start: {program}: {source}")]
     Start {
-        /// What was to be run.
+        /// Path of the program.
         program: String,
-        /// Why it was not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It ended, and not well.
+    /// The command ended with another status than 0.
     #[error("failed ({status}){}{said}", if said.is_empty() { "" } else { ": " })]
     Failed {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said on standard error.
+        /// The end of its standard error, at most 64 KiB.
         said: String,
     },
-    /// It was killed.
+    /// The command was killed at its time limit.
     #[error("did not end within {} s and was killed", .0.as_secs())]
     TimedOut(Duration),
-    /// It was killed, or not even started, because of an [`Interrupt`].
+    /// The command was killed, or was not started, because of an [`Interrupt`].
     #[error("was interrupted")]
     Interrupted,
-    /// The system does not say how it ended.
-    #[error("cannot be waited for: {0}")]
+    /// The exit status of the command is not known.
+    #[error("has an exit status that cannot be read: {0}")]
     Wait(#[from] io::Error),
 }
 
-/// Runs a command to its end, to its time limit, or to an interrupt. This thread waits for it.
+/// Runs a command until it ends, reaches its time limit, or is interrupted. Blocks this thread.
 ///
-/// Processes that it left at work go on only if it ended well. In all other cases its process group is
-/// killed before it is reaped.
+/// If the command exits with 0, processes that it has left running continue. In all other cases its
+/// process group is killed before the command is reaped.
 pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), ProcessError> {
     let Invocation { command, variables, input, limit } = invocation;
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let kept = INHERITED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let inherited =
+        INHERITED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
-        .envs(kept)
+        .envs(inherited)
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // With those that it starts, so that none of them outlives it when it is late.
+        // One group with its children, so that a timeout kills all of them.
         .process_group(0);
     let deadline = Instant::now().checked_add(*limit);
     let started = interrupt.start(&mut command).map_err(|source| {
@@ -88,49 +90,49 @@ pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), Process
         ProcessError::Start { program, source }
     })?;
     let Some((mut child, group)) = started else { return Err(ProcessError::Interrupted) };
-    let watched = RunningCommand::from_child(&mut child);
-    let attended = watched.and_then(|mut watched| {
-        let end = watched.drive_to_end(input.as_bytes(), &group.wake_reader, deadline)?;
-        Ok((end, watched))
+    let running = RunningCommand::from_child(&mut child);
+    let driven = running.and_then(|mut running| {
+        let end = running.drive_to_end(input.as_bytes(), &group.wake_reader, deadline)?;
+        Ok((end, running))
     });
-    let was_interrupted = match &attended {
-        // What it has left at work is meant to be.
+    let was_interrupted = match &driven {
+        // Processes that a successful command leaves running are intended.
         Ok((CommandEnd::Succeeded, _)) => group.release(),
-        // The system has reaped it by itself, so its number may be another process's.
+        // The system has already reaped the command, so another process may have its number.
         Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => group.release(),
         _ => group.kill(),
     };
-    // Only now: as long as it is not reaped, its number is nobody else's.
+    // After the kill: until the command is reaped, no other process can have its number.
     let status = reap(child);
-    let (end, watched) = attended?;
+    let (end, running) = driven?;
     match end {
         _ if was_interrupted => Err(ProcessError::Interrupted),
         CommandEnd::Interrupted => Err(ProcessError::Interrupted),
         CommandEnd::TimedOut => Err(ProcessError::TimedOut(*limit)),
         CommandEnd::Succeeded | CommandEnd::Failed => match status? {
             status if status.success() => Ok(()),
-            status => Err(ProcessError::Failed { status, said: watched.stderr_text() }),
+            status => Err(ProcessError::Failed { status, said: running.stderr_text() }),
         },
     }
 }
 
 /// How the wait for a command ended.
 enum CommandEnd {
-    /// It exited with 0.
+    /// The command exited with 0.
     Succeeded,
-    /// It exited with something else, or was killed.
+    /// The command exited with another status, or a signal killed it.
     Failed,
-    /// It was still there at its time limit.
+    /// The command was still running at its time limit.
     TimedOut,
-    /// An interrupt came first.
+    /// An [`Interrupt`] came before the end.
     Interrupted,
 }
 
-/// Our side of a command that runs.
+/// A running command, with this process's ends of its pipes.
 struct RunningCommand {
     id: Pid,
     /// Readable once the command has ended.
-    ended: OwnedFd,
+    pidfd: OwnedFd,
     stdin: Option<ChildStdin>,
     stderr: Option<ChildStderr>,
     stderr_tail: Vec<u8>,
@@ -140,31 +142,32 @@ impl RunningCommand {
     fn from_child(child: &mut Child) -> io::Result<RunningCommand> {
         let id = Pid::from_child(child);
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-        // Neither side waits for the other. The other end of a pipe does not notice.
+        // No blocking on the pipes. The mode of this end does not affect the command's end.
         stdin.as_ref().map_or(Ok(()), |stdin| ioctl_fionbio(stdin, true))?;
         stderr.as_ref().map_or(Ok(()), |stderr| ioctl_fionbio(stderr, true))?;
-        let ended = pidfd_open(id, PidfdFlags::empty())?;
-        Ok(RunningCommand { id, ended, stdin, stderr, stderr_tail: Vec::new() })
+        let pidfd = pidfd_open(id, PidfdFlags::empty())?;
+        Ok(RunningCommand { id, pidfd, stdin, stderr, stderr_tail: Vec::new() })
     }
 
-    /// Feeds the command, hears what it has to say, and waits for its end. It is not reaped yet.
+    /// Writes the input, reads standard error, and waits for the end of the command, without
+    /// reaping it.
     fn drive_to_end(
         &mut self,
         mut input: &[u8],
-        woken: &PipeReader,
+        wake_reader: &PipeReader,
         mut deadline: Option<Instant>,
     ) -> io::Result<CommandEnd> {
         let mut has_ended = false;
         loop {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-            let is_woken = self.wait(woken, has_ended, left)?;
+            let is_woken = self.wait(wake_reader, has_ended, left)?;
             if is_woken {
                 return Ok(CommandEnd::Interrupted);
             }
             self.feed_stdin(&mut input);
             self.read_stderr();
-            if !has_ended && let Some(is_good) = self.check_exited()? {
-                if is_good {
+            if !has_ended && let Some(succeeded) = self.check_exited()? {
+                if succeeded {
                     return Ok(CommandEnd::Succeeded);
                 }
                 has_ended = true;
@@ -179,21 +182,20 @@ impl RunningCommand {
         }
     }
 
-    /// Waits until there is something to do, for as long as there is time. Returns whether this was an
-    /// interrupt.
+    /// Waits for the next event, at most for `left`. Returns whether the event was an interrupt.
     fn wait(
         &self,
-        woken: &PipeReader,
+        wake_reader: &PipeReader,
         has_ended: bool,
         left: Option<Duration>,
     ) -> io::Result<bool> {
-        let mut events = vec![PollFd::new(woken, PollFlags::IN)];
+        let mut events = vec![PollFd::new(wake_reader, PollFlags::IN)];
         if !has_ended {
-            events.push(PollFd::new(&self.ended, PollFlags::IN));
+            events.push(PollFd::new(&self.pidfd, PollFlags::IN));
         }
         events.extend(self.stdin.iter().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
         events.extend(self.stderr.iter().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
-        // What is longer than the system can wait for has no end.
+        // A time that does not fit the system's type counts as unlimited.
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut events, left.as_ref()) {
             Ok(_) => Ok(!events[0].revents().is_empty()),
@@ -202,7 +204,8 @@ impl RunningCommand {
         }
     }
 
-    /// Gives the command as much as it takes now. One that does not read has not failed.
+    /// Writes as much input as the pipe takes now. A command that does not read its input has not
+    /// failed.
     fn feed_stdin(&mut self, input: &mut &[u8]) {
         let Some(stdin) = &mut self.stdin else { return };
         let is_fed = input.is_empty()
@@ -218,13 +221,14 @@ impl RunningCommand {
         }
     }
 
-    /// Hears what the command has said by now, so that it does not have to wait for us, and keeps the end.
+    /// Reads the available standard error, so that the command never blocks on it. Keeps the last
+    /// bytes.
     fn read_stderr(&mut self) {
         let Some(stderr) = &mut self.stderr else { return };
-        let mut piece = [0; 4096];
-        match stderr.read(&mut piece) {
+        let mut buffer = [0; 4096];
+        match stderr.read(&mut buffer) {
             Ok(count @ 1..) => {
-                self.stderr_tail.extend_from_slice(&piece[..count]);
+                self.stderr_tail.extend_from_slice(&buffer[..count]);
                 if self.stderr_tail.len() > 2 * MAX_STDERR_BYTES {
                     self.stderr_tail.drain(..self.stderr_tail.len() - MAX_STDERR_BYTES);
                 }
@@ -234,17 +238,17 @@ impl RunningCommand {
         }
     }
 
-    /// Whether the command has ended, and whether it was a good end, without reaping it.
+    /// Whether the command has exited with 0, without reaping it. `None` while it is running.
     fn check_exited(&self) -> io::Result<Option<bool>> {
-        let only_looking = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        let status = waitid(WaitId::Pid(self.id), only_looking)?;
+        let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::Pid(self.id), without_reaping)?;
         Ok(status.map(|status| status.exit_status() == Some(0)))
     }
 
-    /// The end of what the command said.
+    /// The end of standard error as text.
     fn stderr_text(&self) -> String {
-        let said = &self.stderr_tail[self.stderr_tail.len().saturating_sub(MAX_STDERR_BYTES)..];
-        String::from_utf8_lossy(said).trim().to_owned()
+        let tail = &self.stderr_tail[self.stderr_tail.len().saturating_sub(MAX_STDERR_BYTES)..];
+        String::from_utf8_lossy(tail).trim().to_owned()
     }
 }
 
@@ -252,17 +256,18 @@ fn is_retryable(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// Reaps a command that has ended or was killed. If it cannot be killed, a thread reaps it at its end.
+/// Reaps a command that has ended or was killed. If it does not end within [`STDERR_GRACE`], a
+/// thread reaps it later, and the result is an error.
 fn reap(mut child: Child) -> io::Result<ExitStatus> {
-    if let Ok(ended) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        let patience = Timespec::try_from(STDERR_GRACE).ok();
-        poll(&mut [PollFd::new(&ended.as_fd(), PollFlags::IN)], patience.as_ref()).ok();
+    if let Ok(pidfd) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        let timeout = Timespec::try_from(STDERR_GRACE).ok();
+        poll(&mut [PollFd::new(&pidfd.as_fd(), PollFlags::IN)], timeout.as_ref()).ok();
     }
     match child.try_wait()? {
         Some(status) => Ok(status),
         None => {
             thread::Builder::new().spawn(move || child.wait())?;
-            Err(io::Error::other("it does not end, though it was killed"))
+            Err(io::Error::other("the command does not end although it was killed"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Arguments in, one exit code out: the program of the user who installs what another one downloaded.
+//! Command line of `unanimity-install`: arguments, verbs, and what they print.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,18 +29,18 @@ use unanimity_storage::{Clock as _, Storage, StorageError, SystemClock};
 
 use crate::signals::interrupt_on_signals;
 
-/// The name of this program.
+/// Name of this program.
 const PROGRAM: &str = "unanimity-install";
-/// What a person reads when nothing was left open.
-const INSTALL_INTERRUPTED: &str = "interrupted: nothing is half-done";
+/// Message after a signal, if there was no trial to undo.
+const INSTALL_INTERRUPTED: &str = "interrupted: there is no trial to undo. The next `unanimity-install` continues where this one stopped";
 
-/// Installs what `unanimity update --stage` has left in [install] spool, verified anew and without any
+/// Verifies again and installs what `unanimity download` has left in [install] spool, without any
 /// network.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, after_help = outcome_table(), max_term_width = 100)]
 struct InstallerArguments {
-    /// Install from this directory instead, such as one that was carried here: what a spool was on the
-    /// machine that fetched
+    /// Install from this directory instead: a copy of the directory that [install] spool names on
+    /// the downloading machine
     #[arg(long, value_name = "DIRECTORY")]
     from: Option<PathBuf>,
     /// Report as one line of JSON (schema "unanimity/v1") instead of text
@@ -56,19 +56,21 @@ struct InstallerArguments {
 
 #[derive(Debug, Subcommand)]
 enum InstallerCommand {
-    /// Go back to a version that proved good before; newer releases install as ever
+    /// Go back to an earlier good version. Only releases newer than the one that you leave install
+    /// by themselves
     Rollback {
-        /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
+        /// The version, as SEQUENCE-VERSION [default: the older one that was installed last]
         release: Option<String>,
     },
-    /// Say that a release is good whose trial was interrupted, or that failed its check
+    /// Accept the release on trial; after a failed check, let the next update install it without
+    /// the check
     MarkGood {
-        /// Which, as SEQUENCE-VERSION [default: the one that is on trial, or that failed]
+        /// The release, as SEQUENCE-VERSION [default: the one that is on trial or has failed]
         release: Option<String>,
     },
 }
 
-/// Parses the arguments, runs the verb, prints what it says. The whole program.
+/// The whole program: parses the arguments, runs the verb, and prints its output.
 pub(crate) fn main() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,
@@ -89,16 +91,16 @@ pub(crate) fn main() -> ExitCode {
 fn parse() -> Result<InstallerArguments, clap::Error> {
     let arguments = InstallerArguments::try_parse()?;
     if arguments.from.is_some() && arguments.verb.is_some() {
-        let why = "--from is about installing, and goes with no other verb";
+        let why = "--from is for installing, and cannot be used with another verb";
         return Err(InstallerArguments::command().error(ErrorKind::ArgumentConflict, why));
     }
     Ok(arguments)
 }
 
-/// A command line that makes no sense, or that asks for help.
+/// Prints a usage error or the help, and returns the exit code.
 fn report_usage_error(error: &clap::Error) -> ExitCode {
-    let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
-    if error.use_stderr() && asked_for_json {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
         let message = error.to_string();
         print(&format_report("", Exit::Usage, json!({ "message": message.trim_end() }))).ok();
     } else {
@@ -143,7 +145,7 @@ fn install_from_spool(config: &NodeConfig) -> Result<CommandOutput, CommandError
     let Some(spool) = &config.cycle.spool else {
         let why = match config.cycle.freshness {
             Some(_) => {
-                "there is no [install] spool in the configuration: give --from and the directory that was brought"
+                "there is no [install] spool in the configuration: name the copied directory with --from"
             }
             None => "there is no [install] spool in the configuration: `update` installs by itself",
         };
@@ -157,13 +159,12 @@ fn install_from_directory(
     directory: &Path,
 ) -> Result<CommandOutput, CommandError> {
     let Some(freshness) = config.cycle.freshness else {
-        let why = "say in [install] freshness how old every peer's word may be when it gets here, such as \"7d\": for as long can whoever brings it hold a release back";
+        let why = "[install] freshness is not set. Set it to the greatest age of the peers' signatures on arrival, such as \"7d\". For that long, the carrier of the directory can hold a release back";
         return Err(CommandError::new(Exit::Configuration, why));
     };
     let proof = directory.join(PROOF_FILE);
     if let Err(error) = std::fs::metadata(&proof) {
-        let why =
-            "is this what a spool was? It is named in [install] spool of the machine that fetched";
+        let why = "this directory is not a spool. Copy the directory that `[install] spool` names on the downloading machine";
         return Err(CommandError::new(Exit::Disk, format!("{}: {error}; {why}", proof.display())));
     }
     install(config, directory, freshness)
@@ -183,7 +184,7 @@ fn install(
     };
     let root = root.with_hook_runner(hooks.clone());
     let installing = async {
-        // First, even if installing then fails.
+        // Recovery comes first, even if the installation fails afterwards.
         if let Some(undone) = root.recover(SystemClock.now()).await? {
             tracing::warn!("{undone}");
         }
@@ -191,7 +192,7 @@ fn install(
         let client_config =
             config.client_config(SystemClock.now()).map_err(advice::command_error)?;
         let spool = match spool.canonicalize() {
-            // Nobody has ever staged anything.
+            // Nothing was ever downloaded to this spool.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err(SpoolError::Empty(spool.to_owned()).into()));
             }
@@ -206,7 +207,7 @@ fn install(
     };
     let Some(installed) = installing.now_or_never() else {
         let interrupted = CommandError::new(Exit::Interrupted, INSTALL_INTERRUPTED);
-        // Told to end once more, this process leaves the trial as it is.
+        // After another signal, this process leaves the trial as it is.
         interrupt.clear();
         let undone = undo_trials(slice::from_ref(&root), interrupted).now_or_never();
         return Err(
@@ -216,14 +217,15 @@ fn install(
     render_installed(installed?)
 }
 
-/// What an installation came to.
+/// Renders the result of an installation. An empty spool, and a release that is installed already,
+/// are successes.
 fn render_installed(
     installed: Result<Installed, OfflineInstallError>,
 ) -> Result<CommandOutput, CommandError> {
     let nothing =
         |why: String| Ok(CommandOutput::ok(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
-        // That is how it is most of the time.
+        // The usual state of a spool.
         Err(OfflineInstallError::Spool(error @ SpoolError::Empty(_))) => {
             return nothing(advice::describe(&error));
         }
@@ -231,7 +233,7 @@ fn render_installed(
             if offered == floor =>
         {
             return nothing(format!(
-                "nothing new is staged: sequence {offered} was installed before"
+                "nothing new is downloaded: sequence {offered} was installed before"
             ));
         }
         installed => installed.map_err(advice::command_error)?,

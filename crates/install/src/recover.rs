@@ -1,4 +1,4 @@
-//! The way back from a trial that did not end well.
+//! Recovery from a failed or interrupted trial.
 
 use unanimity_protocol::Timestamp;
 use unanimity_storage::StorageError;
@@ -8,52 +8,45 @@ use crate::journal::{Journal, Trial};
 use crate::leftovers::kill_processes_with_variable;
 use crate::{InstallError, InstallRefusal, InstallRoot, Installed, RollbackError, RollbackOutcome};
 
-/// How often a trial that was interrupted is ended with the operator's commands: they may be what
-/// interrupts it.
+/// How many runs try to end an interrupted trial with the operator's commands. The commands
+/// themselves may cause the interruption.
 const MAX_RECOVERY_ATTEMPTS: u32 = 3;
 
-/// What came of going back.
-pub(crate) struct UndoOutcome {
-    /// What is installed now, for people.
-    message: String,
-    /// What did not work of it.
-    pub(crate) problem: Option<String>,
-    /// Whether what was before a trial is what is installed.
-    is_restored: bool,
-}
-
-/// What became of a trial that had been interrupted.
+/// Result of undoing a trial, or of ending an interrupted one.
 pub(crate) struct RecoverOutcome {
-    /// For people.
+    /// What happened, for people.
     pub(crate) message: String,
-    /// What did not work of it.
+    /// The steps that failed, if any.
     pub(crate) problem: Option<String>,
-    /// Whether what it was to end at is what is installed.
+    /// Whether the version that the trial had to end at is installed.
     pub(crate) is_restored: bool,
 }
 
 impl Trial {
-    /// Kills what a run that was interrupted left at work of its commands.
+    /// Kills processes that the commands of an interrupted run have left running.
     pub(crate) fn kill_leftovers(&self) -> Result<(), StorageError> {
-        let killed =
-            kill_processes_with_variable(TRIAL_VARIABLE, |mark| self.has_process_tag(mark));
+        let killed = kill_processes_with_variable(TRIAL_VARIABLE, |tag| self.has_process_tag(tag));
         killed.map_err(StorageError::at("/proc".as_ref()))
     }
 }
 
 impl InstallRoot {
-    /// Ends a trial that was interrupted: a release's by going back, for what stops a machine must not
-    /// do so for ever; a roll-back by doing it. Returns what there is to say of it.
+    /// Ends an interrupted trial. Returns a message about it, or `None` if there was no trial.
     ///
-    /// What the interrupted run left at work of its commands is killed first. If it is interrupted
-    /// again and again, it is ended without the commands.
+    /// The trial of a release is undone: a release that stops the machine must not do so again at
+    /// every start. A roll-back is completed.
+    ///
+    /// 1. Processes that the interrupted run's commands have left running are killed.
+    /// 2. The operator's commands run. They are omitted after `MAX_RECOVERY_ATTEMPTS`
+    ///    interrupted attempts, and if the journal cannot be written.
+    /// 3. The journal records the end of the trial.
     pub async fn recover(&self, now: Timestamp) -> Result<Option<String>, InstallError> {
         if self.journal()?.trial.is_none() {
             return Ok(None);
         }
         let _lock = self.lock()?;
-        let ended = self.end_trial(&mut self.journal()?, now).await?;
-        Ok(ended.map(|ended| ended.message))
+        let recovered = self.end_trial(&mut self.journal()?, now).await?;
+        Ok(recovered.map(|recovered| recovered.message))
     }
 
     pub(crate) async fn end_trial(
@@ -63,29 +56,32 @@ impl InstallRoot {
     ) -> Result<Option<RecoverOutcome>, InstallError> {
         let Some(trial) = &mut journal.trial else { return Ok(None) };
         trial.kill_leftovers()?;
-        // Written down before anything runs that may keep us from ever writing again.
+        // Stored before any command runs: a command may stop this process for good.
         trial.recovery_attempts = trial.recovery_attempts.saturating_add(1);
         trial.renew_process_tag();
         let trial = trial.clone();
-        let kept = self.save_journal(journal);
-        let unrun = match &kept {
+        let saved = self.save_journal(journal);
+        let skipped = match &saved {
             _ if trial.recovery_attempts > MAX_RECOVERY_ATTEMPTS => {
+                let what =
+                    if trial.is_rollback { "complete the roll-back" } else { "undo the trial" };
                 format!(
-                    "ending it was interrupted {MAX_RECOVERY_ATTEMPTS} times: no command was run"
+                    "{MAX_RECOVERY_ATTEMPTS} attempts to {what} were interrupted, so this one ran no hook"
                 )
             }
             Ok(()) => {
-                let ended = self.undo_or_complete(journal, &trial, now).await?;
-                return Ok(Some(ended));
+                let recovered = self.undo_or_complete(journal, &trial, now).await?;
+                return Ok(Some(recovered));
             }
-            // A link may still fit on the disk. It is not over before the journal can say so.
-            Err(error) => format!("no command was run: {error}"),
+            // On a full disk, `current` can often still be replaced. The trial stays open in the
+            // journal.
+            Err(error) => format!("no hook was run: {error}"),
         };
-        let mut ended = self.without_hooks().undo_or_complete(journal, &trial, now).await?;
-        kept?;
-        ended.message += &format!("; {unrun}");
-        ended.problem.get_or_insert(unrun);
-        Ok(Some(ended))
+        let mut recovered = self.without_hooks().undo_or_complete(journal, &trial, now).await?;
+        saved?;
+        recovered.message += &format!(". {skipped}");
+        recovered.problem.get_or_insert(skipped);
+        Ok(Some(recovered))
     }
 
     async fn undo_or_complete(
@@ -97,15 +93,17 @@ impl InstallRoot {
         if !trial.is_rollback {
             let why = "its trial was interrupted";
             let (refusal, undone) = self.undo_and_record_failure(journal, trial, why, now).await?;
-            let UndoOutcome { problem, is_restored, .. } = undone;
-            return Ok(RecoverOutcome { message: refusal.to_string(), problem, is_restored });
+            let (release, next) = (&trial.release, refusal.describe_next_attempt());
+            let message =
+                format!("the trial of release {release} was interrupted; {}{next}", undone.message);
+            return Ok(RecoverOutcome { message, ..undone });
         }
         let done = self.complete_rollback(journal, trial, now).await;
         let begun = format!("the roll-back to {} was interrupted", trial.release);
         Ok(match done {
             Ok(RollbackOutcome { problem, .. }) => {
                 let mut message = format!("{begun}, and is done now");
-                message.extend(problem.as_ref().map(|trouble| format!(": {trouble}")));
+                message.extend(problem.as_ref().map(|problem| format!(": {problem}")));
                 RecoverOutcome { message, problem, is_restored: true }
             }
             Err(RollbackError::Install(error)) => return Err(error),
@@ -117,65 +115,74 @@ impl InstallRoot {
         })
     }
 
-    /// Hands a version over and points `current` at it.
-    pub(crate) async fn switch_to(&self, about: HookContext<'_>) -> Result<Installed, HookError> {
-        self.hand_over(about).await?;
-        Ok(self.set_current(about.release)?)
+    /// Runs `handover` for a version and points `current` at it.
+    pub(crate) async fn switch_to(&self, context: HookContext<'_>) -> Result<Installed, HookError> {
+        self.hand_over(context).await?;
+        Ok(self.set_current(context.release)?)
     }
 
-    /// Brings back what was installed before a trial. What does not work of it is said, and the
-    /// rest is done nevertheless.
-    pub(crate) async fn undo_trial(&self, trial: &Trial) -> Result<UndoOutcome, InstallError> {
+    /// Restores the version before a trial. A step that fails is reported, and the other steps
+    /// still run.
+    pub(crate) async fn undo_trial(&self, trial: &Trial) -> Result<RecoverOutcome, InstallError> {
         let release = &trial.release;
         let current = self.installed()?.map(|installed| installed.release);
         let stays = current == trial.before;
         let Some(back) = trial.backward() else {
             self.clear_current()?;
             let message = "nothing is installed, as before".to_owned();
-            return Ok(UndoOutcome { message, problem: None, is_restored: true });
+            return Ok(RecoverOutcome { message, problem: None, is_restored: true });
         };
         let before = back.release;
         if !stays && (trial.no_way_back || self.is_withdrawn(before)) {
-            let message = format!("{before} was taken back by its publisher, so {release} stays");
-            return Ok(UndoOutcome { problem: Some(message.clone()), message, is_restored: false });
+            let message = format!("the publisher has withdrawn {before}, so {release} stays");
+            return Ok(RecoverOutcome {
+                problem: Some(message.clone()),
+                message,
+                is_restored: false,
+            });
         }
         if !stays && !self.is_intact(before)? {
-            let message = format!("{before} is not there any more as it was, so {release} stays");
-            return Ok(UndoOutcome { problem: Some(message.clone()), message, is_restored: false });
+            let message = format!("{before} is missing or damaged, so {release} stays");
+            return Ok(RecoverOutcome {
+                problem: Some(message.clone()),
+                message,
+                is_restored: false,
+            });
         }
-        let handed = self.hand_over(back).await.err();
+        let handover = self.hand_over(back).await.err();
         self.set_current(before)?;
         let rest = [self.post_install(back).await.err(), self.restart(back).await.err()];
-        let troubles = [handed].into_iter().chain(rest).flatten();
-        let troubles: Vec<String> =
-            troubles.map(|trouble| format!("on the way back, {trouble}")).collect();
-        let problem = (!troubles.is_empty()).then(|| troubles.join("; "));
+        let errors = [handover].into_iter().chain(rest).flatten();
+        let problems: Vec<String> =
+            errors.map(|error| format!("on the way back, {error}")).collect();
+        let problem = (!problems.is_empty()).then(|| problems.join("; "));
         let again = if stays { "stays installed" } else { "is installed again" };
-        let message = [troubles, vec![format!("{before} {again}")]].concat().join("; ");
-        Ok(UndoOutcome { message, problem, is_restored: true })
+        let message = [problems, vec![format!("{before} {again}")]].concat().join("; ");
+        Ok(RecoverOutcome { message, problem, is_restored: true })
     }
 
-    /// The same for a release that failed: it is left alone for a while.
+    /// Undoes the trial of a failed release, and records the failure and its backoff in the
+    /// journal.
     pub(crate) async fn undo_and_record_failure(
         &self,
         journal: &mut Journal,
         trial: &Trial,
         why: &str,
         now: Timestamp,
-    ) -> Result<(InstallRefusal, UndoOutcome), InstallError> {
+    ) -> Result<(InstallRefusal, RecoverOutcome), InstallError> {
         let undone = self.undo_trial(trial).await?;
         let mut refusal =
             journal.record_failure(&trial.release, &format!("{why}; {}", undone.message), now);
         self.save_journal(journal)?;
-        // Who knows what it has left there: the next try begins with what was signed.
         let current = self.installed()?.map(|installed| installed.release);
         if let InstallRefusal::Unhealthy { until, .. } = &mut refusal
             && current.as_ref() == Some(&trial.release)
         {
-            // It stays, and there is no next try.
+            // The release stays installed, so there is no next try.
             *until = None;
         }
         if current.as_ref() != Some(&trial.release) {
+            // The trial may have changed files there. The next try begins with the signed ones.
             let path = self.version_dir(&trial.release);
             self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }

@@ -1,4 +1,4 @@
-//! Why a release that every peer confirmed is not installed.
+//! Refusals of the installation itself, for a release that every peer has confirmed.
 
 use unanimity_archive::ArchiveViolation;
 use unanimity_protocol::{Hash, Name, Timestamp};
@@ -7,27 +7,29 @@ use unanimity_report::{Classify, Exit};
 /// Why a release that every peer confirmed is not installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstallRefusal {
-    /// An artifact that this version does not install: an archive of more than
-    /// [`MAX_ENTRIES`](unanimity_archive::MAX_ENTRIES) entries.
-    #[error("release {release}: its archive has more entries than this version installs")]
+    /// The archive has more than [`MAX_ENTRIES`](unanimity_archive::MAX_ENTRIES) entries, which
+    /// this version of the program does not install.
+    #[error(
+        "release {release}: its archive has more entries than this version of unanimity installs"
+    )]
     TooManyEntries {
         /// `SEQUENCE-VERSION`.
         release: String,
     },
-    /// The artifact is not what was signed.
+    /// The artifact differs from the signed one.
     #[error(transparent)]
     Artifact(#[from] ArtifactMismatch),
-    /// The release was tried here and did not work.
-    #[error("unhealthy: release {release}: {why}{}", .until.map_or(String::new(), |until| format!(". It is tried again after {until}")))]
+    /// The release has failed its trial on this node.
+    #[error("unhealthy: release {release}: {why}{}", self.describe_next_attempt())]
     Unhealthy {
         /// `SEQUENCE-VERSION`.
         release: String,
-        /// What it failed by, and what is installed.
+        /// Reason of the failure, and which version is installed.
         why: String,
-        /// Until when it is left alone.
+        /// Time of the next try. `None` if the release stays installed.
         until: Option<Timestamp>,
     },
-    /// The release is being tried, or its trial was interrupted.
+    /// The release is on trial now, or its trial was interrupted.
     #[error("unhealthy: release {release}: it is on trial")]
     OnTrial {
         /// `SEQUENCE-VERSION`.
@@ -35,48 +37,60 @@ pub enum InstallRefusal {
     },
 }
 
-/// How an artifact differs from what was signed.
+/// How an artifact differs from the signed one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArtifactMismatch {
-    /// There are more bytes than were signed.
+    /// The artifact is longer than the signed length.
     #[error("bad artifact: {file}: longer than the {signed} bytes that were signed")]
     TooLong {
-        /// The artifact's name.
+        /// File name of the artifact.
         file: Name,
-        /// How many bytes were signed.
+        /// Signed length in bytes.
         signed: u64,
     },
-    /// There are fewer bytes than were signed.
+    /// The artifact is shorter than the signed length.
     #[error("bad artifact: {file}: {length} bytes, and {signed} were signed")]
     TooShort {
-        /// The artifact's name.
+        /// File name of the artifact.
         file: Name,
-        /// How many bytes there are.
+        /// Length in bytes.
         length: u64,
-        /// How many bytes were signed.
+        /// Signed length in bytes.
         signed: u64,
     },
-    /// The bytes are others than those that were signed.
+    /// The artifact has the signed length and another digest.
     #[error("bad artifact: {file}: SHA-256 {found}, and {signed} was signed")]
     Digest {
-        /// The artifact's name.
+        /// File name of the artifact.
         file: Name,
-        /// The digest of the bytes that are there.
+        /// SHA-256 of the artifact.
         found: Hash,
-        /// The digest that was signed.
+        /// Signed SHA-256.
         signed: Hash,
     },
-    /// The bytes are an archive that must not be unpacked.
+    /// The artifact is an archive that breaks a rule for archives.
     #[error("bad artifact: {file}: {broken}")]
     Archive {
-        /// The artifact's name.
+        /// File name of the artifact.
         file: Name,
         /// The rule that the archive breaks.
         broken: ArchiveViolation,
     },
-    /// What was prepared is another release's artifact.
-    #[error("bad artifact: what was staged is release {0}")]
+    /// The prepared artifact belongs to another release.
+    #[error("bad artifact: the download is of release {0}")]
     OtherRelease(String),
+}
+
+impl InstallRefusal {
+    /// The sentence about the next attempt, after a full stop. Empty if there is none.
+    pub(crate) fn describe_next_attempt(&self) -> String {
+        match self {
+            InstallRefusal::Unhealthy { release, until: Some(until), .. } => {
+                format!(". The next attempt with {release} is after {until}")
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 impl Classify for InstallRefusal {

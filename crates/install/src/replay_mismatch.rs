@@ -1,46 +1,47 @@
-//! Why the entries of a spool do not lead to its proof.
+//! Mismatches between the entries of a spool, its proof, and the installer's own state.
 
 use unanimity_protocol::TreeHead;
 use unanimity_report::{Classify, Exit};
 
-/// Why the entries of a spool do not lead from what the installer knows to the spool's proof.
+/// Why the entries of a spool do not lead from the installer's head to the head of the spool's
+/// proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayMismatch {
-    /// The installer knows a longer log than the proof is of.
+    /// The installer knows a longer log than the one that every peer of the proof confirmed.
     #[error(
-        "not logged: the proof is of a log of size {proven}, and the installer knows one of {known}"
+        "not logged: the peers of the proof confirmed a log of size {proven}, but the installer already knows size {known}"
     )]
     Behind {
-        /// What every peer of the proof confirmed.
+        /// Size of the smallest head that a peer of the proof confirmed.
         proven: u64,
-        /// The size of the installer's head.
+        /// Size of the installer's head.
         known: u64,
     },
     /// The entries do not hash to the proof's head.
     #[error(
-        "not logged: the spool's entries, put on the {held} that were read before, do not hash to the proof's head ({head})"
+        "not logged: the {held} entries that were read before, followed by the spool's entries, do not hash to the proof's head ({head})"
     )]
     Entries {
-        /// How many entries the installer had read before.
+        /// Number of entries that the installer has read before.
         held: u64,
-        /// The proof's head.
+        /// Head of the proof.
         head: TreeHead,
     },
-    /// A head that the installer trusts is not a prefix of the proof's head.
+    /// The proof's head does not extend a head that the installer trusts.
     #[error(
-        "not logged: the proof's head ({head}) did not grow out of one that is trusted here ({trusted})"
+        "not logged: the proof's head ({head}) does not extend a head that is trusted here ({trusted})"
     )]
     OtherLog {
-        /// The proof's head.
+        /// Head of the proof.
         head: Box<TreeHead>,
         /// The trusted head.
         trusted: Box<TreeHead>,
     },
-    /// No head that a peer confirmed is among the heads that were passed.
-    #[error("not logged: no peer's head was passed")]
+    /// The entries do not pass the smallest head that a peer confirmed.
+    #[error("not logged: the spool's entries do not pass the head that every peer confirmed")]
     NoPeerHead,
-    /// The log has the release, and the installer's reading of it does not offer it.
-    #[error("not logged: the log does not let {0} be installed")]
+    /// The log has the release, but by its entries the release is not a candidate.
+    #[error("not logged: release {0} is not a candidate by the entries of the log")]
     NotOffered(String),
 }
 

@@ -1,4 +1,4 @@
-//! Going back, and vouching: where the operator knows better than the check.
+//! Roll-back by the operator, and approval of a release without its health check.
 
 use unanimity_protocol::{Manifest, Timestamp};
 use unanimity_report::{Classify, Exit};
@@ -8,48 +8,48 @@ use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
 use crate::{InstallError, InstallRoot, Installed};
 
-/// What going back by hand came to.
+/// Result of a roll-back by the operator.
 #[derive(Debug)]
 pub struct RollbackOutcome {
-    /// What is installed now, if anything is.
+    /// The version that is installed now, if any.
     pub installed: Option<Installed>,
-    /// What was installed before, and was left by this.
+    /// The version that was installed before this roll-back, if any.
     pub before: Option<String>,
-    /// What came of a trial that had been interrupted and was ended first.
+    /// Message about an interrupted trial that was ended first.
     pub previous_trial: Option<String>,
-    /// What of it did not work, if something did not.
+    /// The step that failed, if one did.
     pub problem: Option<String>,
 }
 
-/// Why nothing came of what was to be done by hand.
+/// Why a roll-back or an approval by the operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
-    /// As in any installing.
+    /// The switch failed as in any installation.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// The disk.
+    /// The storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Its publisher has taken it back.
-    #[error("{0} was taken back by its publisher: there is no way back to it")]
+    /// The publisher has withdrawn the release.
+    #[error("the publisher has withdrawn {0}: there is no way back to it")]
     Withdrawn(String),
-    /// There is no such version to go back to.
-    #[error("{}{}", no_version(.wanted.as_deref()), there_is(.good))]
+    /// There is no intact good version of this name, or none that is older.
+    #[error("{}{}", no_version(.wanted.as_deref()), list_good(.good))]
     NoVersion {
-        /// What was asked for, if anything was named.
+        /// The version that the operator named, if any.
         wanted: Option<String>,
-        /// What there is.
+        /// The versions that the operator could name.
         good: Vec<String>,
     },
-    /// What was to be gone back to could not be handed over.
+    /// The hook `handover` failed for the version to go back to.
     #[error("nothing was switched: {0}")]
     Handover(String),
-    /// Nobody's word is asked for.
+    /// The release is not on trial and has not failed, so there is nothing to approve.
     #[error("{}: there is nothing to mark", no_trial(.0.as_deref()))]
     NoTrial(Option<String>),
 }
 
-/// Asked twice, nobody goes forward again to what they have just left.
+/// Whether a version is older than the installed one. A second roll-back must not go forward again.
 pub(crate) fn is_older(release: &str, current: Option<&str>) -> bool {
     current.is_none_or(|current| {
         Manifest::sequence_from_label(release) < Manifest::sequence_from_label(current)
@@ -58,24 +58,26 @@ pub(crate) fn is_older(release: &str, current: Option<&str>) -> bool {
 
 fn no_version(wanted: Option<&str>) -> String {
     wanted.map_or("there is no older version here that proved good".to_owned(), |wanted| {
-        format!("there is no version {wanted} here that proved good")
+        format!("there is no version {wanted:?} here that proved good")
     })
 }
 
-fn there_is(good: &[String]) -> String {
+fn list_good(good: &[String]) -> String {
     if good.is_empty() { String::new() } else { format!("; there is {}", good.join(", ")) }
 }
 
 fn no_trial(release: Option<&str>) -> String {
     release.map_or("no release is on trial, and none has failed".to_owned(), |release| {
-        format!("release {release} is not on trial, and has not failed")
+        format!("release {release:?} is not on trial, and has not failed")
     })
 }
 
 impl InstallRoot {
-    /// Makes a good version the present one: `to`, or, of those that are older than this, the one that
-    /// was installed last. A trial that was interrupted is ended first, and where that worked and no
-    /// version is named, that is all.
+    /// Goes back to a good version: `to`, or else the version that was installed last among the
+    /// older ones.
+    ///
+    /// An interrupted trial is ended first. If that succeeds and `to` is `None`, nothing else
+    /// happens.
     pub async fn roll_back(
         &self,
         to: Option<&str>,
@@ -84,15 +86,17 @@ impl InstallRoot {
         check_hooks_executable(&self.hooks)?;
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
-        let ended = self.end_trial(&mut journal, now).await?;
-        // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
+        let recovered = self.end_trial(&mut journal, now).await?;
+        // A switch may have ended before the journal recorded it. Its floor is kept before
+        // `current` changes.
         journal.floor = self.floor()?;
         let current = self.installed()?;
-        if let (None, Some(ended)) = (to, &ended)
-            && ended.is_restored
+        if let (None, Some(recovered)) = (to, &recovered)
+            && recovered.is_restored
         {
-            let (previous_trial, problem) = (Some(ended.message.clone()), ended.problem.clone());
-            // What was on trial is not left for good: it is tried again.
+            let previous_trial = Some(recovered.message.clone());
+            let problem = recovered.problem.clone();
+            // The release that was on trial is tried again later, so the operator has not left it.
             return Ok(RollbackOutcome {
                 installed: current,
                 before: None,
@@ -123,10 +127,11 @@ impl InstallRoot {
         journal.trial = Some(trial.clone());
         self.save_journal(&journal)?;
         let done = self.complete_rollback(&mut journal, &trial, now).await?;
-        Ok(RollbackOutcome { previous_trial: ended.map(|ended| ended.message), ..done })
+        Ok(RollbackOutcome { previous_trial: recovered.map(|recovered| recovered.message), ..done })
     }
 
-    /// Goes back to what the operator wants back, or stays where it cannot be handed over.
+    /// Switches to the version of a roll-back. If it cannot be handed over, the installed version
+    /// stays.
     pub(crate) async fn complete_rollback(
         &self,
         journal: &mut Journal,
@@ -134,7 +139,7 @@ impl InstallRoot {
         now: Timestamp,
     ) -> Result<RollbackOutcome, RollbackError> {
         let release = &trial.release;
-        // Since it was asked for.
+        // The release may have been withdrawn since the roll-back began.
         if self.is_withdrawn(release) {
             journal.trial = None;
             self.save_journal(journal)?;
@@ -149,21 +154,22 @@ impl InstallRoot {
         let installed = match self.switch_to(trial.forward()).await {
             Ok(installed) => installed,
             Err(HookError::Disk(error)) => return Err(error.into()),
-            Err(trouble) => {
-                let mut why = trouble.to_string();
+            Err(error) => {
+                let mut why = error.to_string();
                 if let Some(back) = trial.backward()
-                    && let Err(trouble) = self.hand_over(back).await
+                    && let Err(error) = self.hand_over(back).await
                 {
-                    why += &format!("; nor is {} handed over again: {trouble}", back.release);
+                    why += &format!("; handing over {} again failed, too: {error}", back.release);
                 }
                 journal.trial = None;
                 self.save_journal(journal)?;
                 return Err(RollbackError::Handover(why));
             }
         };
-        let trouble = self.run_trial(trial.forward(), false).await.err();
-        let problem = trouble.map(|trouble| trouble.to_string());
-        // What is installed is what was switched to last; no other that failed is forgotten for it.
+        let error = self.run_trial(trial.forward(), false).await.err();
+        let problem = error.map(|error| error.to_string());
+        // Only this release's failure is forgotten: a roll-back proves nothing about other failed
+        // releases.
         journal.set_current(release);
         match &problem {
             None => drop(journal.failed.remove(release)),
@@ -175,9 +181,12 @@ impl InstallRoot {
         Ok(RollbackOutcome { installed, before, previous_trial: None, problem })
     }
 
-    /// The operator's word for a release: if its trial was interrupted, or it stayed though it failed, it
-    /// has passed; if it gave way, it is tried again at once, and without the check. Returns which, and
-    /// whether it has passed.
+    /// Records that the operator approves a release: `release`, or else the one that is on trial or
+    /// has failed. Returns its label, and whether it has passed.
+    ///
+    /// - An installed release whose trial was interrupted or has failed has passed.
+    /// - A failed release that is not installed is tried again at the next update, without the
+    ///   check.
     pub async fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), RollbackError> {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
@@ -187,8 +196,8 @@ impl InstallRoot {
         let is_open =
             |release: &String| trial == Some(release) || journal.failed.contains_key(release);
         let on_trial = current.filter(is_open);
-        let is_meant = |candidate: &String| release.is_none_or(|release| release == candidate);
-        let (release, passed) = match on_trial.filter(is_meant) {
+        let is_wanted = |candidate: &String| release.is_none_or(|release| release == candidate);
+        let (release, passed) = match on_trial.filter(is_wanted) {
             Some(release) => {
                 if let Some(trial) = &journal.trial {
                     trial.kill_leftovers()?;
@@ -196,7 +205,7 @@ impl InstallRoot {
                 journal.mark_good(&release);
                 (release, true)
             }
-            None => match (journal.failed.keys().filter(|failed| is_meant(failed)))
+            None => match (journal.failed.keys().filter(|failed| is_wanted(failed)))
                 .max_by_key(|failed| Manifest::sequence_from_label(failed))
                 .cloned()
             {

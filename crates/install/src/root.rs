@@ -1,4 +1,5 @@
-//! Where versions of a product live, and which one is installed.
+//! The install root: the directory with the installed versions, their proofs, the journal and the
+//! link `current`.
 
 use std::collections::BTreeSet;
 use std::io::Seek as _;
@@ -18,51 +19,53 @@ use crate::{
     InstallError, PartialDownload, PreparedVersion, VerifiedArtifact, artifact_for, verify_artifact,
 };
 
-/// Where versions of a product live.
+/// The directory in which the versions of one product are installed, with the hooks of its
+/// switches.
 #[derive(Clone, Debug)]
 pub struct InstallRoot {
     pub(crate) directory: PathBuf,
     pub(crate) disk: Storage,
     pub(crate) hooks: HookSettings,
-    /// What was taken back, by sequence.
+    /// Sequences of the releases that their publisher has withdrawn.
     pub(crate) withdrawn: BTreeSet<u64>,
-    /// What runs the commands.
+    /// Runs the hooks.
     pub(crate) hook_runner: Arc<dyn HookRunner>,
 }
 
-/// What `current` points at.
+/// The installed version: the one that `current` points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// The release's sequence.
+    /// Sequence of the release.
     pub sequence: u64,
     /// `SEQUENCE-VERSION`.
     pub release: String,
-    /// Its directory.
+    /// Directory of the version.
     pub directory: PathBuf,
 }
 
-/// The most bytes of the journal.
+/// The most bytes of the journal that are read.
 const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 impl InstallRoot {
-    /// The root in a directory, which is made when something is installed. Commands run [`BlockingHookRunner`].
+    /// The root in a directory, which the first installation creates. It has no hooks, and a
+    /// [`BlockingHookRunner`] for them.
     pub fn new(directory: &Path, disk: Storage) -> InstallRoot {
         let (directory, hooks) = (directory.to_owned(), HookSettings::default());
         let hook_runner = Arc::new(BlockingHookRunner::default());
         InstallRoot { directory, disk, hooks, withdrawn: BTreeSet::new(), hook_runner }
     }
 
-    /// The same, where more belongs to a switch than the switch.
+    /// Sets the hooks that run around each installation.
     pub fn with_hooks(self, hooks: HookSettings) -> InstallRoot {
         InstallRoot { hooks, ..self }
     }
 
-    /// The same root, whose commands are run by `hook_runner`.
+    /// Sets the runner of the hooks.
     pub fn with_hook_runner(self, hook_runner: Arc<dyn HookRunner>) -> InstallRoot {
         InstallRoot { hook_runner, ..self }
     }
 
-    /// The same, where these sequences were taken back by their publisher: there is no way back to them.
+    /// Sets the sequences that their publisher has withdrawn. The root never goes back to them.
     pub fn with_withdrawn(self, withdrawn: BTreeSet<u64>) -> InstallRoot {
         InstallRoot { withdrawn, ..self }
     }
@@ -72,26 +75,31 @@ impl InstallRoot {
             .is_some_and(|sequence| self.withdrawn.contains(&sequence))
     }
 
-    /// What is installed: where `current` points.
+    /// Reads which version is installed. `None` if there is no `current`.
+    ///
+    /// A `current` that does not point at `versions/SEQUENCE-VERSION` is [`StorageError::Corrupt`].
     pub fn installed(&self) -> Result<Option<Installed>, StorageError> {
         let link = self.directory.join("current");
         let target = match self.disk.read_link(&link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             target => target.map_err(StorageError::at(&link))?,
         };
-        let damaged = || StorageError::Corrupt {
+        let corrupt = || StorageError::Corrupt {
             path: link.clone(),
-            remedy: "it must point at versions/SEQUENCE-VERSION; point it there again by hand",
+            remedy: "it must be a link to versions/SEQUENCE-VERSION. Restore the link by hand",
         };
         let release = target.to_str().and_then(|target| target.strip_prefix("versions/"));
         let (release, sequence) = release
             .and_then(|release| Some((release.to_owned(), Manifest::sequence_from_label(release)?)))
-            .ok_or_else(damaged)?;
+            .ok_or_else(corrupt)?;
         let directory = self.directory.join(target);
         Ok(Some(Installed { sequence, release, directory }))
     }
 
-    /// What [`InstallRoot::open_download`] has led to for an agreed release, if it is there and still what was signed.
+    /// Finds the complete artifact that an earlier [`InstallRoot::open_download`] left for this
+    /// release.
+    ///
+    /// `None` if there is none, or if its length or digest differs from the manifest.
     pub fn find_download(
         &self,
         confirmed: &ConfirmedRelease,
@@ -100,11 +108,11 @@ impl InstallRoot {
         let manifest = confirmed.manifest();
         let artifact = artifact_for(manifest, platform)?;
         let directory = self.manifest_download_dir(manifest);
-        // It got this name once its bytes were on the disk.
+        // A file has this name only after its bytes were synced.
         let Ok(mut file) = self.disk.open(&directory.join(artifact.file.as_str())) else {
             return Ok(None);
         };
-        // Whoever gave it the name may not have come to sync that.
+        // The run that named the file may have been killed before it synced the directory.
         if self.disk.sync_dir(&directory).is_err() {
             return Ok(None);
         }
@@ -115,8 +123,8 @@ impl InstallRoot {
         Ok(Some(VerifiedArtifact { artifact, release, directory, disk, file }))
     }
 
-    /// Removes what was staged for any release but this: what is staged last is what will be installed.
-    fn remove_other_downloads(&self, ours: &Path) -> Result<(), StorageError> {
+    /// Removes the downloads of all other releases: only the latest download will be installed.
+    fn remove_other_downloads(&self, wanted: &Path) -> Result<(), StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.list_dir(&versions) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -126,7 +134,7 @@ impl InstallRoot {
             let name = name.to_string_lossy();
             if name.starts_with('.') && name.ends_with(".new") {
                 let path = versions.join(&*name);
-                if path == ours {
+                if path == wanted {
                     continue;
                 }
                 self.disk.remove(&path).map_err(StorageError::at(&path))?;
@@ -135,17 +143,19 @@ impl InstallRoot {
         Ok(())
     }
 
-    /// Where [`InstallRoot::open_download`] leads to below a root: the artifact as it was fetched.
-    pub fn download_path(manifest: &Manifest, target: &Artifact) -> String {
-        format!("versions/.{}.new/{}", manifest.label(), target.file)
+    /// Path of a downloaded artifact, relative to an install root or a spool.
+    pub fn download_path(manifest: &Manifest, artifact: &Artifact) -> String {
+        format!("versions/.{}.new/{}", manifest.label(), artifact.file)
     }
 
     fn manifest_download_dir(&self, manifest: &Manifest) -> PathBuf {
         self.download_dir(&manifest.label())
     }
 
-    /// Where an agreed release's artifact is written as it comes, beside the versions. What an
-    /// earlier run was sent of it is there already.
+    /// Opens the download of a confirmed release's artifact, and takes the lock for downloads.
+    ///
+    /// The bytes that an earlier run received are kept. Downloads of other releases are removed. If
+    /// another process downloads to this root, the error is [`InstallError::Busy`].
     pub fn open_download(
         &self,
         confirmed: &ConfirmedRelease,
@@ -161,13 +171,16 @@ impl InstallRoot {
         Ok(PartialDownload::open(artifact, manifest.label(), directory, self.disk.clone(), lock)?)
     }
 
-    /// What came of every switch so far.
+    /// Reads the journal. Without a journal file, the installed version and the older ones count as
+    /// good.
+    ///
+    /// A file that [`Journal::parse`] rejects is [`StorageError::Corrupt`].
     pub fn journal(&self) -> Result<Journal, StorageError> {
         let path = self.journal_path();
         match self.disk.read(&path, MAX_JOURNAL_BYTES)? {
             Some(bytes) => Journal::parse(&bytes).ok_or(StorageError::Corrupt {
                 path,
-                remedy: "remove it: the present version and the older ones that are there then count as good",
+                remedy: "remove it. The installed version and the older ones in versions/ then count as good",
             }),
             None => {
                 let mut good = self.versions()?;
@@ -189,7 +202,7 @@ impl InstallRoot {
         self.directory.join("journal.json")
     }
 
-    /// The highest sequence that proved good here: what is on trial does not count yet.
+    /// The highest sequence that proved good in this root. A version on trial does not count.
     pub fn floor(&self) -> Result<u64, StorageError> {
         let journal = self.journal()?;
         let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
@@ -197,7 +210,7 @@ impl InstallRoot {
         Ok(journal.floor().max(current.map_or(0, |current| current.sequence)))
     }
 
-    /// The versions that are there.
+    /// The labels (`SEQUENCE-VERSION`) of all versions in the root, in no order.
     pub(crate) fn versions(&self) -> Result<Vec<String>, StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.list_dir(&versions) {
@@ -208,7 +221,7 @@ impl InstallRoot {
         Ok(names.filter(|name| Manifest::sequence_from_label(name).is_some()).collect())
     }
 
-    /// The right to switch, for one process at a time.
+    /// Takes the lock for switches, which one process holds at a time.
     pub(crate) fn lock(&self) -> Result<Lock, InstallError> {
         let proofs = self.directory.join("proofs");
         let at = StorageError::at(&proofs);
@@ -217,30 +230,33 @@ impl InstallRoot {
         lock.map_err(at)?.ok_or_else(|| InstallError::Switching(self.directory.clone()))
     }
 
-    /// Removes all versions but the present one and as many good ones, the latest first, as make
-    /// [`HookSettings::keep`] with the one that is to come.
+    /// Removes old versions and their proofs before a switch.
+    ///
+    /// The installed version stays, and so do the most recent good ones. With the version that is
+    /// to be installed, they are [`HookSettings::keep`] versions.
     pub(crate) fn remove_old_versions(&self, journal: &mut Journal) -> Result<(), StorageError> {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
         let spare = self.hooks.keep.saturating_sub(2);
         let kept: Vec<String> = earlier.take(spare).chain(&current).cloned().collect();
-        let mut gone = self.versions()?;
-        gone.retain(|release| !kept.contains(release));
-        if gone.is_empty() {
+        let mut removed = self.versions()?;
+        removed.retain(|release| !kept.contains(release));
+        if removed.is_empty() {
             return Ok(());
         }
-        // Nobody goes back to what is half gone.
+        // First the journal: a roll-back must not choose a version that is partly removed.
         journal.good.retain(|good| kept.contains(good));
         self.save_journal(journal)?;
         for path in
-            gone.iter().flat_map(|release| [self.version_dir(release), self.proof_path(release)])
+            removed.iter().flat_map(|release| [self.version_dir(release), self.proof_path(release)])
         {
             self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }
         Ok(())
     }
 
-    /// What a version's own proof says was signed: nothing if the proof is gone.
+    /// The artifacts that a version's own proof bundle claims. Empty if the bundle is missing or
+    /// invalid.
     pub(crate) fn signed_artifacts(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
         let proof =
             self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
@@ -250,20 +266,22 @@ impl InstallRoot {
         Ok(manifest.map(|manifest| manifest.artifacts).unwrap_or_default())
     }
 
-    /// Whether a version is there, with a proof that says what was signed, and, where that is one
-    /// file, is it.
+    /// Whether a version is present with its proof bundle.
+    ///
+    /// A single file must have the signed length and digest. The tree of an archive must not be
+    /// empty.
     pub(crate) fn is_intact(&self, release: &str) -> Result<bool, StorageError> {
         let directory = self.version_dir(release);
-        let is_there = |target: &Artifact| match target.kind {
+        let is_intact = |artifact: &Artifact| match artifact.kind {
             ArtifactKind::File => {
-                let file = self.disk.open(&directory.join(target.file.as_str()));
-                file.is_ok_and(|file| verify_artifact(target, file).is_ok())
+                let file = self.disk.open(&directory.join(artifact.file.as_str()));
+                file.is_ok_and(|file| verify_artifact(artifact, file).is_ok())
             }
             ArtifactKind::Archive { .. } => {
                 self.disk.list_dir(&directory).is_ok_and(|names| !names.is_empty())
             }
         };
-        Ok(self.signed_artifacts(release)?.iter().any(is_there))
+        Ok(self.signed_artifacts(release)?.iter().any(is_intact))
     }
 
     pub(crate) fn version_dir(&self, release: &str) -> PathBuf {
@@ -278,7 +296,7 @@ impl InstallRoot {
         self.directory.join("versions").join(format!(".{release}.new"))
     }
 
-    /// Points `current` at a version, in one step.
+    /// Points `current` at a version, durably and in one step.
     pub(crate) fn set_current(&self, release: &str) -> Result<Installed, StorageError> {
         let current = self.directory.join("current");
         let link = Path::new("versions").join(release);
@@ -291,24 +309,24 @@ impl InstallRoot {
         })
     }
 
-    /// Leaves nothing installed.
+    /// Removes `current`, so that no version is installed.
     pub(crate) fn clear_current(&self) -> Result<(), StorageError> {
         let current = self.directory.join("current");
         (self.disk.remove(&current).and_then(|()| self.disk.sync_dir(&self.directory)))
             .map_err(StorageError::at(&current))
     }
 
-    /// Keeps the proof and names the version, durably; `current` stays as it is.
+    /// Stores the proof bundle and gives the version its name, durably. Leaves `current` unchanged.
     pub(crate) fn add_version(
         &self,
-        ready: PreparedVersion,
+        prepared: PreparedVersion,
         proof: &str,
     ) -> Result<String, StorageError> {
         let at = |path: &Path| StorageError::at(path);
-        let PreparedVersion { release, download_dir, tree, .. } = ready;
+        let PreparedVersion { release, download_dir, tree, .. } = prepared;
         let (directory, proof_path) = (self.version_dir(&release), self.proof_path(&release));
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
-        // A version of this name was left by a switch that did not get as far as `current`.
+        // A switch that ended before `current` may have left a version of this name.
         self.disk.remove(&directory).map_err(at(&directory))?;
         self.disk
             .rename(tree.as_ref().unwrap_or(&download_dir), &directory)

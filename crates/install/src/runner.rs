@@ -1,4 +1,4 @@
-//! Where an operator's commands run: in this thread, or as the program that installs has it.
+//! The interface through which hooks run, and the runner that blocks its thread.
 
 use std::fmt::Debug;
 use std::future::pending;
@@ -9,16 +9,18 @@ use futures_util::future::BoxFuture;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Invocation, ProcessError};
 
-/// Runs an operator's command. If its future is dropped, the command is killed with what it started.
+/// Runs the operator's commands. If the future is dropped, the command and its process group are
+/// killed.
 pub trait HookRunner: Debug + Send + Sync {
-    /// Runs it as [`process::run_hook`] does.
+    /// Runs a command as [`process::run`] does.
     fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), ProcessError>>;
 }
 
-/// Runs commands in the thread that polls, which waits for their end: for a program without other tasks.
+/// Runs commands in the polling thread, which blocks until they end. For programs without other
+/// tasks.
 ///
-/// Once the [`Interrupt`] has come, a future of this never completes, and nothing after the command is
-/// done. So whoever polls an operation once has its result, or knows that it was interrupted.
+/// After the [`Interrupt`], its futures never complete, so nothing after the command happens. A
+/// caller that polls an operation once therefore has its result, or knows that it was interrupted.
 #[derive(Clone, Debug, Default)]
 pub struct BlockingHookRunner(pub Interrupt);
 
@@ -27,7 +29,7 @@ impl HookRunner for BlockingHookRunner {
         let run = async move {
             match process::run(&invocation, &self.0) {
                 Err(ProcessError::Interrupted) => pending().await,
-                ended => ended,
+                result => result,
             }
         };
         run.boxed()

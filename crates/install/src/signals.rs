@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM, and a terminal that is closed: the command at work is killed, and none starts.
+//! Signals that interrupt an installation: SIGINT, SIGTERM and SIGHUP kill the running hook, and no
+//! other hook starts.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,16 +10,16 @@ use signal_hook::iterator::Signals;
 use unanimity_install::{Interrupt, ignores_hangup};
 use unanimity_report::{CommandError, Exit};
 
-/// An interrupt that every such signal raises, from now on.
+/// Starts a thread that raises the returned interrupt at every such signal.
 pub(crate) fn interrupt_on_signals() -> Result<Interrupt, CommandError> {
     let mut kinds = vec![SIGINT, SIGTERM];
-    // Whoever was started to go on without its terminal (nohup) does.
+    // A process under `nohup` continues without its terminal.
     if !ignores_hangup() {
         kinds.push(SIGHUP);
     }
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
-    // Where SIGCHLD is ignored, the system reaps what ends, and how it ended is lost: have a handler.
+    // If SIGCHLD were ignored, the system would reap children and drop their exit status.
     let handled = signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)));
     let listening = handled.and_then(|_| Signals::new(kinds)).and_then(|mut signals| {
         thread::Builder::new().name("signals".to_owned()).spawn(move || {

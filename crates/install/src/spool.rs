@@ -1,16 +1,17 @@
-//! The spool: where a process with a network leaves what another, without one, is to install.
+//! The spool: the directory in which the downloader leaves a release for the installer.
 //!
 //! ```text
-//! SPOOL/versions/.2-1.1.0.new/hello   the artifact, as it was fetched
-//! SPOOL/entries                       the log's entries from the installer's own head on
+//! SPOOL/versions/.2-1.1.0.new/hello   the artifact, as downloaded
+//! SPOOL/entries                       the log's entries from the installer's head on
 //! SPOOL/proof                         the proof bundle; written last
 //! ```
 //!
-//! `entries` is the number of the first one, 8 bytes, and then each after its length, 2 bytes, all
-//! big-endian: but for the first 8 as C2SP tlog-tiles has them in bundles.
+//! `entries` begins with the number of its first entry, in 8 bytes. Each entry follows its length
+//! in 2 bytes. All numbers are big-endian. After the first 8 bytes, this is the format of a C2SP
+//! tlog-tiles entry bundle.
 //!
-//! Whoever installs believes nothing of it. It is read through one open directory, no link in it is
-//! followed, and what is used is copied first.
+//! The installer trusts nothing in the spool. It reads the spool through one open directory,
+//! follows no link in it, and copies the artifact before use.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,9 +23,9 @@ use rustix::fs::{Mode as Rights, OFlags, ResolveFlags, fstat, openat2};
 use unanimity_protocol::note::MAX_ENTRY_BYTES;
 use unanimity_report::{Classify, Exit};
 
-/// The proof bundle's name.
+/// File name of the proof bundle.
 pub const PROOF_FILE: &str = "proof";
-/// The entries' name.
+/// File name of the log entries.
 pub const ENTRIES_FILE: &str = "entries";
 
 /// A spool that is open for reading.
@@ -35,30 +36,30 @@ pub struct SpoolReader {
     owner: u32,
 }
 
-/// Why nothing in a spool is used.
+/// Why the installer cannot use a spool.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// It cannot be read.
+    /// A file of the spool, or the spool itself, cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Anybody could put one in its place, or something in it.
-    #[error("{} is no place for a spool: {why}", path.display())]
+    /// Another user could replace the spool, or could write into it without owning it.
+    #[error("{} cannot be used as a spool: {why}", path.display())]
     UntrustedPlace {
-        /// The directory.
+        /// The spool, or the directory above it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the directory.
         why: &'static str,
     },
     /// A file of the spool is shorter than its format requires.
-    #[error("{} is cut short", .0.display())]
+    #[error("{} is truncated", .0.display())]
     CutShort(PathBuf),
-    /// There is nothing to install.
-    #[error("there is no proof in {}: nothing is staged", .0.display())]
+    /// The spool has no proof bundle, so there is nothing to install.
+    #[error("there is no proof in {}: nothing is downloaded", .0.display())]
     Empty(PathBuf),
 }
 
@@ -69,37 +70,41 @@ impl Classify for SpoolError {
 }
 
 impl SpoolReader {
-    /// Opens one. The directory above it has to be ours alone, so that whoever owns the spool was
-    /// given it by us.
+    /// Opens a spool. Only this user or root may own the directory above it, and no other user may
+    /// write to that directory. Its owner has therefore chosen who owns the spool.
     pub fn open(path: &Path) -> Result<SpoolReader, SpoolError> {
-        let io = |path: &Path| {
+        let io_error = |path: &Path| {
             let path = path.to_owned();
             move |source| SpoolError::Io { path, source }
         };
-        let wrong =
+        let untrusted =
             |path: &Path, why| Err(SpoolError::UntrustedPlace { path: path.to_owned(), why });
-        let above = unanimity_storage::parent(path);
-        let found = std::fs::metadata(above).map_err(io(above))?;
+        let parent = unanimity_storage::parent(path);
+        let found = std::fs::metadata(parent).map_err(io_error(parent))?;
         if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
-            return wrong(above, "it belongs to another user than the one who installs");
+            return untrusted(
+                parent,
+                "it belongs to a user other than the installing user and root",
+            );
         }
         if found.mode() & 0o022 != 0 {
-            return wrong(
-                above,
-                "others may write to it: keep the spool in a directory that only who installs may write to",
+            return untrusted(
+                parent,
+                "other users may write to it. Keep the spool in a directory that only the installing user may write to",
             );
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Rights::empty());
-        let directory = File::from(directory.map_err(|error| io(path)(error.into()))?);
-        let found = directory.metadata().map_err(io(path))?;
+        let directory = File::from(directory.map_err(|error| io_error(path)(error.into()))?);
+        let found = directory.metadata().map_err(io_error(path))?;
         if found.mode() & 0o002 != 0 {
-            return wrong(path, "everybody may write to it (chmod o-w)");
+            return untrusted(path, "every user may write to it (run chmod o-w on it)");
         }
         Ok(SpoolReader { path: path.to_owned(), directory, owner: found.uid() })
     }
 
-    /// Opens a file in it: a plain one, under one name, of the spool's owner.
+    /// Opens a regular file of the spool. It must belong to the spool's owner and have one name
+    /// only.
     pub fn open_file(&self, name: &str) -> Result<File, SpoolError> {
         let at = self.path.join(name);
         let open = || {
@@ -109,7 +114,7 @@ impl SpoolReader {
             let found = fstat(&file)?;
             let plain = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
             if !plain || found.st_nlink != 1 || found.st_uid != self.owner {
-                let why = "not a plain file of the spool's owner";
+                let why = "must be a regular file without a second hard link, owned by the owner of the spool";
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             Ok(File::from(file))
@@ -122,7 +127,7 @@ impl SpoolReader {
         }
     }
 
-    /// The error of the spool for an error in reading its file `name`.
+    /// Converts an error in reading the file `name` of the spool.
     pub fn error_for(&self, name: &str, source: io::Error) -> SpoolError {
         let path = self.path.join(name);
         match source.kind() {
@@ -131,12 +136,15 @@ impl SpoolReader {
         }
     }
 
-    /// Reads one whole, of at most `limit` bytes.
+    /// Reads a whole file of the spool. A file of more than `limit` bytes is an error.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, SpoolError> {
         let mut bytes = Vec::new();
         let read = self.open_file(name)?.take(limit as u64 + 1).read_to_end(&mut bytes);
         let bounded = read.and_then(|_| match bytes.len() > limit {
-            true => Err(io::Error::new(io::ErrorKind::InvalidData, "larger than it may be")),
+            true => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "larger than the limit for this file",
+            )),
             false => Ok(()),
         });
         bounded.map_err(|source| self.error_for(name, source))?;
@@ -144,8 +152,11 @@ impl SpoolReader {
     }
 }
 
-/// Reads the entries of a spool, or of whoever else sends them in this form: each is given to `begin_trial`
-/// with its number, until `begin_trial` has enough (`false`) or they end.
+/// Reads entries in the format of the spool's file `entries`.
+///
+/// Calls `take` with the number and the bytes of each entry. Stops when `take` returns `false`, or
+/// at the end of the input. An input that ends inside a number, a length or an entry is an
+/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 pub fn read_entries(
     mut from: impl Read,
     mut take: impl FnMut(u64, &[u8]) -> bool,

@@ -1,5 +1,4 @@
-//! Where a node remembers what it has seen of a log: as a client, and as one that installs without a
-//! network.
+//! The state directories of a node: the client's, and the installer's in a split installation.
 
 use std::fs::File;
 use std::io;
@@ -12,74 +11,86 @@ use unanimity_storage::Storage;
 
 use crate::permissions::check_owner;
 
-/// The installer's own directory, below the install root.
+/// Name of the installer's state directory, below the install root.
 const INSTALLER_DIR: &str = "installer";
-/// The head that it trusts, for whoever fetches to begin from. Anybody may read it.
+/// Name of the file with the installer's trusted head. The downloader collects entries from there
+/// on. Every user may read it.
 const HEAD_FILE: &str = "head";
 
-/// Where the installer remembers: its own head, evidence.
+/// The installer's state directory: its trusted head, its catalog, and its evidence of forks.
 pub fn installer_state_dir(install_root: &Path) -> PathBuf {
     install_root.join(INSTALLER_DIR)
 }
 
-/// Where the installer publishes the head that it trusts.
+/// The file in which the installer publishes its trusted head for the downloader.
 pub fn installer_head_path(install_root: &Path) -> PathBuf {
     install_root.join(HEAD_FILE)
 }
 
-/// What a node remembers in one of the two roles.
+/// The state directory of one of the two roles, client or installer.
 #[derive(Clone, Debug)]
 pub struct StateDirs {
-    /// Below what evidence is kept.
+    /// Directory below which evidence is stored.
     pub state_dir: PathBuf,
-    /// Where the rest is.
+    /// Directory of the other state, such as the trusted head.
     pub client_dir: PathBuf,
-    /// How `evidence` is told of it.
+    /// Option of the verb `evidence` that selects this directory, with a leading space. May be
+    /// empty.
     pub evidence_option: &'static str,
 }
 
-/// Those that this user can see and may believe. Where one user fetches and another installs, nobody
-/// reads what is the other's.
+/// The state directories that this user can read and may trust.
+///
+/// In a split installation, the client's state counts only for its owner. The installer's state
+/// counts for users that may read it.
 pub fn readable_state_dirs(
     root: &Path,
     state: &Path,
     spool: Option<&SpoolSettings>,
 ) -> Vec<StateDirs> {
-    let mut all = Vec::new();
+    let mut state_dirs = Vec::new();
     if spool.is_none() || check_owner(state).is_ok() {
         let client = state.join("client");
-        all.push(StateDirs {
+        state_dirs.push(StateDirs {
             state_dir: state.to_owned(),
             client_dir: client,
             evidence_option: "",
         });
     }
     let installer = installer_state_dir(root);
-    let is_hidden = |path: PathBuf| {
-        let seen = path.read_dir().map(|_| ()).or_else(|_| File::open(path).map(|_| ()));
-        seen.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    let is_unreadable = |path: PathBuf| {
+        let opened = path.read_dir().map(|_| ()).or_else(|_| File::open(path).map(|_| ()));
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     };
     if installer.is_dir()
-        && !is_hidden(installer.clone())
-        && !is_hidden(installer.join("client.json"))
+        && !is_unreadable(installer.clone())
+        && !is_unreadable(installer.join("client.json"))
     {
         let client = installer.clone();
-        all.push(StateDirs {
+        state_dirs.push(StateDirs {
             state_dir: installer,
             client_dir: client,
             evidence_option: " --installer",
         });
     }
-    all
+    state_dirs
 }
 
-/// What of our product's releases is remembered in any of them: of withdrawals, all.
-pub fn load_known_releases(memories: &[StateDirs], policy: &Policy) -> Result<Catalog, StoreError> {
+/// Loads the catalogs of these state directories into one, with every withdrawal that any of them
+/// has.
+///
+/// # Errors
+///
+/// A catalog cannot be read, or the client's catalog is of another log.
+pub fn load_known_releases(
+    state_dirs: &[StateDirs],
+    policy: &Policy,
+) -> Result<Catalog, StoreError> {
     let mut known = Catalog::default();
-    for memory in memories {
-        match ClientStore::read_catalog(&memory.client_dir, policy, &Storage::default()) {
-            // What an installer knew of another log is nothing to a client of this one.
-            Err(StoreError::OtherLog(_)) if !memory.evidence_option.is_empty() => {}
+    for dirs in state_dirs {
+        match ClientStore::read_catalog(&dirs.client_dir, policy, &Storage::default()) {
+            // The installer may know another log, which does not concern a client of this one.
+            Err(StoreError::OtherLog(_)) if !dirs.evidence_option.is_empty() => {}
             catalog => drop(known.merge_withdrawals(&catalog?)),
         }
     }

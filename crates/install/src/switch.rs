@@ -1,14 +1,4 @@
-//! A switch and its trial: what the operator configured around it, and the way back.
-//!
-//! 1. The journal says what is on trial and what is installed before.
-//! 2. `pre_install` runs. Whoever installs looks once more whether it still may.
-//! 3. Versions too many are removed; this one gets its name.
-//! 4. `handover` is given the artifact; `current` is swapped.
-//! 5. `post_install`, `restart` and the check run. If all end well, the journal says so, and then
-//!    `on_success` runs: what it comes to changes nothing any more.
-//!
-//! If one of 2 to 5 does not, or is interrupted, the version before comes back: see
-//! [`InstallRoot::recover`]. Where nothing is configured, 1 and the commands fall away.
+//! The switch to a new version, with the operator's hooks and the trial of the version.
 
 use unanimity_protocol::{ConfirmedRelease, Refusal, Timestamp};
 use unanimity_storage::{Clock, Lock};
@@ -17,7 +7,18 @@ use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, Installed, PreparedVersion};
 
-/// The right to switch to one release, from before `pre_install` until its trial has ended.
+/// A switch to one release that has begun. It holds the lock of the install root until its trial
+/// has ended.
+///
+/// 1. The journal records the version on trial and the version that is installed before.
+/// 2. `pre_install` runs. Afterwards the caller checks again whether it may install.
+/// 3. Old versions are removed, and the new version gets its name.
+/// 4. `handover` gets the artifact, and `current` is replaced.
+/// 5. `post_install`, `restart` and the health check run. If all succeed, the journal names the
+///    version as good. Then `on_success` runs, whose result changes nothing.
+///
+/// If one of steps 2 to 5 fails or is interrupted, the version before is restored: see
+/// [`InstallRoot::recover`]. Without any configured hook, there is no step 1.
 #[derive(Debug)]
 pub struct Switch {
     root: InstallRoot,
@@ -26,20 +27,26 @@ pub struct Switch {
     lock: Lock,
 }
 
-/// A release that has proved good, and is written down as that.
+/// A version that has proved good and is recorded as good in the journal.
 #[derive(Debug)]
 pub struct Committed {
     root: InstallRoot,
     trial: Trial,
     _lock: Lock,
-    /// What is installed.
+    /// The installed version.
     pub installed: Installed,
 }
 
 impl InstallRoot {
-    /// Takes the right to switch, runs `pre_install`, and then asks whether it may still be:
-    /// `pre_install` may take long. Whatever another process has done to this root since the release
-    /// was chosen counts.
+    /// Begins a switch: takes the lock, checks the floor and the journal, runs `pre_install`, and
+    /// then calls `recheck`, because `pre_install` may take long.
+    ///
+    /// Changes of the root by another process since the release was chosen are respected.
+    ///
+    /// # Errors
+    ///
+    /// If `pre_install` fails, the journal records the failure of the release. If `recheck` fails,
+    /// the switch is undone without such a record.
     pub async fn begin_switch<E: From<InstallError>>(
         &self,
         confirmed: &ConfirmedRelease,
@@ -47,14 +54,14 @@ impl InstallRoot {
         recheck: impl FnOnce() -> Result<(), E>,
     ) -> Result<Switch, E> {
         let switch = self.begin_trial(confirmed, clock).await?;
-        if let Err(trouble) = self.pre_install(switch.trial.forward()).await {
-            return Err(switch.fail(&trouble, clock.now()).await.into());
+        if let Err(error) = self.pre_install(switch.trial.forward()).await {
+            return Err(switch.fail(&error, clock.now()).await.into());
         }
         match recheck() {
             Ok(()) => Ok(switch),
-            Err(why) => {
+            Err(error) => {
                 switch.abandon().await?;
-                Err(why)
+                Err(error)
             }
         }
     }
@@ -68,11 +75,12 @@ impl InstallRoot {
         check_hooks_executable(&self.hooks)?;
         let lock = self.lock()?;
         let mut journal = self.journal()?;
-        if let Some(ended) = self.end_trial(&mut journal, clock.now()).await? {
-            tracing::warn!("{}", ended.message);
+        if let Some(recovered) = self.end_trial(&mut journal, clock.now()).await? {
+            tracing::warn!("{}", recovered.message);
         }
         let floor = self.floor()?;
-        // Also of a switch that was not followed by its bookkeeping, before `current` moves on.
+        // A switch may have ended before the journal recorded it. Its floor is kept before
+        // `current` changes.
         journal.floor = floor;
         if sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: sequence, floor }.into());
@@ -88,20 +96,20 @@ impl InstallRoot {
         Ok(Switch { root: self.clone(), journal, trial, lock })
     }
 
-    /// Names the version, and makes it the present one.
+    /// Gives the version its name, points `current` at it, and runs its trial.
     async fn switch_and_check(
         &self,
         journal: &mut Journal,
         trial: &Trial,
-        (agreed, ready, proof): (&ConfirmedRelease, PreparedVersion, &str),
+        (confirmed, prepared, proof): (&ConfirmedRelease, PreparedVersion, &str),
         now: Timestamp,
     ) -> Result<Installed, HookError> {
-        agreed.check_not_expired(now)?;
-        if !ready.belongs_to(agreed.manifest()) {
-            return Err(ArtifactMismatch::OtherRelease(ready.release).into());
+        confirmed.check_not_expired(now)?;
+        if !prepared.belongs_to(confirmed.manifest()) {
+            return Err(ArtifactMismatch::OtherRelease(prepared.release).into());
         }
         self.remove_old_versions(journal)?;
-        let release = self.add_version(ready, proof)?;
+        let release = self.add_version(prepared, proof)?;
         let installed = self.switch_to(trial.forward()).await?;
         self.run_trial(trial.forward(), journal.approved.as_ref() == Some(&release)).await?;
         Ok(installed)
@@ -109,48 +117,50 @@ impl InstallRoot {
 }
 
 impl Switch {
-    /// Switches to what is ready, and tries it out; goes back if it does not work.
+    /// Installs the prepared version and runs its trial. If the trial fails, restores the version
+    /// before and records the failure.
     pub async fn finish(
         mut self,
-        agreed: &ConfirmedRelease,
-        ready: PreparedVersion,
+        confirmed: &ConfirmedRelease,
+        prepared: PreparedVersion,
         proof: &str,
         clock: &impl Clock,
     ) -> Result<Committed, InstallError> {
-        let what = (agreed, ready, proof);
-        match self.root.switch_and_check(&mut self.journal, &self.trial, what, clock.now()).await {
+        let release = (confirmed, prepared, proof);
+        match self.root.switch_and_check(&mut self.journal, &self.trial, release, clock.now()).await
+        {
             Ok(installed) => {
                 let Switch { root, mut journal, trial, lock } = self;
                 journal.mark_good(&trial.release);
                 root.save_journal(&journal)?;
                 Ok(Committed { root, trial, _lock: lock, installed })
             }
-            // Nothing was tried that could be undone.
+            // Without hooks there is no trial, so there is nothing to undo.
             Err(HookError::Refused(refusal)) if self.journal.trial.is_none() => Err(refusal.into()),
             Err(HookError::Artifact(mismatch)) if self.journal.trial.is_none() => {
                 Err(mismatch.into())
             }
             Err(HookError::Disk(error)) if self.journal.trial.is_none() => Err(error.into()),
-            Err(trouble) => Err(self.fail(&trouble, clock.now()).await),
+            Err(error) => Err(self.fail(&error, clock.now()).await),
         }
     }
 
-    /// Goes back, and has the release tried again some time later.
-    async fn fail(mut self, trouble: &HookError, now: Timestamp) -> InstallError {
+    /// Restores the version before, and records the failure, with the time of the next try.
+    async fn fail(mut self, error: &HookError, now: Timestamp) -> InstallError {
         let Switch { root, journal, trial, .. } = &mut self;
-        let failed = root.undo_and_record_failure(journal, trial, &trouble.to_string(), now).await;
+        let failed = root.undo_and_record_failure(journal, trial, &error.to_string(), now).await;
         failed.map_or_else(InstallError::from, |(refusal, _)| refusal.into())
     }
 
-    /// Goes back for a reason that is none of the release's.
+    /// Restores the version before, without recording a failure of the release.
     async fn abandon(mut self) -> Result<(), InstallError> {
         let Switch { root, journal, trial, .. } = &mut self;
         if journal.trial.is_none() {
             return Ok(());
         }
         let undone = root.undo_trial(trial).await?;
-        if let Some(trouble) = undone.problem {
-            tracing::warn!("{trouble}");
+        if let Some(problem) = undone.problem {
+            tracing::warn!("{problem}");
         }
         journal.trial = None;
         Ok(root.save_journal(journal)?)
@@ -158,7 +168,8 @@ impl Switch {
 }
 
 impl Committed {
-    /// Runs `on_success`: whoever installs has written down all that there is to be remembered.
+    /// Runs the hook `on_success`. Call it after the state that depends on the installation is
+    /// stored.
     pub async fn on_success(self) -> Installed {
         self.root.on_success(self.trial.forward()).await;
         self.installed

@@ -1,9 +1,9 @@
-//! Writes the entries of an archive into a tree that is being filled.
+//! Sink that writes the entries of an archive into a directory tree.
 
 use unanimity_archive::{EntryPath, LinkTarget, TreeSink};
 use unanimity_storage::{Mode, StorageError, TreeWriter};
 
-/// Into a directory.
+/// Writes the entries of an archive through a [`TreeWriter`].
 pub struct StorageTreeSink<'a>(pub &'a mut TreeWriter);
 
 impl TreeSink for StorageTreeSink<'_> {

@@ -1,5 +1,5 @@
-//! `rollback` and `mark-good`, where the operator knows better than the check; and the way back from a
-//! trial that was interrupted. Both programs have them.
+//! The verbs `rollback` and `mark-good`, and the recovery from an interrupted trial, for both
+//! programs.
 
 use serde_json::json;
 use unanimity_config::NodeConfig;
@@ -9,24 +9,33 @@ use unanimity_storage::{Clock as _, SystemClock};
 
 use crate::{InstallRoot, Installed};
 
-/// What a person reads when a roll-back has begun.
+/// Message after a signal that interrupted a roll-back.
 pub const ROLLBACK_INTERRUPTED: &str =
-    "interrupted: the next `update`, `unanimity-install` or `rollback` does the rest";
-/// What a person reads who did not wait for a trial to be undone.
-pub const UNDO_INTERRUPTED: &str = "interrupted once more: a release is on trial, and not undone yet; the next \
-    `update` or `unanimity-install` does that";
+    "interrupted: the next `update`, `unanimity-install` or `rollback` completes the roll-back";
+/// Message after a second signal, which interrupted the undoing of a trial.
+pub const UNDO_INTERRUPTED: &str = "interrupted again: the trial of a release is still open. The next \
+    `update` or `unanimity-install` undoes it";
 
-/// The command that installs on this node.
+/// The command that installs on this node, for messages.
 pub fn install_command(config: &NodeConfig) -> &'static str {
     match (&config.cycle.spool, config.cycle.freshness) {
         (Some(_), _) => "`unanimity-install`",
-        // The operator brings the spool to this machine.
+        // The operator carries the spool to this machine.
         (None, Some(_)) => "`unanimity-install --from`",
         (None, None) => "`update`",
     }
 }
 
-/// Goes back to a version that proved good: `release`, or, of the older ones, the one that was installed last.
+/// The command that accepts a release on this node, for messages.
+pub fn mark_good_command(config: &NodeConfig) -> &'static str {
+    match (&config.cycle.spool, config.cycle.freshness) {
+        (None, None) => "`unanimity mark-good`",
+        _ => "`unanimity-install mark-good`",
+    }
+}
+
+/// Runs `rollback`: goes back to `release`, or else to the older good version that was installed
+/// last.
 pub async fn roll_back(
     root: &InstallRoot,
     release: Option<&str>,
@@ -40,27 +49,29 @@ pub async fn roll_back(
         None => "nothing is installed, as before".to_owned(),
     };
     let sequence = |release: &str| Manifest::sequence_from_label(release);
-    let left = done.before.iter().find(|before| {
+    let left_release = done.before.iter().find(|before| {
         let now = done.installed.as_ref();
         now.is_none_or(|now| sequence(&now.release) < sequence(before))
     });
-    let left = left.map_or(String::new(), |left| {
+    let left_note = left_release.map_or(String::new(), |left| {
         format!(" {left} is not installed again by itself; something newer is.")
     });
-    let ended: String = done.previous_trial.iter().map(|ended| format!("{ended}\n")).collect();
-    let text = format!("{ended}{installed}.{left}\n");
+    let previous_trial: String =
+        done.previous_trial.iter().map(|message| format!("{message}\n")).collect();
+    let text = format!("{previous_trial}{installed}.{left_note}\n");
     let json = json!({
         "installed": done.installed.as_ref().map(|installed| &installed.release),
         "directory": done.installed.as_ref().map(|installed| path_json(&installed.directory)),
-        "ended": done.previous_trial,
-        "trouble": done.problem,
+        "previous_trial": done.previous_trial,
+        "problem": done.problem,
     });
     let Some(problem) = done.problem else { return Ok(CommandOutput::ok(text, json)) };
-    let text = format!("{text}It does not work as it should: {problem}\n");
+    let text = format!("{text}Problem after the roll-back: {problem}\n");
     Ok(CommandOutput { exit: Exit::Unhealthy, text, json, failed: true, data: false })
 }
 
-/// Takes the operator's word that a release is good: `release`, or the one on trial, or that failed.
+/// Runs `mark-good`: records that the operator vouches for `release`, or else for the release that
+/// is on trial or has failed.
 pub async fn mark_good(
     config: &NodeConfig,
     root: &InstallRoot,
@@ -79,18 +90,19 @@ pub async fn mark_good(
     Ok(CommandOutput::ok(text, json!({ "release": release, "passed": passed })))
 }
 
-/// Undoes the trials that an interrupted run may have left in these roots. Returns what there is to read
-/// then.
+/// Undoes the trials that an interrupted run may have left in these roots.
+///
+/// Returns the error to report: what was undone, or `interrupted` if nothing was.
 pub async fn undo_trials(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     for root in roots {
         match root.recover(SystemClock.now()).await {
-            Ok(undone) => said.extend(undone),
-            Err(error) => said.push(error.to_string()),
+            Ok(undone) => messages.extend(undone),
+            Err(error) => messages.push(error.to_string()),
         }
     }
-    if said.is_empty() {
+    if messages.is_empty() {
         return interrupted;
     }
-    CommandError::new(Exit::Interrupted, format!("interrupted: {}", said.join("; ")))
+    CommandError::new(Exit::Interrupted, format!("interrupted: {}", messages.join("; ")))
 }

@@ -1,4 +1,4 @@
-//! Answering: what a peer says to whoever connects, from what it already holds.
+//! Answers to the questions of peers, from the stored state of the witness.
 
 use std::io;
 use std::sync::Arc;
@@ -16,19 +16,25 @@ use unanimity_storage::{Clock, StorageError};
 
 use crate::Witness;
 
-/// Connections answered at once.
+/// The most connections that are answered at once.
 pub const MAX_STREAMS: usize = 64;
-/// How long a connection is sure of its place, however many others wait for one.
+/// Time for which a connection cannot be displaced by a waiting one.
 pub const MIN_CONNECTION_HOLD: Duration = Duration::from_secs(5);
-/// Questions answered on one connection.
+/// The most questions that are answered on one connection.
 pub const MAX_QUESTIONS: usize = 1024;
-/// How long one connection may last.
+/// The longest duration of one connection.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long one frame may take to arrive or to leave.
+/// The longest duration of receiving or sending one frame.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl<C: Clock> Witness<C> {
-    /// Answers from what is already held.
+    /// Answers a question from the stored state, without any fetching.
+    ///
+    /// The answer about a head is the cosigned head, evidence of a fork, or the reason for neither.
+    ///
+    /// # Errors
+    ///
+    /// The stored state cannot be read.
     pub fn answer(&self, question: Question) -> Result<Answer, StorageError> {
         let log = match question {
             Question::CosignedHead(log) | Question::Tile(log, _) => log,
@@ -44,14 +50,14 @@ impl<C: Clock> Witness<C> {
         }
     }
 
-    /// A tile of our tree, as its bytes.
+    /// Reads a tile of the witness's tree, as bytes. `None` if the tree is too small for it.
     pub(crate) fn read_tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, StorageError> {
         let state = self.state();
         if !tile.is_within(state.tiles.size()) {
             return Ok(None);
         }
-        let held = Tile::at(tile.level, tile.index, state.tiles.size());
-        let hashes = state.tiles.read(held.unwrap_or(tile))?;
+        let stored = Tile::at(tile.level, tile.index, state.tiles.size());
+        let hashes = state.tiles.read(stored.unwrap_or(tile))?;
         let hashes = hashes.iter().take(usize::from(tile.width));
         Ok(Some(hashes.flat_map(|Hash(bytes)| *bytes).collect()))
     }
@@ -60,7 +66,7 @@ impl<C: Clock> Witness<C> {
         if let Some(id) = self.evidence.find_unacknowledged()? {
             let text = self.evidence.text(&id).map_err(|_| StorageError::Corrupt {
                 path: self.directory.clone(),
-                remedy: "the evidence in it cannot be read",
+                remedy: "the evidence of a fork in it cannot be read",
             })?;
             return Ok(Answer::Evidence(text));
         }
@@ -73,8 +79,16 @@ impl<C: Clock> Witness<C> {
         }
     }
 
-    /// Answers one connection until it ends, errs, stalls, has asked enough or has lasted long
-    /// enough: whoever has more to ask connects again, and others get their turn.
+    /// Answers the questions on one connection, in order.
+    ///
+    /// The connection ends when the client closes it, after [`MAX_QUESTIONS`] questions, or after
+    /// [`STREAM_TIMEOUT`]. A client with more questions connects again, so that others get their
+    /// turn.
+    ///
+    /// # Errors
+    ///
+    /// A frame is malformed, takes longer than [`FRAME_TIMEOUT`], or cannot be sent; the connection
+    /// lasts too long; or the stored state cannot be read.
     pub async fn serve_connection(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -86,21 +100,24 @@ impl<C: Clock> Witness<C> {
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> io::Result<()> {
-        let bad = |error: message::WireError| io::Error::new(io::ErrorKind::InvalidData, error);
+        let malformed =
+            |error: message::WireError| io::Error::new(io::ErrorKind::InvalidData, error);
         for _ in 0..MAX_QUESTIONS {
             let frame =
-                timeout(FRAME_TIMEOUT, message::receive(&mut stream)).await?.map_err(bad)?;
+                timeout(FRAME_TIMEOUT, message::receive(&mut stream)).await?.map_err(malformed)?;
             let Some(frame) = frame else { return Ok(()) };
-            let question = Question::decode(&frame).map_err(bad)?;
+            let question = Question::decode(&frame).map_err(malformed)?;
             let answer = self.answer(question).map_err(io::Error::other)?;
             timeout(FRAME_TIMEOUT, message::send(&mut stream, &answer.encode())).await??;
         }
         Ok(())
     }
 
-    /// Answers whoever connects, at most 64 at once, until the listener ends. One more takes the
-    /// place of the oldest, once that has had 5 s: whoever holds many crowds nobody out.
-    /// A connection that fails concerns nobody else.
+    /// Answers all connections until the listener ends, at most [`MAX_STREAMS`] at once.
+    ///
+    /// Another connection displaces the oldest one, once that has lasted [`MIN_CONNECTION_HOLD`]. A
+    /// client with many connections therefore cannot exclude others. A failed connection does not
+    /// affect the others.
     pub async fn serve_connections(self: Arc<Self>, mut listener: impl Listener)
     where
         C: 'static,
@@ -108,9 +125,9 @@ impl<C: Clock> Witness<C> {
         let mut streams = ConnectionLimit::new(MAX_STREAMS, MIN_CONNECTION_HOLD);
         while let Ok(stream) = listener.accept().await {
             streams.acquire().await;
-            let peer = self.clone();
+            let witness = self.clone();
             streams.spawn(async move {
-                if let Err(error) = peer.serve_connection(stream).await {
+                if let Err(error) = witness.serve_connection(stream).await {
                     tracing::debug!("a connection ended: {error}");
                 }
             });

@@ -1,4 +1,4 @@
-//! The files of the entries that are kept, and how far they go.
+//! Files of the stored entries: their paths, and how many entries they hold.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_storage::{Storage, StorageError};
 
-/// How many entries are on the disk, from the first on, of a log with `size` entries.
+/// Counts the entries on the disk without a gap from the first one, for a head of `size` entries.
 pub(crate) fn count_held_entries(
     directory: &Path,
     size: u64,
@@ -23,21 +23,22 @@ pub(crate) fn count_held_entries(
     Ok((full * TILE_WIDTH + u64::from(partial.unwrap_or(0))).min(size))
 }
 
-/// The partial bundles that are there of one: its width, and its file.
+/// Lists the partial files of the bundle at `index`, each with its width in entries.
 pub(crate) fn partial_bundles(
     directory: &Path,
     index: u64,
     disk: &Storage,
 ) -> Result<Vec<(u16, PathBuf)>, StorageError> {
-    let place = partial_bundle_dir(directory, index);
-    let names = match disk.list_dir(&place) {
+    let partial_dir = partial_bundle_dir(directory, index);
+    let names = match disk.list_dir(&partial_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.map_err(StorageError::at(&place))?,
+        names => names.map_err(StorageError::at(&partial_dir))?,
     };
     let width = |name: &std::ffi::OsString| name.to_str()?.parse().ok();
-    Ok(names.iter().filter_map(|name| Some((width(name)?, place.join(name)))).collect())
+    Ok(names.iter().filter_map(|name| Some((width(name)?, partial_dir.join(name)))).collect())
 }
 
+/// Directory of the partial files of the bundle at `index`.
 pub(crate) fn partial_bundle_dir(directory: &Path, index: u64) -> PathBuf {
     directory.join(format!("{}.p", entries_path(index, TILE_WIDTH as u16)))
 }

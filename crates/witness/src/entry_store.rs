@@ -1,5 +1,7 @@
-//! The entries below our head, kept for others: bundle by bundle from the first, each held against
-//! our own tree before it is written. What we vouch for does not wait for them.
+//! Storage of the entries below the witness's head, for other clients.
+//!
+//! The witness fetches the entries bundle by bundle from the first one. It checks each entry
+//! against its own tree before it writes the bundle. Cosigned heads do not wait for the entries.
 
 use std::io;
 
@@ -15,14 +17,15 @@ use unanimity_storage::{Clock, Mode, StorageError};
 use crate::entry_files::{partial_bundle_dir, partial_bundles};
 use crate::witness::{Witness, WitnessError};
 
-/// Bytes of entries that are written, and synced, together.
+/// Bytes of entries after which a batch is written and synced.
 const BATCH_BYTES: usize = 4 << 20;
-/// The most bytes of a bundle.
+/// The most bytes of one bundle.
 const MAX_BUNDLE_BYTES: usize = TILE_WIDTH as usize * (2 + MAX_ENTRY_BYTES);
+/// Remedy for a damaged bundle.
 const REMEDY: &str =
     "stop the node and remove this file: the entries from there on are fetched again";
 
-/// Our tree as a host of tiles.
+/// The witness's own tree as a source of tiles.
 struct OwnTiles<'a, C>(&'a Witness<C>);
 
 impl<C: Clock> TileSource for OwnTiles<'_, C> {
@@ -32,18 +35,22 @@ impl<C: Clock> TileSource for OwnTiles<'_, C> {
     }
 }
 
-/// Bundles that are whole and not written yet.
+/// Complete bundles that are not written yet.
 #[derive(Default)]
 struct BundleBatch {
     files: Vec<(u64, u16, Vec<u8>)>,
     bytes: usize,
-    /// The bundle that is being filled.
+    /// The bundle that is not complete yet.
     open: Vec<u8>,
 }
 
 impl<C: Clock> Witness<C> {
-    /// Fetches the entries below our head that we do not hold yet, each bundle from whichever of our
-    /// mirrors has it.
+    /// Fetches the entries below the head that are not stored yet. Each bundle comes from any
+    /// mirror that serves it correctly.
+    ///
+    /// # Errors
+    ///
+    /// No mirror serves the next entries, or the storage fails. The bundles before are stored.
     pub async fn fetch_entries(&self, rng: &mut impl Rng) -> Result<(), WitnessError> {
         let (head, held) = {
             let state = self.state();
@@ -72,15 +79,15 @@ impl<C: Clock> Witness<C> {
         });
         let read = read.await;
         written?;
-        // What came before it broke off need not come again.
+        // Bundles that arrived before a failure need not be fetched again.
         self.write_bundles(batch)?;
         read.map(drop).map_err(|unread| {
             WitnessError::Entries(unread.iter().map(|unread| unread.describe(&mirrors)).collect())
         })
     }
 
-    /// Writes bundles, the last of which may be partial; then they are held, and smaller ones that
-    /// they begin with are gone.
+    /// Writes bundles durably, counts their entries as stored, and removes the smaller partial
+    /// bundles that they replace. The last bundle may be partial.
     fn write_bundles(&self, batch: BundleBatch) -> Result<(), StorageError> {
         let Some((last, width, _)) = batch.files.last() else { return Ok(()) };
         let held = last * TILE_WIDTH + u64::from(*width);
@@ -94,8 +101,8 @@ impl<C: Clock> Witness<C> {
         }
         for (index, width, _) in &batch.files {
             if u64::from(*width) == TILE_WIDTH {
-                let place = partial_bundle_dir(&self.directory, *index);
-                self.disk.remove(&place).map_err(StorageError::at(&place))?;
+                let partial_dir = partial_bundle_dir(&self.directory, *index);
+                self.disk.remove(&partial_dir).map_err(StorageError::at(&partial_dir))?;
                 continue;
             }
             for (smaller, path) in partial_bundles(&self.directory, *index, &self.disk)? {
@@ -107,22 +114,22 @@ impl<C: Clock> Witness<C> {
         Ok(())
     }
 
-    /// The bundle at `index`, `width` entries of it; `None` if we do not hold so many.
+    /// Reads the first `width` entries of the bundle at `index`. `None` if fewer are stored.
     pub(crate) fn read_bundle(
         &self,
         index: u64,
         width: u16,
     ) -> Result<Option<Vec<u8>>, StorageError> {
-        // A larger one may take the place of the one that is held in just this moment.
+        // A larger bundle may replace this one between the two reads.
         for _ in 0..2 {
             let held = self.state().entries;
-            let Some(there) = unanimity_protocol::tile::width(held, index).filter(|w| *w >= width)
+            let Some(stored) = unanimity_protocol::tile::width(held, index).filter(|w| *w >= width)
             else {
                 return Ok(None);
             };
-            let path = self.directory.join(entries_path(index, there));
+            let path = self.directory.join(entries_path(index, stored));
             if let Some(mut bytes) = self.disk.read(&path, MAX_BUNDLE_BYTES)? {
-                let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(there));
+                let entries = split_bundle(&bytes).filter(|all| all.len() == usize::from(stored));
                 let entries = entries.ok_or(StorageError::Corrupt { path, remedy: REMEDY })?;
                 let length = entries[..width.into()].iter().map(|entry| 2 + entry.len()).sum();
                 bytes.truncate(length);

@@ -1,14 +1,15 @@
-//! A peer as a mirror: its log as C2SP tlog-tiles over HTTP, on port 80 of its onion service, for who
-//! is listed there.
+//! The witness as a mirror: its log as C2SP tlog-tiles over HTTP, on port 80 of its onion service,
+//! for listed clients.
 //!
 //! ```text
-//! /checkpoint                 our head, while a mirror has shown it lately and the log has not forked
-//! /tile/L/N[.p/W]             our tree
-//! /tile/entries/N[.p/W]       the entries below it, as far as we hold them
+//! /checkpoint                 the head, if a mirror has shown it recently and no fork has latched
+//! /tile/L/N[.p/W]             the tree
+//! /tile/entries/N[.p/W]       the entries below the head, as far as they are stored
 //! ```
 //!
-//! Any client of tlog-tiles can read it. Nobody cosigns what they read here: a peer advances only
-//! along what its own mirrors have served, and no mirror of a node may be one of its peers.
+//! Any client of tlog-tiles can read it. No witness cosigns a head because of it: a witness
+//! advances only along trees that its own mirrors served, and no mirror of a node may be one of its
+//! peers.
 
 use std::io::Cursor;
 use std::io::{self};
@@ -21,7 +22,7 @@ use unanimity_storage::Clock;
 
 use crate::{MIN_CONNECTION_HOLD, STREAM_TIMEOUT, Witness};
 
-/// What readers may take. Who needs longer connects again.
+/// Limits for the clients of the file server. A client that needs more time connects again.
 pub const FILE_SERVER_LIMITS: ServerLimits = ServerLimits {
     max_connections: 32,
     min_hold: MIN_CONNECTION_HOLD,
@@ -33,8 +34,8 @@ impl<C: Clock + 'static> FileStore for Witness<C> {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
         let found = match (path, LogPath::parse(path)) {
             ("checkpoint", _) => {
-                let latched = self.evidence.find_unacknowledged().map_err(io::Error::other)?;
-                let head = self.head().filter(|_| self.is_fresh() && latched.is_none());
+                let fork = self.evidence.find_unacknowledged().map_err(io::Error::other)?;
+                let head = self.head().filter(|_| self.is_fresh() && fork.is_none());
                 return match head {
                     Some(head) => Ok(ServedFile::mutable(head.note().as_bytes().to_vec())),
                     None => Err(io::ErrorKind::NotFound.into()),
@@ -50,7 +51,7 @@ impl<C: Clock + 'static> FileStore for Witness<C> {
 }
 
 impl<C: Clock + 'static> Witness<C> {
-    /// Serves the log to whoever connects, until the listener ends.
+    /// Serves the log as files to every connection, until the listener ends.
     pub async fn serve_files(self: Arc<Self>, listener: impl Listener) {
         serve_files(self, listener, FILE_SERVER_LIMITS).await;
     }

@@ -1,11 +1,15 @@
-//! The peer role: follows a log through its own mirrors, and answers whoever asks from what it holds.
+//! The witness role: follows a log through its own mirrors, and answers peers from its stored
+//! state.
 //!
-//! It polls its own mirrors at random times and *never fetches because it was asked*: otherwise
-//! an attacker with control of the mirrors could show every peer the fork just after the victim asks. Its head moves only along trees that its own mirrors served and that it has hashed
-//! itself; a head heard from anybody else is never adopted and never cosigned.
+//! The witness polls its mirrors at random times and *never fetches because of a question*.
+//! Otherwise an attacker with control of the mirrors could show every witness the fork just after
+//! the victim asks.
 //!
-//! It also stores the entries below its head. It serves tree and entries as a mirror does ([`file_view`]), for
-//! listed clients without another mirror.
+//! The head moves only along trees that the witness's own mirrors served and that the witness has
+//! hashed itself. A head from any other source is never adopted and never cosigned.
+//!
+//! The witness also stores the entries below its head. It serves tree and entries as a mirror does
+//! ([`file_view`]), for listed clients without another mirror.
 
 mod answer;
 mod entry_files;

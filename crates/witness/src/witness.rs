@@ -1,4 +1,4 @@
-//! The witness: its head, its polls.
+//! The witness: its durable head and tree, its polls, and the evidence of a fork.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,23 +22,24 @@ use unanimity_storage::{Clock, Lock, Mode, Storage, StorageError};
 
 use crate::entry_files;
 
-/// How long one mirror has to itself in a poll: what is new of a log comes in a fraction of that.
+/// Time after which a poll queries the next mirror in parallel. New entries usually arrive in a
+/// fraction of it.
 const POLL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who we are and what we follow.
+/// Settings of a witness: its log, its key, its mirrors, and when it polls.
 #[derive(Debug)]
 pub struct WitnessConfig {
-    /// The log.
+    /// The log that the witness follows.
     pub log: Log,
-    /// What our views are cosigned with.
+    /// The key that signs the witness's cosigned heads.
     pub signing_key: CosignatureSigningKey,
-    /// Our own mirrors of it.
+    /// The witness's own mirrors of the log.
     pub mirrors: Vec<Mirror>,
-    /// When we look at them.
+    /// Times between polls, and the age from which the last poll is too old.
     pub polling: PollingSettings,
 }
 
-/// A peer, ready to poll and to answer.
+/// A witness with its state open, ready to poll and to answer. `C` is its clock.
 #[derive(Debug)]
 pub struct Witness<C> {
     pub(crate) config: WitnessConfig,
@@ -46,8 +47,9 @@ pub struct Witness<C> {
     pub(crate) disk: Storage,
     pub(crate) clock: C,
     pub(crate) evidence: EvidenceStore,
+    /// Signals new evidence of a fork.
     fork_found: Notify,
-    /// A mirror has shown our head: what we do not hold of its entries can be had.
+    /// Signals that a mirror has shown the head, so that missing entries can be fetched.
     head_shown: Notify,
     state: Mutex<WitnessState>,
     _lock: Lock,
@@ -55,45 +57,46 @@ pub struct Witness<C> {
 
 #[derive(Debug)]
 pub(crate) struct WitnessState {
-    /// The largest head whose tree our mirrors served and we hold. Durable.
+    /// The largest head whose tree the mirrors served and the witness has stored. Durable.
     pub(crate) head: Option<TreeHead>,
-    /// That tree.
+    /// The tree of the head.
     pub(crate) tiles: TileStore,
-    /// When a mirror last showed a head at least that large; before that, when we started.
+    /// Time of the last poll in which a mirror showed this head or a larger one. At first, the
+    /// start time.
     pub(crate) last_shown_at: Timestamp,
-    /// Whether a mirror has shown us anything since we started.
+    /// Whether a mirror has shown the head since the start.
     shown_since_start: bool,
-    /// How many entries we hold for others, from the first on. Never more than the tree's leaves.
+    /// Number of stored entries, from the first on. Never more than the leaves of the tree.
     pub(crate) entries: u64,
 }
 
 impl WitnessState {
     pub(crate) fn is_fresh(&self, now: Timestamp, polling: &PollingSettings) -> bool {
-        // A poll that is yet to come was noted by a clock that was wrong.
+        // A last poll in the future was recorded by a wrong clock.
         let since = self.last_shown_at <= now.after(CLOCK_SKEW);
         self.shown_since_start && since && now <= self.last_shown_at.after(polling.max_age)
     }
 }
 
-/// The peer cannot go on, or a mirror is of no use.
+/// Why a witness cannot open its state, poll its mirrors, or fetch entries.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
-    /// Our own disk.
+    /// The witness's own storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// Another process is this peer.
+    /// Another process has opened the state of this witness.
     #[error("another unanimity is using {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// What one mirror served is of no use; the next is tried.
+    /// One mirror cannot be read, or serves invalid data. The poll tries the next mirror.
     #[error("{mirror}: {why}")]
     Mirror {
-        /// Which.
+        /// The mirror.
         mirror: String,
-        /// What is wrong with it.
+        /// What is wrong with its answers.
         why: String,
     },
-    /// The entries below our head cannot be kept for others.
-    #[error("no mirror serves the entries below our head:{}", indent_lines(.0))]
+    /// No mirror serves the missing entries. One line for each mirror.
+    #[error("no mirror serves the entries below this witness's head:{}", indent_lines(.0))]
     Entries(Vec<String>),
 }
 
@@ -101,30 +104,36 @@ fn indent_lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// What a poll came to.
+/// Result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollOutcome {
-    /// A mirror showed a head at least as large as ours, and ours is that now.
+    /// A mirror showed this head, which is now the head of the witness. It is not smaller than
+    /// before.
     Fresh(TreeHead),
-    /// No mirror showed as much as we hold, or none could be read.
+    /// Every mirror showed a smaller head than the witness has, or could not be read.
     NoFreshHead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
 }
 
-/// Where a head that somebody else showed stands beside ours.
+/// Relation of another head to the head of the witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadRelation {
-    /// Ours grew out of it.
+    /// The witness's head extends the other head.
     Ancestor,
-    /// It is larger than what our own mirrors have shown us so far.
+    /// The other head is larger than the witness's head.
     Ahead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
 }
 
 impl<C: Clock> Witness<C> {
-    /// Opens the peer's own head and tree in `state/peer`. Takes the lock there.
+    /// Opens the witness's head and tree in `state/peer`, and takes the lock there.
+    ///
+    /// # Errors
+    ///
+    /// [`WitnessError::Busy`] if another process holds the lock. [`StorageError::Corrupt`] if the
+    /// head does not verify, or if the tree does not have its root.
     pub fn open(
         config: WitnessConfig,
         state: &Path,
@@ -136,20 +145,20 @@ impl<C: Clock> Witness<C> {
         let lock = disk.lock(&directory).map_err(StorageError::at(&directory))?;
         let lock = lock.ok_or_else(|| WitnessError::Busy(directory.clone()))?;
         let path = directory.join("head");
-        let damaged = || StorageError::Corrupt {
+        let corrupt = || StorageError::Corrupt {
             path: path.clone(),
-            remedy: "restore the peer's directory from a backup; a peer that forgot its head must not cosign with its old key",
+            remedy: "restore the peer's directory from a backup; a witness that forgot its head must not cosign with its old key",
         };
-        // A run that was killed may have named a head and not come to sync the name.
+        // A killed run may have named a head without syncing the directory.
         disk.sync_dir(&directory).map_err(StorageError::at(&directory))?;
         let head = match disk.read(&path, MAX_NOTE_BYTES)? {
-            Some(bytes) => Some(TreeHead::verify(&bytes, &config.log).map_err(|_| damaged())?),
+            Some(bytes) => Some(TreeHead::verify(&bytes, &config.log).map_err(|_| corrupt())?),
             None => None,
         };
         let size = head.as_ref().map_or(0, TreeHead::size);
         let tiles = TileStore::open(&directory, size, Mode::Private, disk.clone())?;
         if head.as_ref().is_some_and(|head| tiles.root() != *head.root()) {
-            return Err(damaged().into());
+            return Err(corrupt().into());
         }
         let evidence = EvidenceStore::new(state, &config.log, disk.clone());
         let entries = entry_files::count_held_entries(&directory, size, &disk)?;
@@ -174,12 +183,12 @@ impl<C: Clock> Witness<C> {
         })
     }
 
-    /// Our head.
+    /// The largest head that the witness has verified from its own mirrors.
     pub fn head(&self) -> Option<TreeHead> {
         self.state().head.clone()
     }
 
-    /// Whether a mirror has shown that head lately, so that we vouch for it.
+    /// Whether a mirror has shown the head recently, so that the witness cosigns it.
     pub fn is_fresh(&self) -> bool {
         self.state().is_fresh(self.clock.now(), &self.config.polling)
     }
@@ -188,8 +197,14 @@ impl<C: Clock> Witness<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the mirrors, in an order drawn anew, until one shows a head at least as large as ours.
-    /// One that takes its time has the next looked at beside it.
+    /// Queries the mirrors in random order until one shows the witness's head, or a larger one that
+    /// extends it.
+    ///
+    /// If a mirror exceeds `POLL_PATIENCE`, the next mirror is queried in parallel.
+    ///
+    /// # Errors
+    ///
+    /// The witness's own storage failed. Errors of mirrors are logged only.
     pub async fn poll(&self, rng: &mut impl Rng) -> Result<PollOutcome, WitnessError> {
         let mirrors = self.shuffled_mirrors(rng);
         let polled = hedged_after(POLL_PATIENCE, &mirrors, |mirror| {
@@ -206,7 +221,7 @@ impl<C: Clock> Witness<C> {
         polled.await.unwrap_or(Ok(PollOutcome::NoFreshHead))
     }
 
-    /// Our own mirrors, in an order drawn anew, each on circuits of its own.
+    /// The witness's mirrors in random order, each on Tor circuits of its own.
     pub(crate) fn shuffled_mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut mirrors: Vec<Mirror> = self.config.mirrors.iter().map(Mirror::isolated).collect();
         mirrors.shuffle(rng);
@@ -214,44 +229,45 @@ impl<C: Clock> Witness<C> {
     }
 
     async fn poll_mirror(&self, mirror: &Mirror) -> Result<PollOutcome, WitnessError> {
-        let useless = |why: String| WitnessError::Mirror { mirror: mirror.to_string(), why };
+        let mirror_error = |why: String| WitnessError::Mirror { mirror: mirror.to_string(), why };
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
-        let bytes = bytes.map_err(|error| useless(error.to_string()))?;
+        let bytes = bytes.map_err(|error| mirror_error(error.to_string()))?;
         let shown = TreeHead::verify(&bytes, &self.config.log)
-            .map_err(|error| useless(error.to_string()))?;
-        let ours = self.head();
-        let size = ours.as_ref().map_or(0, TreeHead::size);
+            .map_err(|error| mirror_error(error.to_string()))?;
+        let own = self.head();
+        let size = own.as_ref().map_or(0, TreeHead::size);
         if shown.size() <= size
-            && let Some(ours) = &ours
+            && let Some(own) = &own
         {
-            return self.compare_mirror_head(ours, &shown);
+            return self.compare_mirror_head(own, &shown);
         }
         let source = TileReader::new(mirror);
         let leaves = unanimity_log::read_leaves(&mirror, size..shown.size()).await;
-        let leaves = leaves.map_err(|error| useless(error.to_string()))?;
+        let leaves = leaves.map_err(|error| mirror_error(error.to_string()))?;
         let growth = self.state().tiles.grow(leaves);
         if growth.size() == shown.size() && growth.root() == *shown.root() {
-            return self.advance(ours.as_ref(), shown, growth);
+            return self.advance(own.as_ref(), shown, growth);
         }
-        // Either the mirror's tiles are bad, or the log forked below our head: its own tiles tell.
-        if let Some(ours) = &ours
-            && let Ok(path) = source.consistency_path(ours.size(), &shown).await
-            && let Some(evidence) = Evidence::from_heads(ours, &shown, &path)
+        // Either the mirror's tiles are bad, or the log forked below the witness's head. The
+        // mirror's tiles decide.
+        if let Some(own) = &own
+            && let Ok(path) = source.consistency_path(own.size(), &shown).await
+            && let Some(evidence) = Evidence::from_heads(own, &shown, &path)
         {
             return self.latch(evidence).map(PollOutcome::Fork);
         }
-        Err(useless("its tiles do not hash up to its checkpoint".to_owned()))
+        Err(mirror_error("its tiles do not hash up to its checkpoint".to_owned()))
     }
 
-    /// A head of our own mirror's that is not larger than ours.
+    /// Handles a head of a mirror that is not larger than the witness's head.
     fn compare_mirror_head(
         &self,
-        ours: &TreeHead,
+        own: &TreeHead,
         shown: &TreeHead,
     ) -> Result<PollOutcome, WitnessError> {
-        if shown == ours {
+        if shown == own {
             let mut state = self.state();
-            if state.head.as_ref() != Some(ours) {
+            if state.head.as_ref() != Some(own) {
                 return Ok(PollOutcome::NoFreshHead);
             }
             (state.last_shown_at, state.shown_since_start) = (self.clock.now(), true);
@@ -263,21 +279,23 @@ impl<C: Clock> Witness<C> {
         }
     }
 
-    /// Holds a head that anybody showed against our own tree. It is compared, never adopted.
+    /// Compares a head from any source with the witness's own tree. Never adopts it.
+    ///
+    /// If the two heads contradict each other, the evidence is stored and the fork latches.
     pub fn compare_head(&self, head: &TreeHead) -> Result<HeadRelation, WitnessError> {
         let state = self.state();
-        let Some(ours) = state.head.clone().filter(|ours| head.size() <= ours.size()) else {
+        let Some(own) = state.head.clone().filter(|own| head.size() <= own.size()) else {
             return Ok(HeadRelation::Ahead);
         };
-        let path = state.tiles.range_roots(&tree::consistency_ranges(head.size(), ours.size()))?;
+        let path = state.tiles.range_roots(&tree::consistency_ranges(head.size(), own.size()))?;
         drop(state);
-        match Evidence::from_heads(head, &ours, &path) {
+        match Evidence::from_heads(head, &own, &path) {
             Some(evidence) => self.latch(evidence).map(HeadRelation::Fork),
             None => Ok(HeadRelation::Ancestor),
         }
     }
 
-    /// The root that our tree had when it was smaller. `None` if it is not that large yet.
+    /// The root of the tree at an earlier size. `None` if the tree is smaller than `size`.
     pub fn root_at(&self, size: u64) -> Result<Option<Hash>, StorageError> {
         let state = self.state();
         if size > state.tiles.size() {
@@ -289,7 +307,7 @@ impl<C: Clock> Witness<C> {
         Ok(state.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop())
     }
 
-    /// Compare-and-swap: moves the head if it is still the one that the growth was hashed onto.
+    /// Moves the head to `to`, if the head is still `from`, onto which the growth was hashed.
     fn advance(
         &self,
         from: Option<&TreeHead>,
@@ -300,7 +318,7 @@ impl<C: Clock> Witness<C> {
         if state.head.as_ref() != from {
             return Ok(PollOutcome::NoFreshHead);
         }
-        // Head and tree move together: a tree ahead of its head could not be grown onto.
+        // Head and tree change together: a tree larger than its head could not grow any more.
         let mut tiles = state.tiles.clone();
         tiles.commit(growth)?;
         let path = self.directory.join("head");
@@ -311,8 +329,8 @@ impl<C: Clock> Witness<C> {
         Ok(PollOutcome::Fresh(to))
     }
 
-    /// Completes once evidence of a fork was found here that was not known before; one call hears of
-    /// all that was found since the last.
+    /// Waits for evidence of a fork that this witness did not know before. One call covers all
+    /// evidence since the last call.
     pub async fn wait_for_fork(&self) {
         self.fork_found.notified().await;
     }
@@ -320,16 +338,16 @@ impl<C: Clock> Witness<C> {
     fn latch(&self, evidence: Evidence) -> Result<Box<Evidence>, WitnessError> {
         let is_new = !self.evidence.contains(&evidence.id());
         let id = self.evidence.add(&evidence)?;
-        // Those who forked the log may go on showing it at every poll.
+        // A mirror may show the same fork at every poll.
         if is_new {
-            tracing::error!(%id, "the log has forked; from now on this peer answers with the evidence");
+            tracing::error!(%id, "the log has forked; from now on this witness answers with the evidence");
             self.fork_found.notify_one();
         }
         Ok(Box::new(evidence))
     }
 
-    /// Polls at random times, for ever, and fetches what it keeps for others between them: a mirror
-    /// that is slow with entries does not hold up the next poll.
+    /// Polls at random times, for ever. Fetches missing entries in parallel, so that a mirror with
+    /// slow entries does not delay the next poll.
     pub async fn poll_loop(&self, mut rng: impl Rng) {
         let PollingSettings { min, max, .. } = self.config.polling;
         let mut entries_rng = StdRng::from_rng(&mut rng);

@@ -1,4 +1,4 @@
-//! Why nothing was installed from a spool.
+//! Errors of the offline installer.
 
 use std::path::PathBuf;
 
@@ -12,56 +12,58 @@ use unanimity_storage::StorageError;
 use crate::spool::SpoolError;
 use crate::{InstallError, InstallRefusal, ReplayMismatch};
 
-/// Why nothing was installed from a spool.
+/// Why the offline installer did not install the release in a spool.
 #[derive(Debug, thiserror::Error)]
 pub enum OfflineInstallError {
-    /// A check failed.
+    /// A check of the protocol failed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A check of installing failed.
+    /// A check of the installation failed.
     #[error(transparent)]
     Install(#[from] InstallRefusal),
     /// The spool's entries do not lead to its proof.
     #[error(transparent)]
     Replay(#[from] ReplayMismatch),
-    /// Evidence of a fork is not acknowledged.
+    /// The installer has evidence of a fork that is not acknowledged.
     #[error(transparent)]
     LogForked(#[from] LogForked),
-    /// The spool.
+    /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// Its proof is none.
-    #[error("the spool's proof: {0}")]
+    /// The proof file is not a proof bundle.
+    #[error("the proof in the spool is invalid: {0}")]
     Proof(#[from] BundleError),
-    /// The installer's own files.
+    /// The installer's own state cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk.
+    /// The storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// What the installer was told is something else by now.
+    /// A configuration file has changed since the installer read it.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A command that belongs to installing cannot be run.
+    /// A program of a configured hook cannot be run.
     #[error(transparent)]
     Command(InstallError),
-    /// Another process is installing.
+    /// Another process is downloading or installing to the install root.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// The clock stands before a time that was already verified.
+    /// The clock is before a time that was already verified.
     #[error("the clock shows {now}, and {newest} was verified before: check the clock")]
     Clock {
-        /// What it shows.
+        /// Time of the clock.
         now: Timestamp,
-        /// When the newest roll was that an install rested on.
+        /// Time of the newest round on which an installation was based.
         newest: Timestamp,
     },
-    /// What was fetched was fetched for a head that the installer no longer has.
-    #[error("the spool's entries begin at {first}, and the installer's head is of size {held}")]
+    /// The entries of the spool begin after the installer's head.
+    #[error(
+        "the spool's entries begin at {first}, but the installer has read only the first {held}"
+    )]
     Gap {
-        /// The first entry in it.
+        /// Number of the first entry in the spool.
         first: u64,
-        /// How many the installer has read.
+        /// Number of entries that the installer has read.
         held: u64,
     },
 }

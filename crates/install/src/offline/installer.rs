@@ -1,4 +1,4 @@
-//! The installer: its memory, and one release from a spool.
+//! The offline installer: its state, and the installation of one release from a spool.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::spool::{PROOF_FILE, SpoolReader};
 use crate::state_dirs::{installer_head_path, installer_state_dir};
 use crate::{InstallError, InstallRoot, Installed, PartialDownload, ReplayMismatch, artifact_for};
 
-/// Bytes of an artifact that are copied at once.
+/// Number of bytes of an artifact that are copied at once.
 const COPY_CHUNK_BYTES: usize = 1 << 20;
 
-/// An installer with its memory open.
+/// An offline installer with its state open.
 pub struct OfflineInstaller<'a> {
     config: &'a ClientConfig,
     disk: Storage,
@@ -33,7 +33,12 @@ pub struct OfflineInstaller<'a> {
 }
 
 impl<'a> OfflineInstaller<'a> {
-    /// Opens its memory, below the install root, as its only user. The root has to be its own.
+    /// Opens the installer's state below the install root, and takes its lock. The caller must have
+    /// checked that no other user may write to the install root.
+    ///
+    /// # Errors
+    ///
+    /// Another process holds the lock, or the state cannot be read or written.
     pub fn open(
         config: &'a ClientConfig,
         disk: Storage,
@@ -41,8 +46,8 @@ impl<'a> OfflineInstaller<'a> {
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
             .with_hooks(config.cycle.hooks.clone());
         let directory = installer_state_dir(&config.cycle.install_root);
-        let above = &config.cycle.install_root;
-        disk.make_dir(above, Mode::Public).map_err(StorageError::at(above))?;
+        let parent = &config.cycle.install_root;
+        disk.make_dir(parent, Mode::Public).map_err(StorageError::at(parent))?;
         let (store, mut state) =
             ClientStore::open(&directory, &config.cycle.policy, &config.peers, disk.clone())?;
         state.highest_installed = state.highest_installed.max(root.floor()?);
@@ -52,12 +57,14 @@ impl<'a> OfflineInstaller<'a> {
         Ok(installer)
     }
 
-    /// The same installer, whose commands are run by `hook_runner`.
-    pub fn with_hook_runner(self, hooks: Arc<dyn HookRunner>) -> OfflineInstaller<'a> {
-        OfflineInstaller { root: self.root.with_hook_runner(hooks), ..self }
+    /// Sets the runner of the hooks.
+    pub fn with_hook_runner(self, hook_runner: Arc<dyn HookRunner>) -> OfflineInstaller<'a> {
+        OfflineInstaller { root: self.root.with_hook_runner(hook_runner), ..self }
     }
 
-    /// Installs what is in the spool, if all of it holds by the clock.
+    /// Verifies and installs the release in the spool, with the hooks and the trial of a switch.
+    ///
+    /// `freshness` is the greatest age of every peer's latest cosignature, by `clock`.
     pub async fn install(
         &mut self,
         spool: &SpoolReader,
@@ -76,18 +83,18 @@ impl<'a> OfflineInstaller<'a> {
         let bundle = ProofBundle::parse(&String::from_utf8_lossy(&text))?;
         let (policy, config) = (&self.config.cycle.policy, self.config);
         let verified = bundle.verify(policy, &config.peers, &config.cycle.limits);
-        let agreed = match verified.and_then(|agreed| agreed.with_max_age(freshness, now)) {
+        let confirmed = match verified.and_then(|release| release.with_max_age(freshness, now)) {
             Err(Refusal::Fork(evidence)) => {
                 self.evidence.add(&evidence)?;
                 return Err(Refusal::Fork(evidence).into());
             }
             verified => verified?,
         };
-        let (manifest, floor) = (agreed.manifest().clone(), self.state.highest_installed);
-        let replayed = replay(config, &self.state, &agreed, spool);
-        // Whatever becomes of this release.
-        if let Ok(ReplayedLog { catalog_at_head: all, .. }) = &replayed
-            && self.state.catalog.merge_withdrawals(all)
+        let (manifest, floor) = (confirmed.manifest().clone(), self.state.highest_installed);
+        let replayed = replay(config, &self.state, &confirmed, spool);
+        // Withdrawals are kept even if this release is refused.
+        if let Ok(ReplayedLog { catalog_at_head, .. }) = &replayed
+            && self.state.catalog.merge_withdrawals(catalog_at_head)
         {
             self.store.save(&self.state)?;
         }
@@ -95,45 +102,46 @@ impl<'a> OfflineInstaller<'a> {
             return Err(Refusal::SequenceRollback { offered: manifest.sequence, floor }.into());
         }
         self.root.journal()?.check_can_install(&manifest.label(), now)?;
-        let ReplayedLog { frontier, mut catalog, catalog_at_head: all } = replayed?;
-        catalog.merge_withdrawals(&all);
-        self.check_is_candidate(&agreed, &all, now)?;
+        let ReplayedLog { frontier, mut catalog, catalog_at_head } = replayed?;
+        catalog.merge_withdrawals(&catalog_at_head);
+        self.check_is_candidate(&confirmed, &catalog_at_head, now)?;
 
         let artifact = artifact_for(&manifest, &config.cycle.platform)?;
         let mut source = spool.open_file(&InstallRoot::download_path(&manifest, artifact))?;
-        let mut download = self.root.open_download(&agreed, &config.cycle.platform)?;
-        // Never what an earlier run left: nothing tells whose bytes those were.
+        let mut download = self.root.open_download(&confirmed, &config.cycle.platform)?;
+        // Bytes of an earlier run are of unknown origin, so they are not used.
         download.restart()?;
-        let ready = match copy_artifact(&mut source, &mut download) {
+        let prepared = match copy_artifact(&mut source, &mut download) {
             Ok(()) => download.finish()?.unpack()?,
             Err(error) => {
                 download.discard()?;
                 return Err(error.into());
             }
         };
-        // Somebody may be struck out while `pre_install` runs.
+        // The operator may remove a peer while `pre_install` runs.
         let recheck = || Ok::<_, OfflineInstallError>(self.config.check_unchanged(clock.now())?);
-        let root = self.root.clone().with_withdrawn(all.withdrawn());
-        let switch = root.begin_switch(&agreed, clock, recheck).await?;
-        let committed = switch.finish(&agreed, ready, &bundle.to_string(), clock).await?;
-        let remembered = self.save_state(&agreed, frontier, catalog);
+        let root = self.root.clone().with_withdrawn(catalog_at_head.withdrawn());
+        let switch = root.begin_switch(&confirmed, clock, recheck).await?;
+        let committed = switch.finish(&confirmed, prepared, &bundle.to_string(), clock).await?;
+        let saved = self.save_state(&confirmed, frontier, catalog);
         let installed = committed.on_success().await;
-        remembered?;
+        saved?;
         Ok(installed)
     }
 
-    /// Refuses a release that something speaks against in the log that it is in.
+    /// Refuses a release that is not a candidate by the entries of its log, with the reason from
+    /// the catalog.
     fn check_is_candidate(
         &self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         catalog: &Catalog,
         now: Timestamp,
     ) -> Result<(), OfflineInstallError> {
         let choice =
             catalog.select_candidates(&self.config.cycle.policy, self.state.highest_installed, now);
-        let index = agreed.log_entry().index;
+        let index = confirmed.log_entry().index;
         if !choice.candidates.iter().any(|signed| signed.index() == index) {
-            let label = agreed.manifest().label();
+            let label = confirmed.manifest().label();
             let concerns_release = |(at, refusal): &(u64, Refusal)| match refusal {
                 Refusal::DuplicateSequence { first, second, .. } => {
                     [*first, *second].contains(&index)
@@ -153,15 +161,15 @@ impl<'a> OfflineInstaller<'a> {
 
     fn save_state(
         &mut self,
-        agreed: &ConfirmedRelease,
+        confirmed: &ConfirmedRelease,
         frontier: Frontier,
         catalog: Catalog,
     ) -> Result<(), OfflineInstallError> {
-        let [_, latest] = agreed.rounds();
+        let [_, latest] = confirmed.rounds();
         self.state.head = smallest_head(latest).cloned();
         self.state.frontier = frontier;
         self.state.catalog = catalog;
-        self.state.highest_installed = agreed.manifest().sequence;
+        self.state.highest_installed = confirmed.manifest().sequence;
         self.state.catalog.remove_below(self.state.highest_installed);
         self.state.latest_verified_time = self.state.latest_verified_time.max(latest.closed_at());
         self.state.unanimous_at = Some(latest.closed_at());
@@ -169,7 +177,8 @@ impl<'a> OfflineInstaller<'a> {
         self.publish_head()
     }
 
-    /// Says where to begin reading, for whoever fetches: at our head, or else at the first entry.
+    /// Publishes the trusted head, from which the downloader collects entries. Without one, it
+    /// removes the file, and the downloader begins at the first entry.
     fn publish_head(&self) -> Result<(), OfflineInstallError> {
         let path = installer_head_path(&self.config.cycle.install_root);
         let read_to = self.state.frontier.size();
@@ -181,15 +190,15 @@ impl<'a> OfflineInstaller<'a> {
     }
 }
 
-/// Copies an artifact, and measures what was copied.
+/// Copies an artifact into a download, and verifies the copied bytes.
 fn copy_artifact(from: &mut impl io::Read, to: &mut PartialDownload) -> Result<(), InstallError> {
     loop {
-        let mut piece = vec![0; COPY_CHUNK_BYTES];
-        match from.read(&mut piece) {
+        let mut chunk = vec![0; COPY_CHUNK_BYTES];
+        match from.read(&mut chunk) {
             Ok(0) => return Ok(to.check()?),
             Ok(count) => {
-                piece.truncate(count);
-                to.write(vec![piece])?;
+                chunk.truncate(count);
+                to.write(vec![chunk])?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(InstallError::Source(error)),

@@ -1,18 +1,22 @@
-//! Installing by somebody who has no network, what somebody else fetched who is not believed.
+//! The offline installer: verifies again and installs a release that an untrusted downloader left
+//! in the spool.
 //!
-//! The installer has its own memory ([`OfflineInstaller::open`]), its own list of peers, its own clock, and
-//! the files of a [`SpoolReader`](crate::spool::Spool). From these it finds out again all that a cycle of the client would:
+//! The installer has its own state ([`OfflineInstaller::open`]), its own peer list, and its own
+//! clock. It has no network and reads the files of a [`SpoolReader`](crate::spool::SpoolReader).
+//! From them it repeats every check of a client's cycle:
 //!
-//! 1. the proof bundle verifies: the publisher's threshold, the log, every peer in both rolls;
-//! 2. every peer's latest cosignature is younger than `freshness`, and none is from the future;
-//! 3. every entry from its own stored head to the bundle's is there, hashes to that head, comes past
-//!    the pinned one, and leaves the release standing: no conflict, nothing newer in a format that it
-//!    cannot read;
-//! 4. the release is newer than what is installed;
-//! 5. the artifact, copied to where only the installer writes, has the signed length and digest.
+//! 1. The proof bundle verifies: the publisher's threshold, the log, and every peer in both rounds.
+//! 2. Every peer's latest cosignature is younger than `freshness`, and none is from the future.
+//! 3. Every entry from the installer's stored head to the bundle's head is present. The entries
+//!    hash to that head and pass the pinned head.
+//! 4. No entry speaks against the release: no withdrawal, no other release of its sequence, and
+//!    nothing newer in an unknown format.
+//! 5. The release is newer than the installed one.
+//! 6. The artifact, copied to where only the installer writes, has the signed length and digest.
 //!
-//! Whoever fetches can therefore hold a release back for as long as `freshness`, and no longer without
-//! being refused; whether there is a newer one, nobody can know who has no network.
+//! The downloader can therefore hold a release back, but only for as long as `freshness`. After
+//! that, the installer refuses the old proof. Without a network, the installer cannot know whether
+//! there is a newer release.
 
 mod error;
 mod installer;

@@ -1,4 +1,4 @@
-//! The log's entries from the installer's own head to a bundle's, as a spool has them.
+//! Replay of the log entries in a spool, from the installer's head to the head of the proof bundle.
 
 use std::io::BufReader;
 
@@ -11,18 +11,20 @@ use super::error::OfflineInstallError;
 use crate::ReplayMismatch;
 use crate::spool::{ENTRIES_FILE, SpoolReader, read_entries};
 
-/// What the entries up to a bundle's head came to.
+/// The log up to the head of a proof bundle, as the entries give it.
 pub(super) struct ReplayedLog {
-    /// The tree's edge where every peer confirmed it.
+    /// Frontier of the tree at the smallest head that a peer confirmed.
     pub(super) frontier: Frontier,
-    /// The releases below that.
+    /// Catalog of the entries below that head.
     pub(super) catalog: Catalog,
-    /// The same up to the head itself.
+    /// Catalog of the entries below the head of the bundle.
     pub(super) catalog_at_head: Catalog,
 }
 
-/// Reads every entry from our own head to the bundle's, or from the first if other publishers are
-/// configured than were when it was read. Every head that is trusted here has to be on the way.
+/// Reads every entry from the installer's head to the head of the bundle.
+///
+/// Reading begins at the first entry if the configured publishers have changed since the last run.
+/// The entries must pass every trusted head: the installer's own head, and the pinned head.
 pub(super) fn replay(
     config: &ClientConfig,
     state: &ClientState,
@@ -38,11 +40,11 @@ pub(super) fn replay(
     if common < known {
         return Err(ReplayMismatch::Behind { proven: common, known }.into());
     }
-    let is_not_at = |head: &TreeHead, frontier: &Frontier| {
+    let differs = |head: &TreeHead, frontier: &Frontier| {
         head.size() != frontier.size() || *head.root() != frontier.root()
     };
-    let mut unmet: Vec<&TreeHead> = (state.head.iter().chain(&config.cycle.pinned))
-        .filter(|trusted| trusted.size() >= held && is_not_at(trusted, &frontier))
+    let mut not_passed: Vec<&TreeHead> = (state.head.iter().chain(&config.cycle.pinned))
+        .filter(|trusted| trusted.size() >= held && differs(trusted, &frontier))
         .collect();
     let mut at_common = (common == held).then(|| (frontier.clone(), catalog.clone()));
     let mut first = None;
@@ -55,7 +57,7 @@ pub(super) fn replay(
         }
         frontier.push(Hash::leaf(entry));
         catalog.add_entry(index, entry, policy);
-        unmet.retain(|trusted| is_not_at(trusted, &frontier));
+        not_passed.retain(|trusted| differs(trusted, &frontier));
         if frontier.size() == common {
             at_common = Some((frontier.clone(), catalog.clone()));
         }
@@ -68,16 +70,17 @@ pub(super) fn replay(
     if (frontier.size(), frontier.root()) != (head.size(), *head.root()) {
         return Err(ReplayMismatch::Entries { held, head: head.clone() }.into());
     }
-    if let Some(trusted) = unmet.first() {
+    if let Some(trusted) = not_passed.first() {
         let (head, trusted) = (Box::new(head.clone()), Box::new((*trusted).clone()));
         return Err(ReplayMismatch::OtherLog { head, trusted }.into());
     }
-    // The views are prefixes of the head, so the smallest is passed on the way to it.
-    let (frontier, edge) = at_common.ok_or(ReplayMismatch::NoPeerHead)?;
-    Ok(ReplayedLog { frontier, catalog: edge, catalog_at_head: catalog })
+    // The cosigned heads are prefixes of the bundle's head, so the entries pass the smallest of
+    // them.
+    let (frontier, catalog_at_common) = at_common.ok_or(ReplayMismatch::NoPeerHead)?;
+    Ok(ReplayedLog { frontier, catalog: catalog_at_common, catalog_at_head: catalog })
 }
 
-/// What every peer of a roll confirmed.
+/// The smallest head of a round: every peer has confirmed it.
 pub(super) fn smallest_head(round: &Round) -> Option<&TreeHead> {
-    round.cosigned_heads().map(|view| view.head()).min_by_key(|head| head.size())
+    round.cosigned_heads().map(|cosigned| cosigned.head()).min_by_key(|head| head.size())
 }

@@ -1,5 +1,7 @@
-//! Installing: exactly the signed bytes, and `current` is the old version or the new one, whole.
+//! Claims about installing a single file: exactly the signed bytes, and `current` always names a
+//! whole version.
 
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::{
 };
 
 use unanimity_client::{CycleError, CycleOutcome};
-use unanimity_install::{InstallError, InstallRefusal, verify_artifact};
+use unanimity_install::{ArtifactMismatch, InstallError, InstallRefusal, verify_artifact};
 use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_protocol::{Hash, Refusal, Timestamp};
@@ -19,7 +21,7 @@ use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 use unanimity_testkit::{ReleaseSpec, World};
 
-/// Gives bytes for ever, or until its end, and counts what was taken.
+/// A source of bytes up to `end`, which counts the bytes read.
 struct CountingSource {
     end: u64,
     taken: u64,
@@ -35,15 +37,15 @@ impl Read for CountingSource {
     }
 }
 
-fn mismatch_text(verified: Result<(), InstallError>) -> String {
+fn mismatch(verified: Result<(), InstallError>) -> ArtifactMismatch {
     match verified {
-        Err(InstallError::Install(InstallRefusal::Artifact(why))) => why.to_string(),
+        Err(InstallError::Install(InstallRefusal::Artifact(mismatch))) => mismatch,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn exactly_the_signed_bytes_are_an_artifact() {
+fn verification_accepts_the_signed_bytes() {
     for length in [0, 1, 1000, 128 * 1024, 300_000] {
         let bytes = vec![b'x'; length];
         for at_once in [1000, usize::MAX] {
@@ -54,38 +56,54 @@ fn exactly_the_signed_bytes_are_an_artifact() {
 }
 
 #[test]
-fn of_an_artifact_that_does_not_end_one_byte_too_many_is_read() {
+fn verification_reads_at_most_one_byte_too_many() {
     for length in [0, 1, 1000, 128 * 1024, 300_000] {
         let bytes = vec![b'x'; length];
         for at_once in [1, 1000, usize::MAX] {
             let mut source = CountingSource { end: u64::MAX, taken: 0, at_once };
             let verified = verify_artifact(&sample_artifact(&bytes), &mut source);
-            assert!(mismatch_text(verified).contains("longer than"));
+            assert!(matches!(mismatch(verified), ArtifactMismatch::TooLong { .. }));
             assert_eq!(source.taken, length as u64 + 1);
         }
     }
-    // No length is too long to be one more than.
+    // The greatest signed length has no length above it.
     let longest = Artifact { length: u64::MAX, ..sample_artifact(b"") };
-    assert!(mismatch_text(verify_artifact(&longest, &b"short"[..])).contains("5 bytes"));
+    let verified = verify_artifact(&longest, &b"short"[..]);
+    assert!(matches!(mismatch(verified), ArtifactMismatch::TooShort { length: 5, .. }));
 }
 
 #[test]
-fn an_artifact_too_short_or_changed_is_refused() {
+fn verification_refuses_short_and_changed_artifacts() {
     let bytes = b"#!/bin/sh\necho hello\n";
     for length in 0..bytes.len() {
         let verified = verify_artifact(&sample_artifact(bytes), &bytes[..length]);
-        assert!(mismatch_text(verified).contains(&format!("{length} bytes, and {}", bytes.len())));
+        let found = mismatch(verified);
+        let is_short =
+            matches!(found, ArtifactMismatch::TooShort { length: n, .. } if n == length as u64);
+        assert!(is_short, "{found}");
     }
     for at in 0..bytes.len() {
         let mut changed = *bytes;
         changed[at] ^= 0x20;
         let verified = verify_artifact(&sample_artifact(bytes), &changed[..]);
-        assert!(mismatch_text(verified).contains("SHA-256"));
+        assert!(matches!(mismatch(verified), ArtifactMismatch::Digest { .. }));
     }
 }
 
 #[test]
-fn a_source_that_fails_is_no_refusal() {
+fn artifact_mismatches_name_the_difference() {
+    let mut text = String::new();
+    for (case, bytes) in
+        [("too long", &b"signed+"[..]), ("too short", b"sign"), ("other", b"Signed")]
+    {
+        let found = mismatch(verify_artifact(&sample_artifact(b"signed"), bytes));
+        writeln!(text, "{case}: {found}").unwrap();
+    }
+    snapbox::assert_data_eq!(text, snapbox::file!["words/artifact_mismatch.txt"]);
+}
+
+#[test]
+fn read_error_of_source_is_not_a_refusal() {
     struct FailingReader;
     impl Read for FailingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -99,7 +117,7 @@ fn a_source_that_fails_is_no_refusal() {
 const OLD: &[u8] = b"#!/bin/sh\necho old\n";
 const NEW: &[u8] = b"#!/bin/sh\necho the new release\n";
 
-/// A circle in which release 1 is installed and release 2 would be at the next update.
+/// A world in which release 1 is installed, and the next update installs release 2.
 async fn world_before_update(directory: &Path) -> World {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
     for (sequence, version, artifact) in [(1, "1.0.0", OLD), (2, "1.1.0", NEW)] {
@@ -116,7 +134,7 @@ async fn world_before_update(directory: &Path) -> World {
     world
 }
 
-/// What `current` is: one of the two versions, whole, with its proof.
+/// The sequence of the installed version, which must be whole and have its proof.
 fn current(world: &World) -> u64 {
     let installed =
         world.installed_version().unwrap().expect("something is installed at every moment");
@@ -129,8 +147,7 @@ fn current(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the_next_one_ends_it()
-{
+async fn update_stopped_at_any_step_leaves_a_whole_version() {
     let base = scratch_dir();
     let world = world_before_update(&base.path().join("base")).await;
     let steps = {
@@ -143,9 +160,9 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
         steps.lock().unwrap().len()
     };
     assert!(steps > 30, "{steps} steps");
-    // Killed there, or short of space for one step only.
+    // The storage fails from that step on, or for that step only.
     for only_once in [false, true] {
-        let mut met = [0, 0];
+        let mut versions_seen = [0, 0];
         for stops in 0..steps {
             let directory = base.path().join(format!("{only_once}-{stops}"));
             let mut world = world.copy_to(&directory).unwrap();
@@ -154,7 +171,7 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
             let stopped = world.update().await.1;
             assert!(matches!(stopped, Err(CycleError::Client(_))), "step {stops}: {stopped:?}");
             let sequence = current(&world);
-            met[sequence as usize - 1] += 1;
+            versions_seen[sequence as usize - 1] += 1;
             world.disk = Storage::default();
             let next = world.update().await.1;
             match sequence {
@@ -173,29 +190,30 @@ async fn an_update_stopped_at_any_step_leaves_the_old_version_or_the_new_and_the
             assert!(left.is_empty(), "step {stops} leaves {left:?}");
             fs::remove_dir_all(&directory).unwrap();
         }
-        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+        assert!(versions_seen.iter().all(|count| *count > 0), "{versions_seen:?}");
     }
 }
 
 #[tokio::test]
-async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
+async fn version_and_proof_are_durable_before_current_changes() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
     world.poll_all().await.unwrap();
     let (disk, steps) = recording_disk();
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let steps = steps.lock().unwrap();
     let root = world.config.cycle.install_root.clone();
-    let (staging, version) = (root.join("versions/.2-1.1.0.new"), root.join("versions/2-1.1.0"));
+    let (download_dir, version) =
+        (root.join("versions/.2-1.1.0.new"), root.join("versions/2-1.1.0"));
     let proof = root.join("proofs/2-1.1.0");
     let mut rest = &steps[..];
     for step in [
-        WriteStep::MakeDir(staging.clone()),
+        WriteStep::MakeDir(download_dir.clone()),
         WriteStep::SyncDir(root.join("versions")),
-        WriteStep::SyncFile(staging.join("hello")),
-        WriteStep::Rename(staging.join("hello")),
-        WriteStep::SyncDir(staging),
+        WriteStep::SyncFile(download_dir.join("hello")),
+        WriteStep::Rename(download_dir.join("hello")),
+        WriteStep::SyncDir(download_dir),
         WriteStep::SyncFile(proof.clone()),
         WriteStep::Rename(proof),
         WriteStep::SyncDir(root.join("proofs")),
@@ -207,15 +225,15 @@ async fn a_version_is_durable_with_its_proof_before_current_points_at_it() {
         let at = rest.iter().position(|taken| *taken == step);
         rest = &rest[at.unwrap_or_else(|| panic!("{step:?} is missing or early")) + 1..];
     }
-    // Only then is it remembered.
+    // The state is stored after the switch.
     let state = world.config.cycle.state.join("client/client.json");
     assert!(rest.contains(&WriteStep::Rename(state)));
 }
 
 #[tokio::test]
-async fn an_artifact_that_was_refused_leaves_nothing_behind() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
+async fn refused_artifact_leaves_only_a_valid_beginning() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
     world.poll_all().await.unwrap();
     let path = world.log_directory().join(artifact_path(&Hash::digest(NEW)));
     let mut changed = NEW.to_vec();
@@ -229,7 +247,7 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
         );
         assert_eq!(current(&world), 1);
         let versions = fs::read_dir(world.config.cycle.install_root.join("versions")).unwrap();
-        // The beginning of what may be the artifact is kept.
+        // A short download may be the beginning of the artifact, so it is kept.
         let kept = usize::from(served.len() < NEW.len());
         assert_eq!(versions.count(), 1 + kept, "the old version and nothing else");
     }
@@ -238,10 +256,11 @@ async fn an_artifact_that_was_refused_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
+async fn tampered_current_is_an_error() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
     let current = world.config.cycle.install_root.join("current");
+    let mut text = String::new();
     for target in [
         "/etc",
         "versions",
@@ -260,10 +279,12 @@ async fn a_current_that_was_tampered_with_is_an_error_and_not_an_empty_root() {
         fs::remove_file(&current).unwrap();
         std::os::unix::fs::symlink(target, &current).unwrap();
         let error = world.installed_version().unwrap_err().to_string();
-        assert!(error.contains("current"), "{error}");
+        let error = error.replace(scratch.path().to_str().unwrap(), "[DIR]");
+        writeln!(text, "{target:?}: {error}").unwrap();
         assert!(matches!(world.update().await.1, Err(CycleError::Client(_))));
     }
     fs::remove_file(&current).unwrap();
     fs::write(&current, "a file").unwrap();
     world.installed_version().unwrap_err();
+    snapbox::assert_data_eq!(text, snapbox::file!["words/tampered_current.txt"]);
 }

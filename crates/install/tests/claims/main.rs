@@ -1,4 +1,4 @@
-//! What is claimed of installing, as tests: each is named for what it says.
+//! Claims about installing, as tests. Each test is named after its claim.
 
 mod install;
 mod process;

@@ -1,4 +1,4 @@
-//! An operator's command: what it is given, how long it may take, and what is left of it.
+//! Claims about running an operator's command: its input, its time limit, and its children.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -15,19 +15,19 @@ use tempfile::TempDir;
 use unanimity_install::process::{Invocation, ProcessError, run};
 use unanimity_install::{BlockingHookRunner, HookRunner as _, Interrupt};
 
-/// Longer than any of these tests waits for anything.
+/// Longer than any wait in these tests.
 const LONG: Duration = Duration::from_secs(600);
-/// How long a process that was killed may take to end, on a machine that is busy.
+/// Bound for the end of a killed process, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory with the pipe `read_pipe`, and scripts that run in it.
+/// A directory with the named pipe `pipe`, in which scripts run.
 struct ProcessSandbox(TempDir);
 
 impl ProcessSandbox {
     fn new() -> ProcessSandbox {
-        let desk = ProcessSandbox(tempfile::tempdir().unwrap());
-        assert!(Command::new("mkfifo").arg(desk.path("told")).status().unwrap().success());
-        desk
+        let sandbox = ProcessSandbox(tempfile::tempdir().unwrap());
+        assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap().success());
+        sandbox
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -40,24 +40,24 @@ impl ProcessSandbox {
         Invocation { command, variables: Vec::new(), input: String::new(), limit: LONG }
     }
 
-    /// Runs a script beside this thread, and waits for the first thing that it tells.
+    /// Runs a script in another thread, and waits for its first output on the pipe.
     fn start(
         &self,
         invocation: Invocation,
         interrupt: &Interrupt,
     ) -> (String, mpsc::Receiver<Result<(), ProcessError>>) {
-        let (tell, ended) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let interrupt = interrupt.clone();
-        thread::spawn(move || tell.send(run(&invocation, &interrupt)));
-        (self.read_pipe(), ended)
+        thread::spawn(move || sender.send(run(&invocation, &interrupt)));
+        (self.read_pipe(), receiver)
     }
 
     fn read_pipe(&self) -> String {
-        fs::read_to_string(self.path("told")).unwrap().trim().to_owned()
+        fs::read_to_string(self.path("pipe")).unwrap().trim().to_owned()
     }
 }
 
-/// A process that was killed is gone, or waits to be reaped, as soon as it gets to it.
+/// Waits until a killed process has ended, or is a zombie.
 fn wait_until_gone(pid: &str) {
     let began = Instant::now();
     while is_running(pid) {
@@ -76,119 +76,119 @@ fn kill(pid: &str) {
 }
 
 #[test]
-fn a_command_that_overruns_is_killed_with_what_it_started() {
-    let desk = ProcessSandbox::new();
-    let mut told = File::options();
-    let told = told.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
-    let mut told = told.open(desk.path("told")).unwrap();
+fn timeout_kills_command_with_its_children() {
+    let sandbox = ProcessSandbox::new();
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let mut pipe = options.open(sandbox.path("pipe")).unwrap();
     let limit = Duration::from_secs(1);
-    let script = "trap '' TERM INT HUP; exec > told; sleep 600 & wait";
-    let late = run(&Invocation { limit, ..desk.shell(script) }, &Interrupt::default());
-    assert!(matches!(late, Err(ProcessError::TimedOut(told)) if told == limit), "{late:?}");
+    let script = "trap '' TERM INT HUP; exec > pipe; sleep 600 & wait";
+    let late = run(&Invocation { limit, ..sandbox.shell(script) }, &Interrupt::default());
+    assert!(matches!(late, Err(ProcessError::TimedOut(passed)) if passed == limit), "{late:?}");
     // The pipe ends when the last process that holds it is dead.
     let began = Instant::now();
-    while told.read(&mut [0]).is_err() {
-        assert!(began.elapsed() < PATIENCE, "one of them is still there");
+    while pipe.read(&mut [0]).is_err() {
+        assert!(began.elapsed() < PATIENCE, "a process is still there");
         thread::yield_now();
     }
 }
 
 #[test]
-fn what_a_command_leaves_at_work_goes_on_if_it_ended_well() {
-    let desk = ProcessSandbox::new();
-    // It holds on to all that the command was given.
-    run(&desk.shell("sleep 600 & echo $! > pid"), &Interrupt::default()).unwrap();
-    let pid = fs::read_to_string(desk.path("pid")).unwrap();
+fn child_outlives_command_that_succeeded() {
+    let sandbox = ProcessSandbox::new();
+    // The child keeps the pipes of the command open.
+    run(&sandbox.shell("sleep 600 & echo $! > pid"), &Interrupt::default()).unwrap();
+    let pid = fs::read_to_string(sandbox.path("pid")).unwrap();
     assert!(is_running(pid.trim()));
     kill(pid.trim());
 }
 
 #[test]
-fn what_a_command_leaves_at_work_is_killed_if_it_failed() {
-    let desk = ProcessSandbox::new();
+fn child_of_failed_command_is_killed() {
+    let sandbox = ProcessSandbox::new();
     let script = "sleep 600 & echo $! > pid; echo no >&2; exit 3";
-    let failed = run(&desk.shell(script), &Interrupt::default()).unwrap_err().to_string();
+    let failed = run(&sandbox.shell(script), &Interrupt::default()).unwrap_err().to_string();
     assert_eq!(failed, "failed (exit status: 3): no");
-    wait_until_gone(fs::read_to_string(desk.path("pid")).unwrap().trim());
+    wait_until_gone(fs::read_to_string(sandbox.path("pid")).unwrap().trim());
 }
 
 #[test]
-fn an_interrupt_kills_a_command_with_what_it_started() {
-    let desk = ProcessSandbox::new();
+fn interrupt_kills_command_with_its_children() {
+    let sandbox = ProcessSandbox::new();
     let interrupt = Interrupt::default();
-    let script = "trap '' TERM INT HUP; sleep 600 & echo $$ $! > told; wait";
-    let (pids, ended) = desk.start(desk.shell(script), &interrupt);
+    let script = "trap '' TERM INT HUP; sleep 600 & echo $$ $! > pipe; wait";
+    let (pids, result) = sandbox.start(sandbox.shell(script), &interrupt);
     interrupt.interrupt();
-    assert!(matches!(ended.recv().unwrap(), Err(ProcessError::Interrupted)));
+    assert!(matches!(result.recv().unwrap(), Err(ProcessError::Interrupted)));
     pids.split_whitespace().for_each(wait_until_gone);
 }
 
 #[test]
-fn an_interrupt_kills_a_command_that_has_left_its_process_group() {
-    let desk = ProcessSandbox::new();
+fn interrupt_kills_command_that_left_its_process_group() {
+    let sandbox = ProcessSandbox::new();
     let interrupt = Interrupt::default();
-    // Into the group of this test, which is not to be killed.
-    let leave = "exec perl -e 'setpgrp(0, getpgrp(getppid())) or die; open(F, \">\", \"told\"); \
+    // The command joins the group of this test, which must not be killed.
+    let leave = "exec perl -e 'setpgrp(0, getpgrp(getppid())) or die; open(F, \">\", \"pipe\"); \
                  print F $$; close(F); sleep 600'";
-    let (pid, ended) = desk.start(desk.shell(leave), &interrupt);
+    let (pid, result) = sandbox.start(sandbox.shell(leave), &interrupt);
     interrupt.interrupt();
-    assert!(matches!(ended.recv_timeout(PATIENCE), Ok(Err(ProcessError::Interrupted))));
+    assert!(matches!(result.recv_timeout(PATIENCE), Ok(Err(ProcessError::Interrupted))));
     wait_until_gone(&pid);
 }
 
 #[test]
-fn after_an_interrupt_no_command_starts_until_it_is_cleared() {
-    let desk = ProcessSandbox::new();
+fn no_command_starts_between_interrupt_and_clear() {
+    let sandbox = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     interrupt.interrupt();
-    let touch = desk.shell("touch ran");
+    let touch = sandbox.shell("touch ran");
     assert!(matches!(run(&touch, &interrupt), Err(ProcessError::Interrupted)));
-    assert!(!desk.path("ran").exists());
+    assert!(!sandbox.path("ran").exists());
     interrupt.clear();
     run(&touch, &interrupt).unwrap();
-    assert!(desk.path("ran").exists());
+    assert!(sandbox.path("ran").exists());
 }
 
 #[test]
-fn an_interrupt_after_the_end_of_a_command_kills_nothing_that_it_left() {
-    let desk = ProcessSandbox::new();
+fn interrupt_after_success_spares_the_children() {
+    let sandbox = ProcessSandbox::new();
     let interrupt = Interrupt::default();
-    run(&desk.shell("sleep 600 & echo $! > pid"), &interrupt).unwrap();
+    run(&sandbox.shell("sleep 600 & echo $! > pid"), &interrupt).unwrap();
     interrupt.interrupt();
-    let pid = fs::read_to_string(desk.path("pid")).unwrap();
+    let pid = fs::read_to_string(sandbox.path("pid")).unwrap();
     assert!(is_running(pid.trim()));
     kill(pid.trim());
 }
 
 #[test]
-fn in_place_an_interrupted_command_never_completes() {
-    let desk = ProcessSandbox::new();
+fn blocking_runner_never_completes_after_interrupt() {
+    let sandbox = ProcessSandbox::new();
     let interrupt = Interrupt::default();
     let hooks = BlockingHookRunner(interrupt.clone());
-    assert!(hooks.run(desk.shell("exit 0")).now_or_never().unwrap().is_ok());
-    assert!(hooks.run(desk.shell("exit 1")).now_or_never().unwrap().is_err());
+    assert!(hooks.run(sandbox.shell("exit 0")).now_or_never().unwrap().is_ok());
+    assert!(hooks.run(sandbox.shell("exit 1")).now_or_never().unwrap().is_err());
     interrupt.interrupt();
-    assert!(hooks.run(desk.shell("exit 0")).now_or_never().is_none());
+    assert!(hooks.run(sandbox.shell("exit 0")).now_or_never().is_none());
 }
 
 #[test]
-fn a_command_is_fed_more_than_a_pipe_holds_while_it_talks() {
-    let desk = ProcessSandbox::new();
+fn command_reads_more_input_than_a_pipe_holds_while_it_writes() {
+    let sandbox = ProcessSandbox::new();
     let input = "word ".repeat(200_000);
-    let echo = Invocation { input: input.clone(), ..desk.shell("tee copy >&2") };
+    let echo = Invocation { input: input.clone(), ..sandbox.shell("tee copy >&2") };
     run(&echo, &Interrupt::default()).unwrap();
-    assert_eq!(fs::read_to_string(desk.path("copy")).unwrap(), input);
+    assert_eq!(fs::read_to_string(sandbox.path("copy")).unwrap(), input);
 }
 
 #[test]
-fn a_command_that_does_not_read_has_not_failed() {
-    let desk = ProcessSandbox::new();
-    let deaf = Invocation { input: "word ".repeat(200_000), ..desk.shell("exec 0<&-; exit 0") };
+fn command_that_ignores_its_input_succeeds() {
+    let sandbox = ProcessSandbox::new();
+    let deaf = Invocation { input: "word ".repeat(200_000), ..sandbox.shell("exec 0<&-; exit 0") };
     run(&deaf, &Interrupt::default()).unwrap();
 }
 
 #[test]
-fn a_program_that_is_not_there_does_not_start() {
+fn missing_program_does_not_start() {
     let command = vec!["/no/such/program".to_owned()];
     let missing = Invocation { command, ..ProcessSandbox::new().shell("") };
     match run(&missing, &Interrupt::default()) {

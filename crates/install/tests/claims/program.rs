@@ -1,5 +1,6 @@
-//! The program `unanimity-install`: what it refuses, and how it ends when it is told to.
+//! Claims about the program `unanimity-install`: its refusals, and its end after a signal.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,10 +20,10 @@ use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{ReleaseSpec, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity-install");
-/// A bit longer than a release has to wait.
+/// Slightly longer than the settle time of a release.
 const SETTLE: Duration = Duration::from_secs(3601);
 
-/// A machine on which nothing is installed and release 1 is staged.
+/// A machine on which nothing is installed and release 1 is downloaded.
 struct InstallerSandbox {
     world: World,
     home: TempDir,
@@ -43,11 +44,11 @@ impl InstallerSandbox {
         world.advance(SETTLE);
         world.poll_all().await.unwrap();
         assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
-        let machine = InstallerSandbox { world, home };
-        let told = machine.home.path().join("told");
-        assert!(Command::new("mkfifo").arg(told).status().unwrap().success());
-        machine.configure();
-        machine
+        let sandbox = InstallerSandbox { world, home };
+        let pipe = sandbox.home.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        sandbox.configure();
+        sandbox
     }
 
     fn configure(&self) {
@@ -68,32 +69,32 @@ impl InstallerSandbox {
         exit_and_text(&self.command(arguments).output().unwrap())
     }
 
-    /// A command that says which process it is, and then waits.
+    /// A command that writes its process number to the pipe, and then waits.
     fn waiting_command(&self) -> Vec<String> {
-        let told = self.home.path().join("told");
-        let script = format!("trap '' TERM INT HUP; echo $$ > {}; sleep 600", told.display());
+        let pipe = self.home.path().join("pipe");
+        let script = format!("trap '' TERM INT HUP; echo $$ > {}; sleep 600", pipe.display());
         ["/bin/sh", "-c", &script].map(str::to_owned).into()
     }
 
-    /// Waits until such a command of the installer's is there.
+    /// Waits for the process number of a waiting command that the installer has started.
     fn wait_for_command(&self, installer: &mut Child) -> String {
-        // Opened by ourselves for writing, it has no end.
+        // Opened for writing as well, the pipe has no end of file.
         let mut pipe = File::options();
         let pipe = pipe.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
-        let mut pipe = pipe.open(self.home.path().join("told")).unwrap();
-        let mut said = Vec::new();
-        while !said.ends_with(b"\n") {
+        let mut pipe = pipe.open(self.home.path().join("pipe")).unwrap();
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
             let mut byte = [0];
             match pipe.read_exact(&mut byte) {
-                Ok(()) => said.extend(byte),
+                Ok(()) => line.extend(byte),
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    assert_eq!(installer.try_wait().unwrap(), None, "it ended");
+                    assert_eq!(installer.try_wait().unwrap(), None, "the installer ended");
                     thread::yield_now();
                 }
             }
         }
-        String::from_utf8(said).unwrap().trim().to_owned()
+        String::from_utf8(line).unwrap().trim().to_owned()
     }
 
     fn journal(&self) -> Journal {
@@ -111,6 +112,11 @@ fn exit_and_text(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
+/// The output up to the time of the next try, which differs from run to run.
+fn before_next_try(output: &str) -> String {
+    output.split(" The next attempt with").next().unwrap().to_owned()
+}
+
 fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -120,7 +126,7 @@ fn send(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused_and_nothing_is_read() {
+fn program_refuses_invalid_arguments() {
     for arguments in [
         &["install-staged"][..],
         &["--offline", "stick"],
@@ -130,9 +136,10 @@ fn arguments_that_make_no_sense_are_refused_and_nothing_is_read() {
         &["rollback", "1-1.0.0", "2-1.1.0"],
         &["--config", "/no/such/file", "--force"],
     ] {
-        let (code, said) = exit_and_text(&Command::new(PROGRAM).args(arguments).output().unwrap());
-        assert_eq!(code, 2, "{arguments:?}: {said}");
-        assert!(said.starts_with("error: "), "{arguments:?}: {said}");
+        let (code, output) =
+            exit_and_text(&Command::new(PROGRAM).args(arguments).output().unwrap());
+        assert_eq!(code, 2, "{arguments:?}: {output}");
+        assert!(output.starts_with("error: "), "{arguments:?}: {output}");
         let json = Command::new(PROGRAM).arg("--json").args(arguments).output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!((&report["exit"], &report["schema"]), (&2.into(), &"unanimity/v1".into()));
@@ -140,121 +147,133 @@ fn arguments_that_make_no_sense_are_refused_and_nothing_is_read() {
 }
 
 #[test]
-fn without_a_configuration_nothing_is_installed() {
+fn missing_configuration_is_an_error() {
     let missing = Command::new(PROGRAM).args(["--config", "/no/such/file"]).output().unwrap();
-    let (code, said) = exit_and_text(&missing);
-    assert_eq!(code, 3, "{said}");
-    assert!(said.starts_with("unanimity-install: /no/such/file: there is no configuration yet"));
+    let (code, output) = exit_and_text(&missing);
+    assert_eq!(code, 3, "{output}");
+    snapbox::assert_data_eq!(output, snapbox::file!["words/program_without_config.txt"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_staged_is_installed_and_that_once() {
-    let machine = InstallerSandbox::new().await;
-    let (code, said) = machine.run(&["--json"]);
-    assert_eq!(code, 0, "{said}");
-    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+async fn program_installs_a_download_once() {
+    let sandbox = InstallerSandbox::new().await;
+    let (code, output) = sandbox.run(&["--json"]);
+    assert_eq!(code, 0, "{output}");
+    let report: serde_json::Value = serde_json::from_str(&output).unwrap();
     assert_eq!((&report["verb"], &report["installed"]), (&"install".into(), &"1-1.0.0".into()));
-    let (code, said) = machine.run(&[]);
-    assert_eq!((code, &*said), (0, "nothing new is staged: sequence 1 was installed before\n"));
+    let (code, output) = sandbox.run(&[]);
+    assert_eq!(
+        (code, &*output),
+        (0, "nothing new is downloaded: sequence 1 was installed before\n")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_directory_that_was_no_spool_is_refused() {
-    let mut machine = InstallerSandbox::new().await;
-    machine.world.config.cycle.spool = None;
-    machine.configure();
-    let text = fs::read_to_string(machine.config()).unwrap();
+async fn program_refuses_a_directory_that_is_no_spool() {
+    let mut sandbox = InstallerSandbox::new().await;
+    sandbox.world.config.cycle.spool = None;
+    sandbox.configure();
+    let text = fs::read_to_string(sandbox.config()).unwrap();
     let text = text.replace("[install]\n", "[install]\nfreshness = \"7d\"\n");
-    fs::write(machine.config(), text).unwrap();
-    let empty = machine.home.path().join("empty");
+    fs::write(sandbox.config(), text).unwrap();
+    let empty = sandbox.home.path().join("empty");
     fs::create_dir(&empty).unwrap();
+    let mut text = String::new();
     for directory in [empty.to_str().unwrap(), "/no/such/directory"] {
-        let (code, said) = machine.run(&["--from", directory]);
-        assert_eq!(code, 6, "{said}");
-        assert!(said.contains("is this what a spool was?"), "{said}");
+        let (code, output) = sandbox.run(&["--from", directory]);
+        assert_eq!(code, 6, "{output}");
+        text += &output.replace(sandbox.home.path().to_str().unwrap(), "[DIR]");
     }
-    // A file of that name proves nothing.
+    snapbox::assert_data_eq!(text, snapbox::file!["words/program_no_spool.txt"]);
+    // The name of the file is not enough.
     fs::write(empty.join("proof"), "no proof\n").unwrap();
-    let (code, said) = machine.run(&["--from", empty.to_str().unwrap()]);
-    assert_eq!(code, 29, "{said}");
-    assert!(!machine.is_installed());
+    let (code, output) = sandbox.run(&["--from", empty.to_str().unwrap()]);
+    assert_eq!(code, 29, "{output}");
+    assert!(!sandbox.is_installed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_overruns_is_killed_and_the_release_undone() {
-    let mut machine = InstallerSandbox::new().await;
-    let pid = machine.home.path().join("pid");
+async fn timeout_of_a_check_undoes_the_release() {
+    let mut sandbox = InstallerSandbox::new().await;
+    let pid = sandbox.home.path().join("pid");
     let script = format!("trap '' TERM; echo $$ > {}; sleep 600", pid.display());
-    machine.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
-    machine.configure();
+    sandbox.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    sandbox.configure();
     let health = "[install.health]\n";
-    let text = fs::read_to_string(machine.config()).unwrap();
+    let text = fs::read_to_string(sandbox.config()).unwrap();
     let text = text.replace(health, &format!("{health}timeout = \"2s\"\n"));
-    fs::write(machine.config(), text).unwrap();
-    let (code, said) = machine.run(&[]);
-    assert_eq!(code, 30, "{said}");
-    assert!(said.contains("check did not end within 2 s and was killed"), "{said}");
-    // It is not there if it was killed before it had got anywhere.
+    fs::write(sandbox.config(), text).unwrap();
+    let (code, output) = sandbox.run(&[]);
+    assert_eq!(code, 30, "{output}");
+    snapbox::assert_data_eq!(
+        before_next_try(&output),
+        snapbox::file!["words/program_check_timeout.txt"]
+    );
+    // There is no file if the check was killed before it wrote its number.
     let pid = fs::read_to_string(pid).unwrap_or_else(|_| "none".to_owned());
     assert!(!PathBuf::from("/proc").join(pid.trim()).exists());
-    assert!(!machine.is_installed());
+    assert!(!sandbox.is_installed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_check_left_at_work_outlives_the_installer_if_it_ended_well() {
-    let mut machine = InstallerSandbox::new().await;
-    let told = machine.home.path().join("pid");
-    let script = format!("sleep 600 & echo $! > {}", told.display());
-    machine.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
-    machine.configure();
-    let (code, said) = machine.run(&[]);
-    assert_eq!(code, 0, "{said}");
-    let pid = fs::read_to_string(told).unwrap();
+async fn child_of_a_passed_check_outlives_the_installer() {
+    let mut sandbox = InstallerSandbox::new().await;
+    let pid_file = sandbox.home.path().join("pid");
+    let script = format!("sleep 600 & echo $! > {}", pid_file.display());
+    sandbox.world.config.cycle.hooks.check = ["/bin/sh", "-c", &script].map(str::to_owned).into();
+    sandbox.configure();
+    let (code, output) = sandbox.run(&[]);
+    assert_eq!(code, 0, "{output}");
+    let pid = fs::read_to_string(pid_file).unwrap();
     assert!(PathBuf::from("/proc").join(pid.trim()).exists());
     assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_in_a_trial_kills_the_check_and_undoes_the_release() {
-    let mut machine = InstallerSandbox::new().await;
-    machine.world.config.cycle.hooks.check = machine.waiting_command();
-    machine.configure();
-    for signal in [Signal::INT, Signal::TERM] {
-        let mut installer = start(&mut machine.command(&["--json"]));
-        let pid = machine.wait_for_command(&mut installer);
-        assert!(machine.is_installed());
+async fn signal_in_a_trial_kills_the_check_and_undoes_the_release() {
+    let mut sandbox = InstallerSandbox::new().await;
+    sandbox.world.config.cycle.hooks.check = sandbox.waiting_command();
+    sandbox.configure();
+    let mut text = String::new();
+    for (name, signal) in [("SIGINT", Signal::INT), ("SIGTERM", Signal::TERM)] {
+        let mut installer = start(&mut sandbox.command(&["--json"]));
+        let pid = sandbox.wait_for_command(&mut installer);
+        assert!(sandbox.is_installed());
         send(&installer, signal);
-        let (code, said) = exit_and_text(&installer.wait_with_output().unwrap());
-        assert_eq!(code, 130, "{said}");
-        assert!(said.contains("its trial was interrupted; nothing is installed"), "{said}");
+        let (code, output) = exit_and_text(&installer.wait_with_output().unwrap());
+        assert_eq!(code, 130, "{output}");
+        writeln!(text, "{name}: {}", before_next_try(&output)).unwrap();
         assert!(!PathBuf::from("/proc").join(pid).exists());
-        assert!(!machine.is_installed());
-        let journal = machine.journal();
+        assert!(!sandbox.is_installed());
+        let journal = sandbox.journal();
         assert_eq!(journal.trial, None);
-        // As if its time had come.
+        // The next try may begin at once.
         let again = Journal { failed: Default::default(), ..journal };
-        fs::write(machine.world.config.cycle.install_root.join("journal.json"), again.text())
+        fs::write(sandbox.world.config.cycle.install_root.join("journal.json"), again.text())
             .unwrap();
     }
+    snapbox::assert_data_eq!(text, snapbox::file!["words/program_interrupted_trial.txt"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_in_a_rollback_leaves_the_rest_to_the_next_run() {
-    let mut machine = InstallerSandbox::new().await;
-    assert_eq!(machine.run(&[]).0, 0);
-    machine.world.config.cycle.hooks.post_install = machine.waiting_command();
-    machine.configure();
-    let mut installer = start(&mut machine.command(&["rollback", "1-1.0.0"]));
-    machine.wait_for_command(&mut installer);
+async fn interrupted_rollback_is_completed_by_the_next_run() {
+    let mut sandbox = InstallerSandbox::new().await;
+    assert_eq!(sandbox.run(&[]).0, 0);
+    sandbox.world.config.cycle.hooks.post_install = sandbox.waiting_command();
+    sandbox.configure();
+    let mut installer = start(&mut sandbox.command(&["rollback", "1-1.0.0"]));
+    sandbox.wait_for_command(&mut installer);
     send(&installer, Signal::INT);
-    let (code, said) = exit_and_text(&installer.wait_with_output().unwrap());
-    assert_eq!(code, 130, "{said}");
-    assert!(said.contains("the next `update`, `unanimity-install` or `rollback` does the rest"));
-    assert!(machine.journal().trial.is_some_and(|trial| trial.is_rollback));
-    machine.world.config.cycle.hooks.post_install.clear();
-    machine.configure();
-    let (code, said) = machine.run(&["rollback"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("the roll-back to 1-1.0.0 was interrupted, and is done now"), "{said}");
-    assert_eq!(machine.journal().trial, None);
+    let (code, output) = exit_and_text(&installer.wait_with_output().unwrap());
+    assert_eq!(code, 130, "{output}");
+    let mut text = output;
+    assert!(sandbox.journal().trial.is_some_and(|trial| trial.is_rollback));
+    sandbox.world.config.cycle.hooks.post_install.clear();
+    sandbox.configure();
+    let (code, output) = sandbox.run(&["rollback"]);
+    assert_eq!(code, 0, "{output}");
+    text += &output;
+    let text = text.replace(sandbox.home.path().to_str().unwrap(), "[DIR]");
+    snapbox::assert_data_eq!(text, snapbox::file!["words/program_interrupted_rollback.txt"]);
+    assert_eq!(sandbox.journal().trial, None);
 }

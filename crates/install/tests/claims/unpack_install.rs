@@ -1,4 +1,4 @@
-//! Installing a tree: out of the very bytes that were signed, and whole or not at all.
+//! Claims about installing an archive: from exactly the signed bytes, and whole or not at all.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -30,8 +30,7 @@ fn new() -> Vec<u8> {
     ])
 }
 
-/// A circle in which release 1 is installed and release 2, both of them trees, would be at the
-/// next update.
+/// A world in which release 1 is installed, and the next update installs release 2. Both are trees.
 async fn world_before_update(directory: &Path) -> World {
     let mut world = World::create(directory, 3, Timestamp(1_790_000_000)).unwrap();
     for (sequence, version, archive) in [(1, "1.0.0", old()), (2, "1.1.0", new())] {
@@ -52,7 +51,7 @@ fn draft(sequence: u64, version: &'static str, archive: &[u8]) -> ReleaseSpec {
     ReleaseSpec { file: ARCHIVE, ..ReleaseSpec::new(sequence, version, &zst(archive)) }
 }
 
-/// What `current` is: one of the two trees, whole, and nothing beside it.
+/// The sequence of the installed version, which must be exactly its tree.
 fn current(world: &World) -> u64 {
     let installed =
         world.installed_version().unwrap().expect("something is installed at every moment");
@@ -74,15 +73,15 @@ fn current(world: &World) -> u64 {
 
 async fn confirmed_release(world: &mut World) -> Box<ConfirmedRelease> {
     match world.check().await.1 {
-        Ok(CycleOutcome::Available(agreed)) => agreed,
+        Ok(CycleOutcome::Available(confirmed)) => confirmed,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_tree_is_published_confirmed_and_installed() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
+async fn update_installs_a_tree() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
     assert_eq!(current(&world), 1);
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
@@ -98,22 +97,22 @@ async fn a_tree_is_published_confirmed_and_installed() {
 }
 
 #[tokio::test]
-async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_at_it() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
+async fn tree_is_durable_before_its_name_and_current() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
     let (disk, steps) = recording_disk();
     world.disk = disk;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     let steps = steps.lock().unwrap();
     let root = world.config.cycle.install_root.clone();
-    let (versions, staging) = (root.join("versions"), root.join("versions/.2-1.1.0.new"));
-    let tree = staging.join(".tree");
+    let (versions, download_dir) = (root.join("versions"), root.join("versions/.2-1.1.0.new"));
+    let tree = download_dir.join(".tree");
     let mut rest = &steps[..];
     for step in [
-        // The archive is here, and what is unpacked again after a kill needs no mirror.
-        WriteStep::SyncFile(staging.join(ARCHIVE)),
-        WriteStep::Rename(staging.join(ARCHIVE)),
-        WriteStep::SyncDir(staging.clone()),
+        // First the archive is durable: after a kill, unpacking it again needs no mirror.
+        WriteStep::SyncFile(download_dir.join(ARCHIVE)),
+        WriteStep::Rename(download_dir.join(ARCHIVE)),
+        WriteStep::SyncDir(download_dir.clone()),
         WriteStep::MakeDir(tree.clone()),
         WriteStep::MakeDir(tree.join("bin")),
         WriteStep::Create(tree.join("bin/hello")),
@@ -126,7 +125,7 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
         WriteStep::Rename(root.join("proofs/2-1.1.0")),
         WriteStep::SyncDir(root.join("proofs")),
         WriteStep::Rename(versions.join("2-1.1.0")),
-        WriteStep::Remove(staging),
+        WriteStep::Remove(download_dir),
         WriteStep::SyncDir(versions),
         WriteStep::Rename(root.join("current")),
         WriteStep::SyncDir(root),
@@ -140,10 +139,10 @@ async fn a_tree_is_durable_before_it_has_a_name_and_named_before_current_points_
 }
 
 #[tokio::test]
-async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothing_behind() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
-    // No honest tool releases it: it says of itself what the signed totals say.
+async fn confirmed_hostile_archive_is_refused() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
+    // The signed totals match the archive, which no honest tool would release.
     let hostile = tar(&[dir("bin"), file("bin/hello"), file("../../../escaped")]);
     let draft = ReleaseSpec { file: "hello", ..ReleaseSpec::new(3, "1.2.0", &hostile) };
     publish_as(&world, &draft, "hello.tar tar 14 3");
@@ -163,13 +162,13 @@ async fn a_hostile_archive_that_everybody_confirmed_is_refused_and_leaves_nothin
         assert_eq!(current(&world), 2);
         let versions = world.config.cycle.install_root.join("versions");
         let left: Vec<String> = list_tree(&versions.join(".3-1.2.0.new")).into_keys().collect();
-        // The archive is kept: what is refused is not fetched again to be refused.
+        // The archive is kept, so that the next run refuses it without downloading it again.
         assert_eq!(left, ["hello.tar"]);
-        assert!(list_tree(place.path()).keys().all(|name| !name.contains("escaped")));
+        assert!(list_tree(scratch.path()).keys().all(|name| !name.contains("escaped")));
     }
 }
 
-/// Signs and logs a release whose target line ends in other words than `draft` gives.
+/// Signs and logs a release whose artifact line has another file name and kind than `draft`.
 fn publish_as(world: &World, draft: &ReleaseSpec, words: &str) {
     let (manifest, _) = world.sign_release(draft).unwrap();
     let [file, kind] = words.split_once(' ').map(|(file, kind)| [file, kind]).unwrap();
@@ -186,15 +185,15 @@ fn publish_as(world: &World, draft: &ReleaseSpec, words: &str) {
 }
 
 #[tokio::test]
-async fn a_tree_with_other_totals_than_were_signed_is_refused() {
+async fn tree_with_other_totals_than_signed_is_refused() {
     for (totals, why) in [
         ("15 3", "14 bytes unpacked in all, and 15 were signed"),
         ("13 3", "entry 3, \"share\": more than the 13 bytes unpacked that were signed"),
         ("14 4", "3 entries in all, and 4 were signed"),
         ("14 2", "entry 3, \"share\": more than the 2 entries that were signed"),
     ] {
-        let place = scratch_dir();
-        let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+        let scratch = scratch_dir();
+        let mut world = World::create(scratch.path(), 3, Timestamp(1_790_000_000)).unwrap();
         let archive = tar(&[dir("bin"), file("bin/hello"), file("share")]);
         let draft = ReleaseSpec::new(1, "1.0.0", &archive);
         publish_as(&world, &draft, &format!("hello.tar tar {totals}"));
@@ -203,18 +202,18 @@ async fn a_tree_with_other_totals_than_were_signed_is_refused() {
         world.advance(Duration::from_secs(61 * 60));
         world.poll_all().await.unwrap();
         let refused = world.update().await.1;
-        let Err(CycleError::Install(InstallRefusal::Artifact(told))) = refused else {
+        let Err(CycleError::Install(InstallRefusal::Artifact(mismatch))) = refused else {
             panic!("{refused:?}")
         };
-        assert_eq!(told.to_string(), format!("bad artifact: hello.tar: {why}"));
+        assert_eq!(mismatch.to_string(), format!("bad artifact: hello.tar: {why}"));
         assert!(world.installed_version().unwrap().is_none());
     }
 }
 
 #[tokio::test]
-async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetched() {
-    let place = scratch_dir();
-    let mut world = World::create(place.path(), 3, Timestamp(1_790_000_000)).unwrap();
+async fn archive_with_too_many_entries_is_not_downloaded() {
+    let scratch = scratch_dir();
+    let mut world = World::create(scratch.path(), 3, Timestamp(1_790_000_000)).unwrap();
     publish_as(&world, &ReleaseSpec::new(1, "1.0.0", b"x"), "hello.tar tar 1 262145");
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
@@ -229,12 +228,12 @@ async fn an_archive_of_more_entries_than_are_taken_is_refused_before_it_is_fetch
 }
 
 #[tokio::test]
-async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
-    let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
+async fn unpacking_reads_the_verified_file_after_its_name_was_replaced() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
+    let download_dir = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
     let trojan = zst(&tar(&[dir("bin"), file_with(b"bin/hello", 0o755, b"a trojan")]));
-    let (archive, other) = (staging.join(ARCHIVE), place.path().join("trojan"));
+    let (archive, other) = (download_dir.join(ARCHIVE), scratch.path().join("trojan"));
     fs::write(&other, &trojan).unwrap();
     world.disk = Storage::with_hook(move |step| match step {
         WriteStep::MakeDir(path) if path.ends_with(".tree") => fs::rename(&other, &archive),
@@ -245,12 +244,12 @@ async fn what_is_unpacked_is_the_file_that_was_verified_whatever_its_name_leads_
 }
 
 #[tokio::test]
-async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
-    let staging = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
-    // The same tree, packed otherwise: nothing but its digest tells.
-    let archive = staging.join(ARCHIVE);
+async fn archive_changed_after_verification_is_refused() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
+    let download_dir = world.config.cycle.install_root.join("versions/.2-1.1.0.new");
+    // The same tree in another compression: only the digest differs.
+    let archive = download_dir.join(ARCHIVE);
     world.disk = Storage::with_hook(move |step| match step {
         WriteStep::MakeDir(path) if path.ends_with(".tree") => {
             fs::write(&archive, zst_with_window(20, &new()))
@@ -269,22 +268,22 @@ async fn an_archive_that_is_changed_after_it_was_verified_is_refused() {
     );
     assert!(differs, "{why}");
     assert_eq!(current(&world), 1);
-    // What is there now is not what was signed: it is fetched anew.
+    // The changed archive is downloaded again.
     world.disk = Storage::default();
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
     assert_eq!(current(&world), 2);
 }
 
 #[tokio::test]
-async fn what_was_staged_is_unpacked_later_without_a_mirror() {
-    let place = scratch_dir();
-    let mut world = world_before_update(&place.path().join("world")).await;
-    let agreed = confirmed_release(&mut world).await;
+async fn complete_download_is_installed_without_a_mirror() {
+    let scratch = scratch_dir();
+    let mut world = world_before_update(&scratch.path().join("world")).await;
+    let confirmed = confirmed_release(&mut world).await;
     let root = InstallRoot::new(&world.config.cycle.install_root, Storage::default());
-    let mut staging = root.open_download(&agreed, &world.config.cycle.platform).unwrap();
-    staging.write(vec![zst(&new())]).unwrap();
-    drop(staging.finish().unwrap());
-    // An earlier run got as far as this in unpacking it.
+    let mut download = root.open_download(&confirmed, &world.config.cycle.platform).unwrap();
+    download.write(vec![zst(&new())]).unwrap();
+    drop(download.finish().unwrap());
+    // An earlier run has unpacked a part of it.
     let tree = world.config.cycle.install_root.join("versions/.2-1.1.0.new/.tree");
     fs::create_dir_all(tree.join("bin/hello")).unwrap();
     fs::write(tree.join("planted"), "").unwrap();
@@ -294,9 +293,9 @@ async fn what_was_staged_is_unpacked_later_without_a_mirror() {
 }
 
 #[test]
-fn a_tree_is_filled_below_its_directory_and_through_no_link() {
-    let place = scratch_dir();
-    let (path, victim) = (place.path().join("tree"), place.path().join("victim"));
+fn tree_writer_stays_below_its_directory_and_follows_no_link() {
+    let scratch = scratch_dir();
+    let (path, victim) = (scratch.path().join("tree"), scratch.path().join("victim"));
     fs::create_dir(&victim).unwrap();
     let mut tree = Storage::default().create_tree(&path).unwrap();
     for name in ["", ".", "..", "../victim/x", "/x", "a//b", "a/", "a/../x", "x\0y"] {
@@ -305,14 +304,14 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
         tree.symlink("target", name).unwrap_err();
     }
     tree.write(b"into no file").unwrap_err();
-    // Somebody else puts links where it goes on.
+    // Another process plants links in the tree.
     std::os::unix::fs::symlink(&victim, path.join("link")).unwrap();
     std::os::unix::fs::symlink(victim.join("x"), path.join("file")).unwrap();
     tree.make_dir("link/x").unwrap_err();
     tree.make_dir("link").unwrap_err();
     tree.create("link/x", unanimity_storage::Mode::Public).unwrap_err();
     tree.create("file", unanimity_storage::Mode::Public).unwrap_err();
-    // A directory is the one that was made, whatever has its name by now.
+    // The writer keeps its open directory after the name was replaced.
     tree.make_dir("a").unwrap();
     tree.create("a/one", unanimity_storage::Mode::Public).unwrap();
     fs::rename(path.join("a"), path.join("moved")).unwrap();
@@ -320,16 +319,19 @@ fn a_tree_is_filled_below_its_directory_and_through_no_link() {
     tree.create("a/two", unanimity_storage::Mode::Public).unwrap();
     assert_eq!(list_tree(&path.join("moved")).len(), 2);
     assert!(list_tree(&victim).is_empty());
-    assert_eq!(list_tree(place.path()).keys().filter(|name| !name.starts_with("tree")).count(), 1);
+    assert_eq!(
+        list_tree(scratch.path()).keys().filter(|name| !name.starts_with("tree")).count(),
+        1
+    );
 }
 
 #[test]
-fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
-    let place = scratch_dir();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let told = seen.clone();
+fn write_error_names_the_file_of_the_tree() {
+    let scratch = scratch_dir();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let recorder = steps.clone();
     let disk = Storage::with_hook(move |step| {
-        told.lock().unwrap().push(step.clone());
+        recorder.lock().unwrap().push(step.clone());
         match step {
             WriteStep::Write(path) if path.ends_with("data") => {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
@@ -337,7 +339,7 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
             _ => Ok(()),
         }
     });
-    let mut tree = disk.create_tree(&place.path().join("tree")).unwrap();
+    let mut tree = disk.create_tree(&scratch.path().join("tree")).unwrap();
     let archive = new();
     let format = unanimity_protocol::manifest::ArchiveFormat::Tar;
     let error = unanimity_archive::unpack(
@@ -347,7 +349,8 @@ fn an_error_in_writing_a_tree_names_what_was_written_and_the_tree_is_gone() {
         &mut StorageTreeSink(&mut tree),
     );
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("share/data: "), "{error}");
-    let last = seen.lock().unwrap().last().cloned();
-    assert_eq!(last, Some(WriteStep::Write(place.path().join("tree/share/data"))));
+    let error = error.replace(scratch.path().to_str().unwrap(), "[DIR]");
+    snapbox::assert_data_eq!(error, snapbox::file!["words/tree_write_error.txt"]);
+    let last = steps.lock().unwrap().last().cloned();
+    assert_eq!(last, Some(WriteStep::Write(scratch.path().join("tree/share/data"))));
 }

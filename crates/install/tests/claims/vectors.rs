@@ -1,6 +1,7 @@
-//! The files `entries` of spools in `spec/vectors/spool-entries`, each judged by the reader of entries.
+//! Test vectors of the spool's file `entries`, read by this implementation.
 //!
-//! `spec/vectors/generate.py`, another implementation, writes them. A file's name is its claim.
+//! `spec/vectors/generate.py`, another implementation, writes the files in
+//! `spec/vectors/spool-entries`. Each file is named after its claim.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use unanimity_install::spool::read_entries;
 
 #[test]
-fn entries_of_a_spool_are_judged_as_their_vectors_say() {
+fn reader_accepts_exactly_the_valid_spool_entries() {
     let mut wrong = Vec::new();
     for (directory, valid) in [("valid", true), ("invalid", false)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/spool-entries");

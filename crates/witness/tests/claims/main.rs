@@ -1,4 +1,4 @@
-//! What the witness crate promises, as tests: each is named for what it says.
+//! Claims about the witness, as tests. Each test is named after its claim.
 
 mod peer;
 mod peer_disk;

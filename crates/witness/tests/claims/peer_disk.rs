@@ -1,5 +1,5 @@
-//! A peer and its disk: what it vouches for is durable, and a moment without space costs no more
-//! than that moment.
+//! Claims about a witness and its storage: cosigned heads are durable, and a failed write delays
+//! only one poll.
 
 use std::path::Path;
 
@@ -22,13 +22,13 @@ fn cosigner() -> CosignatureSigningKey {
 }
 
 fn open(mirror: &Path, state: &Path, disk: Storage) -> Result<Witness<ManualClock>, WitnessError> {
-    let follow = WitnessConfig {
+    let config = WitnessConfig {
         log: sample_log(),
         signing_key: cosigner(),
         mirrors: vec![Mirror::from_directory(mirror)],
         polling: PollingSettings::default(),
     };
-    Witness::open(follow, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
+    Witness::open(config, state, disk, ManualClock::at(Timestamp(1_790_000_000)))
 }
 
 fn poll(peer: &Witness<ManualClock>) -> Result<PollOutcome, WitnessError> {
@@ -38,16 +38,16 @@ fn poll(peer: &Witness<ManualClock>) -> Result<PollOutcome, WitnessError> {
 fn cosigned_size(peer: &Witness<ManualClock>) -> Option<u64> {
     match peer.answer(Question::CosignedHead(sample_log().id())).unwrap() {
         Answer::CosignedHead(note) => {
-            let view =
+            let cosigned =
                 CosignedHead::verify(note.as_bytes(), &sample_log(), &cosigner().public()).unwrap();
-            Some(view.head().size())
+            Some(cosigned.head().size())
         }
         _ => None,
     }
 }
 
 #[test]
-fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
+fn witness_advances_at_the_next_poll_after_a_failed_write() {
     let log = scratch_dir();
     let mut writer =
         LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap();
@@ -55,27 +55,27 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
     let first = scratch_dir();
     unanimity_testkit::copy_tree(log.path(), first.path()).unwrap();
     writer.append(&sample_notes("second", 10)).unwrap();
-    let shown = |mirror: &Path, from: &Path| {
+    let replace_mirror = |mirror: &Path, from: &Path| {
         std::fs::remove_dir_all(mirror).unwrap();
         unanimity_testkit::copy_tree(from, mirror).unwrap();
     };
     let mut failed = 0;
     for fails in 0.. {
         let (mirror, state) = (scratch_dir(), scratch_dir());
-        shown(mirror.path(), first.path());
+        replace_mirror(mirror.path(), first.path());
         drop(open(mirror.path(), state.path(), Storage::default()).map(|peer| poll(&peer)));
         let peer = open(mirror.path(), state.path(), failing_disk(fails, Some(fails + 1)));
-        // Opening takes steps too.
+        // Some of the steps belong to opening.
         let Ok(peer) = peer else { continue };
         assert!(matches!(poll(&peer), Ok(PollOutcome::Fresh(head)) if head.size() == 250));
-        shown(mirror.path(), log.path());
+        replace_mirror(mirror.path(), log.path());
         let polled = poll(&peer);
         if polled.is_ok() {
             assert_eq!(cosigned_size(&peer), Some(260));
             break;
         }
         failed += 1;
-        assert_eq!(cosigned_size(&peer), Some(250), "what is not stored is not cosigned");
+        assert_eq!(cosigned_size(&peer), Some(250), "only a stored head is cosigned");
         let again = poll(&peer).unwrap_or_else(|error| panic!("step {fails}: {error}"));
         assert!(matches!(again, PollOutcome::Fresh(head) if head.size() == 260));
         assert_eq!(cosigned_size(&peer), Some(260));
@@ -87,7 +87,7 @@ fn a_peer_whose_disk_fails_for_a_moment_follows_the_log_at_the_next_poll() {
 }
 
 #[test]
-fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
+fn witness_killed_in_a_poll_keeps_the_old_or_the_new_head() {
     let log = scratch_dir();
     let mut writer =
         LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap();
@@ -109,13 +109,13 @@ fn a_peer_killed_at_any_step_of_a_poll_holds_the_old_head_or_the_new() {
 }
 
 #[test]
-fn a_head_found_on_the_disk_is_made_durable_before_it_is_vouched_for() {
+fn opening_syncs_the_stored_head_before_it_is_cosigned() {
     let (log, state) = (scratch_dir(), scratch_dir());
     drop(LogWriter::init(log.path(), origin(), signing_key(1), Storage::default()).unwrap());
     poll(&open(log.path(), state.path(), Storage::default()).unwrap()).unwrap();
     let (disk, steps) = recording_disk();
     drop(open(log.path(), state.path(), disk).unwrap());
     let steps = steps.lock().unwrap();
-    // The run before may have been killed between naming the head and syncing the name.
+    // A killed run may have named the head without syncing the directory.
     assert!(steps.contains(&WriteStep::SyncDir(state.path().join("peer"))), "{steps:?}");
 }

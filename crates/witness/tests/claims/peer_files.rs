@@ -1,4 +1,5 @@
-//! A peer as a mirror: what it keeps of the log, how it serves it, and that nobody cosigns it.
+//! Claims about a witness as a mirror: its stored entries, its files, and that no witness cosigns
+//! them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,16 +27,16 @@ fn rng() -> StdRng {
     StdRng::seed_from_u64(5)
 }
 
-/// A peer apart from the circle's, with these mirrors.
-fn open(circle: &TestWorld, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
-    let directory = |name: &&str| Mirror::from_directory(circle.directory.join(name));
-    let follow = WitnessConfig {
-        log: circle.keys.log.clone(),
-        signing_key: circle.keys.peer_keys[0].clone(),
+/// A witness in addition to the world's peers, with these mirrors.
+fn open(world: &TestWorld, mirrors: &[&str], state: &Path, disk: Storage) -> Witness<ManualClock> {
+    let directory = |name: &&str| Mirror::from_directory(world.directory.join(name));
+    let config = WitnessConfig {
+        log: world.keys.log.clone(),
+        signing_key: world.keys.peer_keys[0].clone(),
         mirrors: mirrors.iter().map(directory).collect(),
         polling: PollingSettings::default(),
     };
-    Witness::open(follow, state, disk, circle.clock.clone()).unwrap()
+    Witness::open(config, state, disk, world.clock.clone()).unwrap()
 }
 
 fn numbered(count: u64) -> Vec<Vec<u8>> {
@@ -47,7 +48,7 @@ fn bundle(entries: &[Vec<u8>]) -> Vec<u8> {
     entries.iter().flat_map(one).collect()
 }
 
-/// What somebody serves on a network of its own, as a mirror.
+/// Serves the files of a witness on a network of their own, and returns it as a mirror.
 fn serve_as_mirror(node: &Arc<Witness<ManualClock>>) -> Mirror {
     let (network, key) = (MemoryNetwork::default(), [9; 32]);
     let listener = network.listen(OnionAddress { key, port: WEB_PORT });
@@ -60,11 +61,11 @@ async fn read_error_kind(mirror: &Mirror, path: &str) -> io::ErrorKind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() {
-    let circle = TestWorld::new(61);
+async fn witness_serves_exactly_the_files_of_its_log() {
+    let world = TestWorld::new(61);
     let entries = numbered(600);
-    let head = circle.append_unchecked("log", &entries).unwrap();
-    let node = Arc::new(open(&circle, &["log"], &circle.scratch_path("node"), Storage::default()));
+    let head = world.append_unchecked("log", &entries).unwrap();
+    let node = Arc::new(open(&world, &["log"], &world.scratch_path("node"), Storage::default()));
     let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
     assert_eq!(read_error_kind(&mirror, "tile/entries/000").await, io::ErrorKind::NotFound);
@@ -89,7 +90,7 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
     }
     for tile in [(0, 0, 256), (0, 2, 88), (0, 2, 3), (1, 0, 2)] {
         let tile = Tile { level: tile.0, index: tile.1, width: tile.2 };
-        let log = Mirror::from_directory(circle.log_directory());
+        let log = Mirror::from_directory(world.log_directory());
         let path = if tile.width == 3 { tile.full().path() } else { tile.path() };
         let known = log.read(&path, 1 << 20).await;
         let served = mirror.read(&tile.path(), 1 << 20).await.unwrap();
@@ -126,78 +127,79 @@ async fn it_serves_its_log_as_any_mirror_does_in_every_width_and_nothing_else() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_checkpoint_is_gone_while_it_vouches_for_none() {
-    let mut circle = TestWorld::with_first_installed(62).await;
-    let node = Arc::new(open(&circle, &["log"], &circle.scratch_path("node"), Storage::default()));
+async fn checkpoint_is_served_only_while_fresh_and_without_a_fork() {
+    let mut world = TestWorld::with_first_installed(62).await;
+    let node = Arc::new(open(&world, &["log"], &world.scratch_path("node"), Storage::default()));
     let mirror = serve_as_mirror(&node);
     assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
-    let head = circle.head_of("log").unwrap();
+    let head = world.head_of("log").unwrap();
     assert_eq!(mirror.read("checkpoint", 4096).await.unwrap(), head.note().as_bytes());
-    circle.advance(30 * MINUTE + SECOND);
+    world.advance(30 * MINUTE + SECOND);
     assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
     node.poll(&mut rng()).await.unwrap();
     assert!(mirror.read("checkpoint", 4096).await.is_ok());
-    circle.copy_log("fork").unwrap();
-    circle.publish(&release_spec(2)).unwrap();
-    circle.poll_all().await.unwrap();
-    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
+    world.copy_log("fork").unwrap();
+    world.publish(&release_spec(2)).unwrap();
+    world.poll_all().await.unwrap();
+    world.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     node.poll(&mut rng()).await.unwrap();
-    node.compare_head(&circle.head_of("fork").unwrap()).unwrap();
+    node.compare_head(&world.head_of("fork").unwrap()).unwrap();
     assert_eq!(read_error_kind(&mirror, "checkpoint").await, io::ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_keeps_each_entry_once_and_only_those_of_its_head() {
-    let circle = TestWorld::new(63);
-    let state = circle.scratch_path("node");
-    let node = open(&circle, &["log"], &state, Storage::default());
-    let place = state.join("peer/tile/entries");
-    for (more, kept) in [
+async fn witness_stores_each_entry_once_and_only_entries_of_its_head() {
+    let world = TestWorld::new(63);
+    let state = world.scratch_path("node");
+    let node = open(&world, &["log"], &state, Storage::default());
+    let entries_dir = state.join("peer/tile/entries");
+    for (more, files) in [
         (3, &["000.p/3"][..]),
         (5, &["000.p/8"]),
         (248, &["000"]),
         (1, &["000", "001.p/1"]),
         (300, &["000", "001", "002.p/45"]),
     ] {
-        circle.append_unchecked("log", &numbered(more)).unwrap();
+        world.append_unchecked("log", &numbered(more)).unwrap();
         node.poll(&mut rng()).await.unwrap();
         node.fetch_entries(&mut rng()).await.unwrap();
-        let found: Vec<_> = read_files(&place).into_keys().collect();
-        let expected: Vec<_> = kept.iter().map(|name| place.join(name)).collect();
+        let found: Vec<_> = read_files(&entries_dir).into_keys().collect();
+        let expected: Vec<_> = files.iter().map(|name| entries_dir.join(name)).collect();
         assert_eq!(found, expected);
     }
-    // Somebody serves tiles that hash up, and entries that are none of theirs.
-    let forged = circle.copy_log("forged").unwrap();
+    // A mirror serves correct tiles with entries that do not belong to them.
+    let forged = world.copy_log("forged").unwrap();
     let path = forged.join(entries_path(1, 256));
     let honest = fs::read(&path).unwrap();
     let mut bytes = honest.clone();
     *bytes.last_mut().unwrap() ^= 1;
     fs::remove_file(&path).unwrap();
     fs::write(&path, bytes).unwrap();
-    let state = circle.scratch_path("misled");
-    let node = open(&circle, &["forged"], &state, Storage::default());
-    let head = circle.head_of("log").unwrap();
+    let state = world.scratch_path("misled");
+    let node = open(&world, &["forged"], &state, Storage::default());
+    let head = world.head_of("log").unwrap();
     assert_eq!(node.poll(&mut rng()).await.unwrap(), PollOutcome::Fresh(head));
     let error = node.fetch_entries(&mut rng()).await.unwrap_err().to_string();
-    assert!(error.contains("forged serves entries that are not those"), "{error}");
-    let place = state.join("peer/tile/entries");
-    assert_eq!(read_files(&place).into_keys().collect::<Vec<_>>(), [place.join("000")]);
-    // The next mirror has what is missing.
+    let error = error.replace(world.directory.to_str().unwrap(), "[DIR]");
+    snapbox::assert_data_eq!(error, snapbox::file!["words/forged_entries.txt"]);
+    let entries_dir = state.join("peer/tile/entries");
+    assert_eq!(read_files(&entries_dir).into_keys().collect::<Vec<_>>(), [entries_dir.join("000")]);
+    // With an honest mirror, the missing entries are fetched.
     drop(node);
-    let node = open(&circle, &["forged", "log"], &state, Storage::default());
+    let node = open(&world, &["forged", "log"], &state, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fetch_entries(&mut rng()).await.unwrap();
-    assert_eq!(fs::read(place.join("001")).unwrap(), honest);
-    assert_eq!(read_files(&place).len(), 3);
+    assert_eq!(fs::read(entries_dir.join("001")).unwrap(), honest);
+    assert_eq!(read_files(&entries_dir).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_once_it_is_gone() {
-    let circle = TestWorld::new(69);
-    circle.append_unchecked("log", &numbered(3)).unwrap();
-    let state = circle.scratch_path("node");
-    let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
+async fn damaged_bundle_is_not_served_and_is_fetched_again_once_removed() {
+    let world = TestWorld::new(69);
+    world.append_unchecked("log", &numbered(3)).unwrap();
+    let state = world.scratch_path("node");
+    let node = Arc::new(open(&world, &["log"], &state, Storage::default()));
     let mirror = serve_as_mirror(&node);
     node.poll(&mut rng()).await.unwrap();
     node.fetch_entries(&mut rng()).await.unwrap();
@@ -212,45 +214,45 @@ async fn a_bundle_of_its_own_that_is_damaged_is_not_served_and_is_fetched_again_
             assert!(read.is_err(), "{width} of {} bytes: {read:?}", damaged.len());
         }
     }
-    // Its operator does as the error says.
-    let state = circle.scratch_path("mended");
-    copy_tree(&circle.scratch_path("node"), &state).unwrap();
+    // The operator follows the advice of the error.
+    let state = world.scratch_path("repaired");
+    copy_tree(&world.scratch_path("node"), &state).unwrap();
     let path = state.join("peer/tile/entries/000.p/3");
     fs::remove_file(&path).unwrap();
-    let node = open(&circle, &["log"], &state, Storage::default());
+    let node = open(&world, &["log"], &state, Storage::default());
     node.fetch_entries(&mut rng()).await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), whole);
 }
 
 #[tokio::test(start_paused = true)]
-async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
-    let circle = TestWorld::new(64);
-    circle.append_unchecked("log", &numbered(200)).unwrap();
-    circle.copy_log("early").unwrap();
-    circle.append_unchecked("log", &numbered(400)).unwrap();
-    let start = circle.scratch_path("start");
-    let node = open(&circle, &["early"], &start, Storage::default());
+async fn witness_killed_in_a_fetch_serves_the_old_entries_and_fetches_the_rest() {
+    let world = TestWorld::new(64);
+    world.append_unchecked("log", &numbered(200)).unwrap();
+    world.copy_log("early").unwrap();
+    world.append_unchecked("log", &numbered(400)).unwrap();
+    let start = world.scratch_path("start");
+    let node = open(&world, &["early"], &start, Storage::default());
     node.poll(&mut rng()).await.unwrap();
     node.fetch_entries(&mut rng()).await.unwrap();
     drop(node);
     let whole: Vec<Vec<u8>> = [numbered(200), numbered(400)].concat();
     for n in 0.. {
-        let state = circle.scratch_path(&format!("killed-{n}"));
+        let state = world.scratch_path(&format!("killed-{n}"));
         copy_tree(&start, &state).unwrap();
-        let node = open(&circle, &["log"], &state, Storage::default());
+        let node = open(&world, &["log"], &state, Storage::default());
         node.poll(&mut rng()).await.unwrap();
         drop(node);
         let steps = AtomicUsize::new(0);
-        // Opening it takes two steps.
-        let dying =
+        // Opening takes two steps.
+        let failing =
             Storage::with_hook(move |_: &WriteStep| match steps.fetch_add(1, Ordering::SeqCst) {
                 step if step < n + 2 => Ok(()),
                 _ => Err(io::ErrorKind::StorageFull.into()),
             });
-        let node = open(&circle, &["log"], &state, dying);
+        let node = open(&world, &["log"], &state, failing);
         let done = node.fetch_entries(&mut rng()).await.is_ok();
         drop(node);
-        let node = Arc::new(open(&circle, &["log"], &state, Storage::default()));
+        let node = Arc::new(open(&world, &["log"], &state, Storage::default()));
         let mirror = serve_as_mirror(&node);
         let first = mirror.read(&entries_path(0, 200), 1 << 20).await.unwrap();
         assert_eq!(first, bundle(&whole[..200]), "killed at step {n}");
@@ -266,118 +268,117 @@ async fn killed_at_any_step_it_serves_what_it_has_and_fetches_the_rest() {
     }
 }
 
-/// A circle in which release 2 has settled, every mirror of the client's is dead, and each peer
-/// keeps the log.
+/// A world in which release 2 has settled and the client has only an unreachable mirror. Each peer
+/// stores the log.
 async fn without_mirrors(seed: u64) -> TestWorld {
-    let mut circle = TestWorld::with_second_settling(seed).await;
-    circle.advance_and_poll(HOUR).await;
-    circle.mirrors = vec![Mirror::from_directory("/nonexistent")];
-    circle
+    let mut world = TestWorld::with_second_settling(seed).await;
+    world.advance_and_poll(HOUR).await;
+    world.mirrors = vec![Mirror::from_directory("/nonexistent")];
+    world
 }
 
-/// Artifacts of a log's, served at an address of their own.
-fn serve_artifacts(circle: &mut TestWorld, who: &str, wanted: &[u8]) -> ArtifactCache {
-    let artifacts = ArtifactCache::new(&circle.scratch_path(who), 1 << 20, Storage::default());
-    let (manifest, _) = circle.sign_release(&ReleaseSpec::new(9, "9", wanted)).unwrap();
+/// Serves an artifact at an address of its own, as an artifact host named `name`.
+fn serve_artifacts(world: &mut TestWorld, name: &str, wanted: &[u8]) -> ArtifactCache {
+    let artifacts = ArtifactCache::new(&world.scratch_path(name), 1 << 20, Storage::default());
+    let (manifest, _) = world.sign_release(&ReleaseSpec::new(9, "9", wanted)).unwrap();
     artifacts.insert(&manifest.artifacts[0], wanted).unwrap();
-    let key = Hash::digest(who.as_bytes()).0;
-    let listener = circle.network.listen(OnionAddress { key, port: WEB_PORT });
-    let bounds = ServerLimits {
+    let key = Hash::digest(name.as_bytes()).0;
+    let listener = world.network.listen(OnionAddress { key, port: WEB_PORT });
+    let limits = ServerLimits {
         max_connections: 4,
         min_hold: SECOND,
         max_connection_age: HOUR,
         bytes_per_second: Some(1 << 20),
     };
-    tokio::spawn(serve_files(Arc::new(artifacts.clone()), listener, bounds));
-    circle.config.artifacts.push((who.parse().unwrap(), MirrorUrl::from_onion_key(key)));
+    tokio::spawn(serve_files(Arc::new(artifacts.clone()), listener, limits));
+    world.config.artifacts.push((name.parse().unwrap(), MirrorUrl::from_onion_key(key)));
     artifacts
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_every_mirror_dead_any_one_peer_is_enough() {
+async fn client_without_mirrors_installs_from_any_one_peer() {
     let base = without_mirrors(65).await;
     for peer in 0..PEERS {
-        let mut circle = base.copy();
-        circle.mirrors = base.mirrors.clone();
-        circle.poll_all().await.unwrap();
-        // Nobody serves anything: what the client has read before is not enough.
-        assert!(matches!(expect_error(circle.update().await), ClientError::Mirrors(_)));
-        circle.serve_files(peer).await.unwrap();
-        let failed = expect_error(circle.update().await).to_string();
+        let mut world = base.copy();
+        world.mirrors = base.mirrors.clone();
+        world.poll_all().await.unwrap();
+        // No source serves the log, and the client's stored state is not enough.
+        assert!(matches!(expect_error(world.update().await), ClientError::Mirrors(_)));
+        world.serve_files(peer).await.unwrap();
+        let failed = expect_error(world.update().await).to_string();
         assert!(failed.contains("artifact/"), "{failed}");
-        serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
-        assert_eq!(expect_installed(circle.update().await), 2);
-        assert_eq!(circle.installed_bytes().unwrap(), SECOND_ARTIFACT);
-        expect_up_to_date(circle.check().await);
+        serve_artifacts(&mut world, "host", SECOND_ARTIFACT);
+        assert_eq!(expect_installed(world.update().await), 2);
+        assert_eq!(world.installed_bytes().unwrap(), SECOND_ARTIFACT);
+        expect_up_to_date(world.check().await);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_release_reaches_a_node_whose_mirrors_are_all_frozen_and_they_are_named() {
-    let mut circle = TestWorld::with_first_installed(66).await;
-    circle.copy_log("old").unwrap();
-    circle.set_mirror("client", "old").unwrap();
-    circle.publish(&release_spec(2)).unwrap();
-    circle.poll_all().await.unwrap();
-    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Stale { .. }));
+async fn client_with_frozen_mirrors_installs_and_names_them() {
+    let mut world = TestWorld::with_first_installed(66).await;
+    world.copy_log("old").unwrap();
+    world.set_mirror("client", "old").unwrap();
+    world.publish(&release_spec(2)).unwrap();
+    world.poll_all().await.unwrap();
+    assert!(matches!(expect_mirror_problem(world.update().await), MirrorProblem::Stale { .. }));
     for peer in [1, 3] {
-        circle.serve_files(peer).await.unwrap();
+        world.serve_files(peer).await.unwrap();
     }
-    // The entries come from them, and the release settles; the mirror is what is to be told.
-    let (report, ended) = circle.update().await;
+    // The entries come from the peers, and the release settles. The report names the stale mirror.
+    let (report, result) = world.update().await;
     assert_eq!(report.head.as_ref().unwrap().size(), 2);
     assert!(matches!(
-        expect_mirror_problem((report, ended)),
+        expect_mirror_problem((report, result)),
         MirrorProblem::Stale { shown: 1, known: 2, .. }
     ));
-    circle.advance_and_poll(HOUR).await;
-    // It can be installed, but for its bytes; and then it is the mirror that is to blame, which is
-    // behind what is trusted by now.
-    assert!(matches!(circle.check().await.1, Ok(CycleOutcome::Available(_))));
-    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
-    serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
-    let (report, ended) = circle.update().await;
+    world.advance_and_poll(HOUR).await;
+    // Only the artifact is missing. The report names the mirror, which is behind the trusted head.
+    assert!(matches!(world.check().await.1, Ok(CycleOutcome::Available(_))));
+    assert!(matches!(expect_mirror_problem(world.update().await), MirrorProblem::Rollback { .. }));
+    serve_artifacts(&mut world, "host", SECOND_ARTIFACT);
+    let (report, result) = world.update().await;
     let shown = report.mirrors[0].1.as_ref().unwrap().size();
     assert!(shown < report.head.as_ref().unwrap().size());
-    assert_eq!(expect_installed((report, ended)), 2);
-    // Nothing is new, and a mirror that hides what peers have seen is worth an alarm.
-    assert!(matches!(expect_mirror_problem(circle.update().await), MirrorProblem::Rollback { .. }));
+    assert_eq!(expect_installed((report, result)), 2);
+    // Without a new release, a mirror behind the peers is still reported.
+    assert!(matches!(expect_mirror_problem(world.update().await), MirrorProblem::Rollback { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_serves_rubbish_costs_nothing_while_another_is_honest() {
-    let mut circle = without_mirrors(67).await;
-    serve_artifacts(&mut circle, "shelf", SECOND_ARTIFACT);
-    // Four of five serve a log in which every entry is another.
-    let liar = circle.copy_log("liar").unwrap();
+async fn client_installs_from_one_honest_peer_among_forgers() {
+    let mut world = without_mirrors(67).await;
+    serve_artifacts(&mut world, "host", SECOND_ARTIFACT);
+    // Four of five peers serve a log in which every entry is changed.
+    let liar = world.copy_log("liar").unwrap();
     for (path, bytes) in read_files(&liar.join("tile/entries")) {
         fs::remove_file(&path).unwrap();
         let (last, rest) = bytes.split_last().unwrap();
         fs::write(&path, [rest, &[last ^ 1]].concat()).unwrap();
     }
     for peer in 0..4 {
-        let at = OnionAddress { port: WEB_PORT, ..circle.peer_address(peer) };
-        let listener = circle.network.listen(at);
-        let bounds = ServerLimits {
+        let at = OnionAddress { port: WEB_PORT, ..world.peer_address(peer) };
+        let listener = world.network.listen(at);
+        let limits = ServerLimits {
             max_connections: 4,
             min_hold: SECOND,
             max_connection_age: HOUR,
             bytes_per_second: None,
         };
-        tokio::spawn(serve_files(Arc::new(DirectoryStore(liar.clone())), listener, bounds));
+        tokio::spawn(serve_files(Arc::new(DirectoryStore(liar.clone())), listener, limits));
     }
-    circle.poll_all().await.unwrap();
-    circle.config.cycle.state = circle.scratch_path("new");
+    world.poll_all().await.unwrap();
+    world.config.cycle.state = world.scratch_path("new");
     assert!(matches!(
-        expect_mirror_problem(circle.update().await),
+        expect_mirror_problem(world.update().await),
         MirrorProblem::OtherEntries { .. }
     ));
-    circle.config.cycle.state = circle.client_state();
-    circle.serve_files(4).await.unwrap();
-    assert_eq!(expect_installed(circle.update().await), 2);
+    world.config.cycle.state = world.client_state();
+    world.serve_files(4).await.unwrap();
+    assert_eq!(expect_installed(world.update().await), 2);
 }
 
-/// Files of a directory, as a host that does not know better.
+/// Serves the files of a directory without any check.
 struct DirectoryStore(std::path::PathBuf);
 
 impl FileStore for DirectoryStore {
@@ -387,32 +388,32 @@ impl FileStore for DirectoryStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_victim_that_serves_its_fork_to_its_circle_gains_no_cosignature() {
-    let mut circle = TestWorld::with_first_installed(68).await;
-    circle.copy_log("fork").unwrap();
-    circle.publish(&release_spec(2)).unwrap();
-    circle.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
+async fn fork_served_by_a_victim_gains_no_cosignature() {
+    let mut world = TestWorld::with_first_installed(68).await;
+    world.copy_log("fork").unwrap();
+    world.publish(&release_spec(2)).unwrap();
+    world.publish_to("fork", &ReleaseSpec::new(2, "1.1.0", TROJAN)).unwrap();
     let victim = 4;
-    circle.set_mirror(World::peer_name(victim), "fork").unwrap();
-    circle.poll_all().await.unwrap();
-    // The victim vouches for the fork, and serves all of it.
-    circle.serve_files(victim).await.unwrap();
-    let forked = circle.head_of("fork").unwrap();
-    assert_eq!(circle.peer(victim).head(), Some(forked.clone()));
-    // All mirrors of everybody else die; what is left is the victim.
-    let honest: Vec<TreeHead> = (0..victim).map(|peer| circle.peer(peer).head().unwrap()).collect();
+    world.set_mirror(World::peer_name(victim), "fork").unwrap();
+    world.poll_all().await.unwrap();
+    // The victim cosigns the fork, and serves all of it.
+    world.serve_files(victim).await.unwrap();
+    let forked = world.head_of("fork").unwrap();
+    assert_eq!(world.peer(victim).head(), Some(forked.clone()));
+    // The mirrors of all other peers disappear, so that only the victim serves a log.
+    let honest: Vec<TreeHead> = (0..victim).map(|peer| world.peer(peer).head().unwrap()).collect();
     for peer in 0..victim {
-        fs::remove_file(circle.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
+        fs::remove_file(world.directory.join("mirrors").join(World::peer_name(peer))).unwrap();
     }
-    circle.mirrors = vec![Mirror::from_directory("/nonexistent")];
+    world.mirrors = vec![Mirror::from_directory("/nonexistent")];
     for _ in 0..3 {
-        circle.advance(5 * MINUTE);
-        circle.poll_all().await.unwrap();
+        world.advance(5 * MINUTE);
+        world.poll_all().await.unwrap();
         for (peer, head) in honest.iter().enumerate() {
-            assert_eq!(circle.peer(peer).head().as_ref(), Some(head));
+            assert_eq!(world.peer(peer).head().as_ref(), Some(head));
         }
     }
-    // A client that finds no mirror compares, and has the evidence.
-    assert!(matches!(expect_refusal(circle.update().await), Refusal::Fork(_)));
-    assert_ne!(circle.installed_bytes().unwrap(), TROJAN);
+    // A client without mirrors compares the peers' heads, and has the evidence.
+    assert!(matches!(expect_refusal(world.update().await), Refusal::Fork(_)));
+    assert_ne!(world.installed_bytes().unwrap(), TROJAN);
 }
