@@ -1,7 +1,9 @@
-//! Staging an artifact of 1 GiB from a mirror on this machine's disk: read, hashed, written and synced in
-//! one pass. Against the slower of two things that no way around it can beat: copying the file and
-//! syncing the copy (`cp`, `sync`), and hashing it. They run in turns in one run; the medians, their
-//! ratio, and the memory that staging took beyond the idle process are printed.
+//! Benchmark: the download of an artifact of 1 GiB from a mirror on this machine's disk.
+//!
+//! The download reads, hashes, writes and syncs the artifact in one pass. Two lower bounds are
+//! measured in the same run, in turns: copying the file and syncing the copy (`cp`, `sync`), and
+//! hashing the file. The benchmark prints the medians, the ratio to the slower lower bound, and the
+//! memory beyond the idle process.
 
 use std::fs;
 use std::io::Read as _;
@@ -25,7 +27,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// With nothing left to do for the disk from before, such as for a file that was removed.
+/// Measures `work` after a sync, so that earlier writes and removals do not count.
 fn time_after_sync(work: impl FnOnce()) -> Duration {
     run("sync", &[]);
     let began = Instant::now();
@@ -50,16 +52,16 @@ fn hash(path: &Path) {
     std::hint::black_box(hasher.finalize());
 }
 
-/// KiB of a line of `/proc/self/status`.
+/// The value of a line of `/proc/self/status`, in KiB.
 fn memory_kib(line: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|all| all.strip_prefix(line)).expect("a line");
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// A circle in which a release of that many bytes could be staged now, and what it is of.
+/// A world in which a release of [`LENGTH`] bytes can be downloaded now, and the artifact's digest.
 async fn settled_world(directory: &Path) -> (World, Hash) {
-    let mut world = World::create(directory, 1, Timestamp(1_790_000_000)).expect("a circle");
+    let mut world = World::create(directory, 1, Timestamp(1_790_000_000)).expect("a world");
     let pattern: Vec<u8> =
         (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let artifact = pattern.repeat(LENGTH >> 20);
@@ -74,13 +76,13 @@ async fn settled_world(directory: &Path) -> (World, Hash) {
 }
 
 fn main() {
-    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let (world, digest) = runtime.block_on(settled_world(&place.path().join("world")));
+    let (world, digest) = runtime.block_on(settled_world(&scratch.path().join("world")));
     let artifact = world.log_directory().join(artifact_path(&digest));
-    let copy = place.path().join("copy");
-    let (mut staging, mut copying, mut hashing) = (Vec::new(), Vec::new(), Vec::new());
+    let copy = scratch.path().join("copy");
+    let (mut downloading, mut copying, mut hashing) = (Vec::new(), Vec::new(), Vec::new());
     let mut beyond = 0;
     for _ in 0..TURNS {
         copying.push(time_after_sync(|| {
@@ -90,25 +92,30 @@ fn main() {
         fs::remove_file(&copy).expect("removed");
         hashing.push(time_after_sync(|| hash(&artifact)));
         let idle = memory_kib("VmRSS");
-        // 5: the peak begins anew (proc(5)).
+        // 5 resets the peak (proc(5)).
         fs::write("/proc/self/clear_refs", "5").expect("our own");
-        staging.push(time_after_sync(|| {
+        downloading.push(time_after_sync(|| {
             let mut rng = StdRng::seed_from_u64(1);
             let disk = world.disk.clone();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
             let mut client = client.expect("opened");
-            let (report, ended) = runtime.block_on(client.download(&mut rng));
-            assert!(matches!(ended, Ok(CycleOutcome::Available(_))), "{ended:?} {report:?}");
+            let (report, result) = runtime.block_on(client.download(&mut rng));
+            assert!(matches!(result, Ok(CycleOutcome::Available(_))), "{result:?} {report:?}");
         }));
         beyond = beyond.max(memory_kib("VmHWM").saturating_sub(idle));
-        let staged = world.config.cycle.install_root.join("versions/.1-1.0.0.new");
-        assert_eq!(fs::metadata(staged.join("hello")).expect("staged").len(), LENGTH as u64);
-        fs::remove_dir_all(staged).expect("removed");
+        let downloaded = world.config.cycle.install_root.join("versions/.1-1.0.0.new");
+        assert_eq!(
+            fs::metadata(downloaded.join("hello")).expect("downloaded").len(),
+            LENGTH as u64
+        );
+        fs::remove_dir_all(downloaded).expect("removed");
     }
-    let [staging, copying, hashing] = [staging, copying, hashing].map(median);
-    let ratio = staging.as_secs_f64() / copying.max(hashing).as_secs_f64();
-    println!("staging 1 GiB {staging:.2?}; cp and sync {copying:.2?}, hashing {hashing:.2?}");
+    let [downloading, copying, hashing] = [downloading, copying, hashing].map(median);
+    let ratio = downloading.as_secs_f64() / copying.max(hashing).as_secs_f64();
+    println!(
+        "download of 1 GiB {downloading:.2?}; cp and sync {copying:.2?}, hashing {hashing:.2?}"
+    );
     println!(
         "ratio to the slower of the two {ratio:.2}; {} MiB beyond the idle process",
         beyond >> 10

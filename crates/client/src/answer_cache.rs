@@ -1,4 +1,4 @@
-//! What peers answered lately, for all products of one node: each is asked once for its view of a log.
+//! The recent answers of peers, shared by a node's products that follow the same log.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use unanimity_net::message::Answer;
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{PeerFailure, PublicKeyBytes, Timestamp};
 
-/// For how long an answer is not asked for again. It is admitted by its own time as ever, so this
-/// decides nothing but who is asked.
+/// How long an answer is reused: 5 minutes. It decides only which peers are asked. Whether the
+/// answer counts depends on its own time.
 const ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// The answers, by log and peer. A view of a log says nothing of any product.
+/// The answers by log and peer. A cosigned head belongs to a log and names no product.
 #[derive(Debug, Default)]
 pub struct AnswerCache(Mutex<BTreeMap<(LogId, PublicKeyBytes), CachedAnswer>>);
 
-/// What a peer answered, and when that came: by a clock that nobody sets, and by ours.
+/// When an answer arrived, by a monotonic clock and by the node's clock, and the answer itself.
 type CachedAnswer = (Instant, Timestamp, Result<Answer, PeerFailure>);
 
 impl AnswerCache {
@@ -45,25 +45,26 @@ impl AnswerCache {
     }
 }
 
-/// How a client goes with those of other products.
+/// How a client shares answers and evidence with the clients of the node's other products.
 #[derive(Clone, Debug, Default)]
 pub enum Sharing {
-    /// There are none.
+    /// The client shares nothing.
     #[default]
     Nothing,
-    /// Everybody is asked, and the answers are kept for the others.
+    /// The client asks every peer, and caches the answers for the other clients.
     Primary(Arc<AnswerCache>),
-    /// Who answered lately is not asked again.
+    /// The client reuses recent answers, and asks only the other peers.
     Secondary {
-        /// What they answered.
+        /// The cached answers.
         answers: Arc<AnswerCache>,
-        /// The state of the node whose product this is as well: both are latched by what one finds.
+        /// The state directory of the primary client. Evidence is stored there, too, so a fork
+        /// latches for both.
         primary_state: PathBuf,
     },
 }
 
 impl Sharing {
-    /// What a peer answered, and when that came, if it was lately.
+    /// A peer's cached answer and its time of arrival, if the client may reuse it.
     pub(crate) fn recent(
         &self,
         log: LogId,
@@ -75,6 +76,7 @@ impl Sharing {
         }
     }
 
+    /// Caches an answer, if the client shares answers.
     pub(crate) fn cache_answer(
         &self,
         log: LogId,
@@ -90,7 +92,7 @@ impl Sharing {
         }
     }
 
-    /// Where evidence is kept besides the product's own state.
+    /// The state directory in which evidence is stored besides the client's own.
     pub fn primary_state(&self) -> Option<&Path> {
         match self {
             Sharing::Secondary { primary_state, .. } => Some(primary_state),

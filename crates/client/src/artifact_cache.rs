@@ -1,10 +1,12 @@
-//! Artifacts that this node fetched for itself, kept for others to fetch by digest, in so many bytes.
+//! A bounded cache of artifacts that this node downloaded, from which other nodes download by
+//! digest.
 //!
 //! ```text
-//! STATE/artifacts/00000012-48213-SHA256     the twelfth that was kept, of 48213 bytes
+//! STATE/artifacts/00000012-48213-SHA256     the twelfth artifact, of 48213 bytes
 //! ```
 //!
-//! Where there is no room, those that were kept first make it. Nobody has to trust what is here.
+//! If there is no room, the oldest artifacts are removed. Downloaders verify every artifact, so
+//! they need not trust the cache.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,16 +20,16 @@ use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::manifest::Artifact;
 use unanimity_storage::{Mode, Storage, StorageError, WritableFile};
 
-/// The artifacts below one state directory.
+/// The cached artifacts below one state directory.
 #[derive(Clone, Debug)]
 pub struct ArtifactCache {
     directory: PathBuf,
-    /// The most bytes of all of them together.
+    /// The most bytes of all artifacts together.
     max_bytes: u64,
     disk: Storage,
 }
 
-/// One of them, by its name.
+/// A cached artifact, as its file name describes it.
 struct CachedArtifact {
     number: u64,
     length: u64,
@@ -36,13 +38,18 @@ struct CachedArtifact {
 }
 
 impl ArtifactCache {
-    /// At most so many bytes of them.
-    pub fn new(state: &Path, most: u64, disk: Storage) -> ArtifactCache {
-        ArtifactCache { directory: state.join("artifacts"), max_bytes: most, disk }
+    /// A cache in `STATE/artifacts` of at most `max_bytes` bytes. Creates nothing on the disk.
+    pub fn new(state: &Path, max_bytes: u64, disk: Storage) -> ArtifactCache {
+        ArtifactCache { directory: state.join("artifacts"), max_bytes, disk }
     }
 
-    /// Keeps an artifact, read from its beginning, if it is exactly what was signed. One that is
-    /// larger than all that may be kept is not.
+    /// Caches an artifact, if `bytes`, from their beginning, are exactly what was signed.
+    ///
+    /// Removes the oldest artifacts to make room. An artifact that is cached already, or is larger
+    /// than the cache, is skipped.
+    ///
+    /// # Errors
+    /// If the bytes are not those that were signed, or a file cannot be read, written or removed.
     pub fn insert(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
         let at = |path: &Path| StorageError::at(path);
         self.remove_unfinished().map_err(at(&self.directory))?;
@@ -64,7 +71,7 @@ impl ArtifactCache {
         self.disk.make_dir(&self.directory, Mode::Private).map_err(at(&self.directory))?;
         let written = self.write(target, bytes, &path);
         if written.is_err() {
-            // A full disk is not made fuller by what is not kept.
+            // The unfinished file must not take room on a disk that may be full.
             self.disk.remove(&unanimity_storage::temporary_path(&path)).ok();
         }
         written
@@ -78,8 +85,8 @@ impl ArtifactCache {
         Ok(disk.finish(&*file, path).map_err(StorageError::at(path))?)
     }
 
-    /// Removes what did not become an artifact because somebody was killed. Whoever keeps one is the
-    /// only one who fetches.
+    /// Removes unfinished files of a process that was killed. Only one download runs at a time, so
+    /// no other process is writing one.
     fn remove_unfinished(&self) -> io::Result<()> {
         let names = match self.disk.list_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -94,7 +101,7 @@ impl ArtifactCache {
             .try_for_each(|name| self.disk.remove(&self.directory.join(name)))
     }
 
-    /// What is kept, the oldest first.
+    /// The cached artifacts, the oldest first.
     fn list(&self) -> io::Result<Vec<CachedArtifact>> {
         let names = match self.disk.list_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -114,7 +121,7 @@ impl ArtifactCache {
     }
 }
 
-/// By digest, where clients look for them at a mirror, and nothing else.
+/// Serves artifacts by digest, at the path that they have on a mirror. Serves nothing else.
 impl FileStore for ArtifactCache {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
         let kept = self.list()?.into_iter().find(|kept| artifact_path(&kept.digest) == path);
@@ -123,7 +130,7 @@ impl FileStore for ArtifactCache {
     }
 }
 
-/// Writes what is read.
+/// A reader that also writes every byte to `to`.
 struct TeeReader<'a, R> {
     from: R,
     to: &'a mut dyn WritableFile,

@@ -1,4 +1,4 @@
-//! The client: its state, and the errands that one cycle can have.
+//! The client of one product, with its state open.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::hook_threads::HookThreads;
 use crate::mirror_scores::MirrorScores;
 use crate::progress::ProgressSink;
 
-/// A client with its state open.
+/// A client with its state open. No other client can open that state meanwhile.
 pub struct Client<'a, T, C> {
     pub(crate) config: &'a ClientConfig,
     pub(crate) downloader: Downloader<'a>,
@@ -26,7 +26,7 @@ pub struct Client<'a, T, C> {
     pub(crate) root: InstallRoot,
     pub(crate) store: ClientStore,
     pub(crate) state: ClientState,
-    /// Whether there may be more in `state` than is stored.
+    /// Whether `state` may have changes that are not stored yet.
     pub(crate) unsaved: bool,
     pub(crate) scores: MirrorScores,
     pub(crate) evidence: EvidenceStore,
@@ -34,7 +34,11 @@ pub struct Client<'a, T, C> {
 }
 
 impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
-    /// Opens the node's state, as its only user. The log and the artifacts are read from `mirrors`.
+    /// Opens the node's state, as its only user. Reads the log and the artifacts from `mirrors`.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`](unanimity_state::StoreError::Busy) if another client uses the state.
+    /// Other errors if the state or the install root cannot be read.
     pub fn open(
         config: &'a ClientConfig,
         mirrors: &[Mirror],
@@ -48,7 +52,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let evidence =
             EvidenceStore::new(&config.cycle.state, &config.cycle.policy.log, disk.clone());
         let downloader = Downloader::new(config, mirrors, transport, disk.clone());
-        // A switch that was not followed by its bookkeeping still counts.
+        // After a switch, the client may have been killed before it stored the new floor.
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
             .with_hooks(config.cycle.hooks.clone())
             .with_hook_runner(Arc::new(HookThreads));
@@ -70,16 +74,16 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         })
     }
 
-    /// The same, with somebody who is told of every step.
+    /// Sets the sink that receives every step of a cycle.
     pub fn with_progress(mut self, progress: ProgressSink) -> Self {
         self.downloader.progress = progress;
         self
     }
 
-    /// The same, beside the clients of other products.
+    /// Shares answers of peers, and evidence, with the clients of the node's other products.
     pub fn with_sharing(self, sharing: Sharing) -> Self {
         let evidence = match sharing.primary_state() {
-            Some(beside) => self.evidence.also_record_in(beside),
+            Some(state) => self.evidence.also_record_in(state),
             None => self.evidence,
         };
         Client { sharing, evidence, ..self }

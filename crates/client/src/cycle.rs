@@ -13,11 +13,11 @@ use crate::decide::InstallPlan;
 use crate::downloader;
 use crate::error::{ClientError, CycleError};
 
-/// How often one cycle calls the roll again because a download took too long.
+/// How often one cycle asks the peers again because a download outlived its round.
 const MAX_ROUNDS: usize = 3;
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Runs one cycle.
+    /// Runs one cycle. Returns what it saw, and its outcome or error.
     pub async fn run(
         &mut self,
         mode: CycleMode,
@@ -25,12 +25,13 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let mut report = CycleReport::default();
         self.begin_cycle();
-        let ended = self.run_cycle(mode, &mut report, rng).await;
-        let ended = self.end_cycle(ended);
-        (report, ended)
+        let result = self.run_cycle(mode, &mut report, rng).await;
+        let result = self.end_cycle(result);
+        (report, result)
     }
 
-    /// Calls the roll and says whether a release can be installed. Installs nothing.
+    /// Asks every peer and returns whether a release can be installed. Downloads and installs
+    /// nothing.
     pub async fn check(
         &mut self,
         rng: &mut impl Rng,
@@ -38,8 +39,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.run(CycleMode::Check, rng).await
     }
 
-    /// Calls the roll and fetches what can be installed, for a later [`SimulatedClient::update`] to find, or,
-    /// where there is a spool, for the installer: then with all that proves it.
+    /// Asks every peer and downloads the release that can be installed.
+    ///
+    /// Without a spool, a later [`Client::update`] finds the download. With a spool, the download
+    /// is for the installer, and the spool also gets the proof bundle and the log's entries.
     pub async fn download(
         &mut self,
         rng: &mut impl Rng,
@@ -47,8 +50,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.run(CycleMode::Download, rng).await
     }
 
-    /// Calls the roll and installs what was fetched before, if it is still what every peer confirms.
-    /// What was not fetched is available.
+    /// Asks every peer and installs the release if it was downloaded before and every peer confirms
+    /// it.
+    ///
+    /// The outcome is [`CycleOutcome::Available`] if the release was not downloaded. With a spool,
+    /// the client fills the spool again instead of installing.
     pub async fn install_downloaded(
         &mut self,
         rng: &mut impl Rng,
@@ -56,7 +62,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.run(CycleMode::InstallDownloaded, rng).await
     }
 
-    /// Calls the roll and installs what every peer has confirmed for long enough.
+    /// Asks every peer, downloads the release that every peer has confirmed for long enough, and
+    /// installs it. With a spool, the installer installs it.
     pub async fn update(
         &mut self,
         rng: &mut impl Rng,
@@ -70,18 +77,18 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<CycleOutcome, CycleError> {
-        // Where there is a spool, somebody else installs.
+        // With a spool, the installer installs.
         let is_split = self.config.cycle.spool.is_some();
         if !is_split && matches!(mode, CycleMode::Update | CycleMode::InstallDownloaded) {
             let root = self.root.clone().with_withdrawn(self.state.catalog.withdrawn());
-            let undone = root.recover(self.clock.now()).await?;
-            report.remarks.extend(undone);
+            let recovered = root.recover(self.clock.now()).await?;
+            report.remarks.extend(recovered);
         }
         let Some(plan) = self.decide(report, rng).await? else {
             return Ok(CycleOutcome::UpToDate);
         };
         let (journal, release) = (self.root.journal()?, plan.release.manifest().label());
-        // A trial that was interrupted is for whoever installs to end: it is woken by what is staged.
+        // With a spool, the installer ends an interrupted trial. New files in the spool start it.
         if is_split {
             journal.check_backoff(&release, self.clock.now())?;
         } else {
@@ -93,9 +100,9 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 match self.downloader.find_downloaded(&plan.release).await? {
                     None => Ok(plan.into_outcome()),
                     Some(_) if is_split => self.download_planned(plan, report, rng).await,
-                    Some(staged) => {
-                        let ready = downloader::unpack(staged).await?;
-                        self.switch_to(plan, ready).await
+                    Some(verified) => {
+                        let prepared = downloader::unpack(verified).await?;
+                        self.switch_to(plan, prepared).await
                     }
                 }
             }
@@ -114,15 +121,16 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> Result<CycleOutcome, CycleError> {
         self.download_artifact(&plan, report, rng).await?;
         if let Some(spool) = &self.config.cycle.spool {
-            // A long download may have outlived its roll, and the installer wants young views.
+            // The download may have outlived its round, and the installer needs recent
+            // cosignatures.
             if plan.release.check_not_expired(self.clock.now()).is_err() {
                 match self.decide(report, rng).await? {
-                    Some(again)
-                        if again.release.log_entry().index == plan.release.log_entry().index =>
+                    Some(new)
+                        if new.release.log_entry().index == plan.release.log_entry().index =>
                     {
-                        plan = again;
+                        plan = new;
                     }
-                    Some(again) => return Ok(again.into_outcome()),
+                    Some(new) => return Ok(new.into_outcome()),
                     None => return Ok(CycleOutcome::UpToDate),
                 }
             }
@@ -131,24 +139,25 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         Ok(plan.into_outcome())
     }
 
-    /// Fetches what was decided on. Where that fails and every mirror shows an old world, that is why.
+    /// Downloads the planned artifact. If no host serves it and every mirror is stale, the error is
+    /// that.
     async fn download_artifact(
         &mut self,
         plan: &InstallPlan,
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<VerifiedArtifact, CycleError> {
-        let fetched = self.downloader.download(&plan.release, report, rng).await;
-        for (mirror, did_well) in self.downloader.take_results() {
-            self.record_mirror_result(mirror, did_well);
+        let downloaded = self.downloader.download(&plan.release, report, rng).await;
+        for (mirror, succeeded) in self.downloader.take_results() {
+            self.record_mirror_result(mirror, succeeded);
         }
-        fetched.map_err(|failure| match (failure, &plan.stale) {
+        downloaded.map_err(|failure| match (failure, &plan.stale) {
             (CycleError::Client(ClientError::Mirrors(_)), Some(stale)) => stale.clone().into(),
             (failure, _) => failure,
         })
     }
 
-    /// The same, and unpacked if it is an archive.
+    /// Downloads the planned artifact, and unpacks it if it is an archive.
     async fn download_and_unpack(
         &mut self,
         plan: &InstallPlan,
@@ -164,49 +173,49 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<CycleOutcome, CycleError> {
-        let mut ready = self.download_and_unpack(&plan, report, rng).await?;
-        // A long download may have outlived its roll: then the question is asked again, and the
-        // answer may be a newer release.
+        let mut prepared = self.download_and_unpack(&plan, report, rng).await?;
+        // If the download outlived its round, every peer is asked again. The new plan may have a
+        // newer release.
         for _ in 0..MAX_ROUNDS {
             if plan.release.check_not_expired(self.clock.now()).is_ok() {
                 break;
             }
-            let Some(again) = self.decide(report, rng).await? else {
+            let Some(new) = self.decide(report, rng).await? else {
                 return Ok(CycleOutcome::UpToDate);
             };
-            plan = again;
-            if !ready.belongs_to(plan.release.manifest()) {
-                ready = self.download_and_unpack(&plan, report, rng).await?;
+            plan = new;
+            if !prepared.belongs_to(plan.release.manifest()) {
+                prepared = self.download_and_unpack(&plan, report, rng).await?;
             }
         }
-        self.switch_to(plan, ready).await
+        self.switch_to(plan, prepared).await
     }
 
     async fn switch_to(
         &mut self,
-        decided: InstallPlan,
-        ready: PreparedVersion,
+        plan: InstallPlan,
+        prepared: PreparedVersion,
     ) -> Result<CycleOutcome, CycleError> {
-        let InstallPlan { release: agreed, proof, withdrawn, .. } = decided;
+        let InstallPlan { release, proof, withdrawn, .. } = plan;
         let root = self.root.clone().with_withdrawn(withdrawn);
-        let begun = root.begin_switch(&agreed, self.clock, || self.check_can_switch()).await?;
-        let proven = begun.finish(&agreed, ready, &proof.to_string(), self.clock).await?;
-        let sequence = proven.installed.sequence;
+        let switch = root.begin_switch(&release, self.clock, || self.check_can_switch()).await?;
+        let committed = switch.finish(&release, prepared, &proof.to_string(), self.clock).await?;
+        let sequence = committed.installed.sequence;
         self.state.highest_installed = sequence;
         self.state.catalog.remove_below(sequence);
         let saved = self.save();
-        let installed = proven.on_success().await;
+        let installed = committed.on_success().await;
         saved?;
         Ok(CycleOutcome::Installed(installed))
     }
 
-    /// What may have changed while the artifact came.
+    /// Checks again what may have changed during the download: fork evidence and the configuration.
     fn check_can_switch(&self) -> Result<(), CycleError> {
-        // The peer role may have found out in the meantime.
+        // The witness role may have stored evidence since.
         if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        // Somebody may have been counted, or been struck out.
+        // The operator may have added or removed a peer since.
         Ok(self.config.check_unchanged(self.clock.now())?)
     }
 }

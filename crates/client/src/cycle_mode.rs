@@ -1,16 +1,16 @@
-//! What a cycle may do.
+//! The modes of a cycle: how far it may go towards an installation.
 
 use serde::{Deserialize, Serialize};
 
-/// What a cycle may do.
+/// How far a cycle may go towards an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CycleMode {
-    /// Only find out.
+    /// Ask the peers and decide. Download nothing.
     Check,
-    /// Fetch what can be installed, and keep it.
+    /// Also download the release that can be installed.
     Download,
-    /// Install it.
+    /// Also install that release.
     Update,
-    /// Install what was fetched before, and fetch nothing.
+    /// Install the release if an earlier cycle downloaded it. Download nothing.
     InstallDownloaded,
 }

@@ -1,34 +1,34 @@
-//! What a cycle came to, and what it saw.
+//! The outcome of a cycle, and the report of what it saw.
 
 use unanimity_install::Installed;
 use unanimity_protocol::{ConfirmedRelease, CosignedHead, PeerFailure, Refusal, TreeHead};
 use unanimity_report::{Classify, Exit};
 
-/// A cycle that ended well.
+/// The outcome of a cycle that ended without an error.
 #[derive(Clone, Debug)]
 pub enum CycleOutcome {
-    /// Every peer agrees, and nothing is new.
+    /// Every peer agrees, and there is no new release.
     UpToDate,
-    /// Every peer has confirmed this release for long enough: it can be installed.
+    /// Every peer has confirmed this release for long enough. It can be installed.
     Available(Box<ConfirmedRelease>),
-    /// It was.
+    /// This cycle installed a release.
     Installed(Installed),
 }
 
-/// What a cycle saw, whatever it came to. For people and programs; nothing decides on it.
+/// What a cycle saw, with or without an error. It is for display: no decision depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct CycleReport {
-    /// The log's head that was adopted for this cycle.
+    /// The head of the log that this cycle adopted.
     pub head: Option<TreeHead>,
-    /// What each peer answered: its name and the view or why there is none.
+    /// Each peer's name, with its cosigned head or the reason why there is none.
     pub peers: Vec<(String, Result<CosignedHead, PeerFailure>)>,
-    /// Each mirror and what it showed.
+    /// Each mirror's name, with its checkpoint or the reason why there is none.
     pub mirrors: Vec<(String, Result<TreeHead, String>)>,
-    /// Entries of ours that were read and refused, by index; those seen for the first time.
+    /// Refused entries of this product that were not reported before, by index.
     pub refused: Vec<(u64, Refusal)>,
-    /// Entries of kinds that this version does not know.
+    /// How many entries have a kind that this version does not know.
     pub unknown_kinds: u64,
-    /// What else an operator may want to know.
+    /// Further observations for the operator, a line each.
     pub remarks: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Which condition each end of a cycle means for the node.
+//! The condition of a node after a cycle, with a message and details for the alert.
 
 use serde_json::{Value, json};
 use unanimity_install::InstallRefusal;
@@ -12,22 +12,22 @@ use crate::cycle_report::CycleOutcome;
 use crate::error::CycleError;
 use crate::mirror_problem::MirrorProblem;
 
-/// What there is to say of the end of a cycle: the table of outcomes has its word and its
-/// condition, and the rest is said here.
-pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
-    let (word, condition) = match ended {
+/// Describes the end of a cycle. Word and condition come from the table of outcomes
+/// ([`Exit`](unanimity_report::Exit)). Message and details are made here.
+pub fn status_of(result: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
+    let (word, condition) = match result {
         Ok(outcome) => (outcome.exit().word(), outcome.condition()),
         Err(failure) => (failure.exit().word(), failure.condition()),
     };
-    let about = match ended {
+    let subject = match result {
         Ok(outcome) => release_of(outcome).map(|release| ("release", release)),
         Err(failure) => failure_subject(failure),
     };
-    let message = match ended {
-        Ok(CycleOutcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
-        Ok(CycleOutcome::Available(agreed)) => format!(
+    let message = match result {
+        Ok(CycleOutcome::UpToDate) => "every peer agrees, and there is no new release".to_owned(),
+        Ok(CycleOutcome::Available(release)) => format!(
             "release {} can be installed: every peer has confirmed it for long enough",
-            agreed.manifest().label()
+            release.manifest().label()
         ),
         Ok(CycleOutcome::Installed(installed)) => {
             format!("release {} is installed", installed.release)
@@ -35,17 +35,17 @@ pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
         Err(failure) => failure.to_string(),
     };
     let mut details = json!({ "outcome": word });
-    if let Some((name, about)) = &about {
-        details[name] = redact_message(about).into();
+    if let Some((name, value)) = &subject {
+        details[name] = redact_message(value).into();
     }
-    if let Err(failure) = ended {
+    if let Err(failure) = result {
         add_details(failure, &mut details);
     }
-    let about = about.map_or(String::new(), |(_, about)| about);
+    let subject = subject.map_or(String::new(), |(_, value)| value);
     let about = match condition {
         Condition::Healthy | Condition::Incomplete | Condition::Stale => String::new(),
-        Condition::Available | Condition::Fork => about,
-        Condition::Refused => format!("{word} {about}"),
+        Condition::Available | Condition::Fork => subject,
+        Condition::Refused => format!("{word} {subject}"),
     };
     CycleStatus { condition, about, message: redact_message(&message), details }
 }
@@ -53,12 +53,12 @@ pub fn status_of(ended: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
 fn release_of(outcome: &CycleOutcome) -> Option<String> {
     match outcome {
         CycleOutcome::UpToDate => None,
-        CycleOutcome::Available(agreed) => Some(agreed.manifest().label()),
+        CycleOutcome::Available(release) => Some(release.manifest().label()),
         CycleOutcome::Installed(installed) => Some(installed.release.clone()),
     }
 }
 
-/// What tells a failure from others of its word.
+/// The key and value that distinguish a failure from others with the same outcome word.
 fn failure_subject(failure: &CycleError) -> Option<(&'static str, String)> {
     match failure {
         CycleError::Refused(refusal) => refusal_subject(refusal),
@@ -98,11 +98,11 @@ fn refusal_subject(refusal: &Refusal) -> Option<(&'static str, String)> {
     }
 }
 
-/// Whom to ask about it.
+/// Adds the peers, the mirror or the time that a failure concerns.
 fn add_details(failure: &CycleError, details: &mut Value) {
     match failure {
-        CycleError::Refused(Refusal::Incomplete(missing)) => {
-            details["peers"] = missing.iter().map(unconfirmed_peer_json).collect();
+        CycleError::Refused(Refusal::Incomplete(unconfirmed)) => {
+            details["peers"] = unconfirmed.iter().map(unconfirmed_peer_json).collect();
         }
         CycleError::Mirror(
             MirrorProblem::Stale { mirror, shown, known }
@@ -117,12 +117,12 @@ fn add_details(failure: &CycleError, details: &mut Value) {
     }
 }
 
-fn unconfirmed_peer_json(missing: &UnconfirmedPeer) -> Value {
-    let standing = match missing.confirmation {
+fn unconfirmed_peer_json(peer: &UnconfirmedPeer) -> Value {
+    let confirmation = match peer.confirmation {
         Confirmation::Confirmed => "confirmed",
         Confirmation::Behind => "behind",
-        Confirmation::NoValidAnswer => "silent",
-        Confirmation::Unproven => "unjoined",
+        Confirmation::NoValidAnswer => "no-valid-answer",
+        Confirmation::Unproven => "unproven",
     };
-    json!({ "name": missing.peer.as_str(), "standing": standing, "since": missing.since })
+    json!({ "name": peer.peer.as_str(), "confirmation": confirmation, "since": peer.since })
 }

@@ -1,4 +1,4 @@
-//! One cycle up to the decision: everything is read before anything is decided.
+//! A cycle up to the decision. Everything is read before anything is decided.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ use crate::{
     read_log, round,
 };
 
-/// What can be installed, and what convinces others of it.
+/// A release that can be installed, and the proof bundle that shows this to others.
 pub(crate) struct InstallPlan {
     pub(crate) release: Box<ConfirmedRelease>,
     pub(crate) proof: ProofBundle,
-    /// What every mirror hides, if they all do.
+    /// The newest mirror and what it lacks, if every mirror serves an old head.
     pub(crate) stale: Option<MirrorProblem>,
-    /// What was taken back, by sequence.
+    /// The sequences of withdrawn releases.
     pub(crate) withdrawn: BTreeSet<u64>,
 }
 
@@ -32,13 +32,13 @@ impl InstallPlan {
 }
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// The whole cycle up to the decision. `None`: everybody agrees that nothing is new.
+    /// Runs a cycle up to the decision. `None` if every peer agrees and there is no new release.
     pub(crate) async fn decide(
         &mut self,
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<Option<InstallPlan>, CycleError> {
-        // Called a second time in one cycle, it adds to what the first found worth telling.
+        // The second decision of a cycle keeps the remarks and refused entries of the first.
         let CycleReport { remarks, refused: refused_before, .. } = std::mem::take(report);
         *report =
             CycleReport { remarks, refused: refused_before.clone(), ..CycleReport::default() };
@@ -76,20 +76,23 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         heads.extend(collected.heads);
         heads.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<TreeHead> = self.trusted_heads().cloned().collect();
-        // The rolls that a release waits with are worth tying as well: else it would settle anew.
+        // The stored rounds of a settling release are linked as well. Otherwise it would settle
+        // again.
         let rounds = self.state.rounds.iter().chain([&round]);
-        let cosigned: Vec<TreeHead> =
-            rounds.flat_map(Round::cosigned_heads).map(|view| view.head().clone()).collect();
+        let cosigned: Vec<TreeHead> = rounds
+            .flat_map(Round::cosigned_heads)
+            .map(|cosigned| cosigned.head().clone())
+            .collect();
         let mut choice = HeadChoice::new(&mut heads, &trusted, &cosigned);
         let read = loop {
-            let joined = match link_heads::link_heads(&mut choice, &sources).await {
-                Ok(Some(joined)) => joined,
+            let linked = match link_heads::link_heads(&mut choice, &sources).await {
+                Ok(Some(linked)) => linked,
                 Ok(None) => break None,
                 Err(evidence) => return Err(self.latch(*evidence)?.into()),
             };
-            let head = joined.chain.head().clone();
-            let common = round.common_size(&config.peers, &joined.chain);
-            let tiles = sources.starting_with(joined.source);
+            let head = linked.consistent.head().clone();
+            let common = round.common_size(&config.peers, &linked.consistent);
+            let tiles = sources.starting_with(linked.source);
             let hosts = read_log::EntrySources {
                 shown: &shown,
                 peers: &self.downloader.sources.peers_covering(&round, &head),
@@ -100,33 +103,36 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 read_log::read_entries(hosts, tiles, state, policy, &head, common, progress).await;
             match reading {
                 Err(why) if choice.unreadable() => {
-                    let why = format!("left out, as no peer vouches for it: {head} ({why})");
+                    let why = format!("ignored, because no peer confirms it: {head} ({why})");
                     report.remarks.push(why);
                 }
-                reading => break Some((joined, common, reading)),
+                reading => break Some((linked, common, reading)),
             }
         };
-        let newest = read.as_ref().map(|(joined, ..)| joined.chain.head());
+        let newest = read.as_ref().map(|(linked, ..)| linked.consistent.head());
         let well_read = read.as_ref().and_then(|(_, _, reading)| reading.as_ref().ok());
         self.record_log_results(&shown, newest, well_read);
         let stale = self.check_mirrors(&shown, newest).err();
-        let Some((link_heads::LinkedHeads { chain, source, unlinked }, common, reading)) = read
+        let Some((link_heads::LinkedHeads { consistent, source, unlinked }, common, reading)) =
+            read
         else {
             if let Some(stale) = stale {
                 return Err(stale.into());
             }
             let why = |(mirror, head): &(&Mirror, Result<TreeHead, String>)| match head {
-                Ok(head) => format!("{mirror}: serves no tiles that hash up to its {head}"),
+                Ok(head) => format!("{mirror}: its tiles do not prove its head ({head})"),
                 Err(why) => format!("{mirror}: {why}"),
             };
             return Err(ClientError::Mirrors(shown.iter().map(why).collect()).into());
         };
         report.remarks.extend(unlinked.iter().map(|head| {
-            format!("a head signed by the log could not be tied to the others: {head}")
+            format!(
+                "a head signed by the log could not be proved consistent with the others: {head}"
+            )
         }));
-        report.head = Some(chain.head().clone());
+        report.head = Some(consistent.head().clone());
         for trusted in self.trusted_heads() {
-            if !chain.contains(trusted) {
+            if !consistent.contains(trusted) {
                 let not_linked = || ClientError::HeadNotLinked { trusted: trusted.clone() }.into();
                 return Err(stale.map_or_else(not_linked, CycleError::Mirror));
             }
@@ -166,46 +172,53 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
         let Some(common) = common else {
             report.remarks.extend(choice.candidates.first().map(waiting_remark));
-            let missing = round.unconfirmed(&config.peers, &chain, None);
-            let incomplete = || Refusal::Incomplete(self.with_silent_since(missing)).into();
+            let unconfirmed = round.unconfirmed(&config.peers, &consistent, None);
+            let incomplete = || Refusal::Incomplete(self.with_silent_since(unconfirmed)).into();
             return Err(stale.map_or_else(incomplete, CycleError::Mirror));
         };
-        // Everybody agrees on the log up to `common`: now, and only now, that is remembered.
+        // Every peer agrees on the log up to `common`. Only now is that stored.
         let candidates = choice.candidates;
-        // Entries beyond it are told again: a mirror alone must not be able to hush anything up.
+        // Entries beyond `common` are reported again, so that no single mirror can suppress a
+        // report.
         self.state.reported = self.state.reported.max(common);
-        self.adopt_head(&chain, &round, common, reading.at_common_size, &candidates)?;
+        self.adopt_head(&consistent, &round, common, reading.at_common_size, &candidates)?;
 
-        let mut best: Option<CycleError> = None;
+        let mut newest_state: Option<CycleError> = None;
         for signed in candidates {
             let index = signed.index();
             let tile_hosts = || sources.starting_with(source);
-            let logged =
-                prove::prove_inclusion(&signed, &chain, self.state.head.as_ref(), tile_hosts())
-                    .await?;
-            let earlier = self.earliest_round(&chain, index);
-            match logged.confirm(&chain, &config.peers, &config.cycle.limits, earlier, &round) {
-                Ok(agreed) => {
-                    let proof = prove::build_proof(&agreed, config, tile_hosts()).await?;
-                    let (agreed, withdrawn) = (Box::new(agreed), reading.catalog.withdrawn());
-                    return Ok(Some(InstallPlan { release: agreed, proof, stale, withdrawn }));
+            let logged = prove::prove_inclusion(
+                &signed,
+                &consistent,
+                self.state.head.as_ref(),
+                tile_hosts(),
+            )
+            .await?;
+            let earlier = self.earliest_round(&consistent, index);
+            match logged.confirm(&consistent, &config.peers, &config.cycle.limits, earlier, &round)
+            {
+                Ok(confirmed) => {
+                    let proof = prove::build_proof(&confirmed, config, tile_hosts()).await?;
+                    let (release, withdrawn) = (Box::new(confirmed), reading.catalog.withdrawn());
+                    return Ok(Some(InstallPlan { release, proof, stale, withdrawn }));
                 }
-                // The newest release's state is the one worth telling.
+                // Only the state of the newest candidate is reported.
                 Err(refusal) => {
                     let refusal = match refusal {
-                        Refusal::Incomplete(missing) => {
+                        Refusal::Incomplete(unconfirmed) => {
                             report.remarks.push(waiting_remark(&signed));
-                            Refusal::Incomplete(self.with_silent_since(missing))
+                            Refusal::Incomplete(self.with_silent_since(unconfirmed))
                         }
                         other => other,
                     };
-                    best.get_or_insert(refusal.into());
+                    newest_state.get_or_insert(refusal.into());
                 }
             }
         }
         withdrawal_check?;
-        // The peers have what the mirrors hide, so an update goes on; its operator hears of it.
-        if let Some(failure) = stale.map(CycleError::Mirror).or(best) {
+        // Stale mirrors do not hold back an update, because peers serve what they lack. Without an
+        // update, the cycle reports them.
+        if let Some(failure) = stale.map(CycleError::Mirror).or(newest_state) {
             return Err(failure);
         }
         let first = report.refused.first().map(|(_, refusal)| refusal.clone());
@@ -214,5 +227,5 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 }
 
 fn waiting_remark(signed: &SignedRelease) -> String {
-    format!("release {} waits for that", signed.manifest().label())
+    format!("release {} waits for these peers", signed.manifest().label())
 }

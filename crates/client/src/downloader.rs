@@ -1,6 +1,7 @@
-//! Fetching an artifact: from one mirror after the other, each going on where the last one stopped.
+//! Downloading an artifact from one host after the other. Each continues where the last one
+//! stopped.
 //!
-//! Bytes are written in threads of their own: there may be many.
+//! Threads write the bytes, because an artifact may be large.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -24,33 +25,34 @@ use crate::sources::Sources;
 use crate::stream::{join_blocking, stream_from};
 use crate::{ArtifactCache, ClientError, CycleError, CycleProgress, CycleReport, ProgressSink};
 
-/// The least bytes a second, in each pass over the mirrors: a slow one is left while another may
-/// be faster, and taken when none is.
+/// The least bytes a second, for each pass over the hosts. A slow host is left while another one
+/// may be faster, and used if none is.
 const MIN_RATES: [u64; 3] = [16 * MIN_RATE, 4 * MIN_RATE, MIN_RATE];
 
-/// A host that breaks off is asked again at once for the rest if it has sent so many bytes.
+/// A host that breaks off is asked for the rest at once if it has sent at least 16 KiB.
 const MIN_BYTES_TO_RECONNECT: u64 = 16 * 1024;
 
-/// How long a download waits for another of the same node to end, and when it looks again.
+/// How long a download waits for another download of this node to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a waiting download tries again.
 const BUSY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What fetching artifacts takes: nothing that a cycle remembers.
+/// The part of a client that downloads artifacts. It needs no state, so it can run outside a cycle.
 pub struct Downloader<'a> {
     config: &'a ClientConfig,
     pub(crate) sources: Sources,
-    /// Where artifacts are fetched to, and, unless that is a spool, installed.
+    /// The directory for downloads: the spool, or else the install root.
     pub(crate) root: InstallRoot,
-    /// What is kept for others, if anything is.
+    /// The artifacts that this node serves to other nodes, if it serves any.
     artifact_cache: Option<ArtifactCache>,
-    /// Who is told how far it has come.
+    /// The receiver of progress.
     pub(crate) progress: ProgressSink,
-    /// How mirrors did, for whoever remembers that.
+    /// The name of each host that was used, and whether it succeeded.
     results: Mutex<Vec<(String, bool)>>,
 }
 
 impl<'a> Downloader<'a> {
-    /// From these mirrors, and from peers if `transport` reaches what they serve.
+    /// Downloads from `mirrors`, and from peers if `transport` has a web connector.
     pub fn new(
         config: &'a ClientConfig,
         mirrors: &[Mirror],
@@ -60,45 +62,54 @@ impl<'a> Downloader<'a> {
         let sources = Sources::new(config, mirrors, transport.web_connector());
         let artifact_cache = config
             .artifact_cache_bytes
-            .map(|most| ArtifactCache::new(&config.cycle.state, most, disk.clone()));
-        let place = config
+            .map(|max_bytes| ArtifactCache::new(&config.cycle.state, max_bytes, disk.clone()));
+        let directory = config
             .cycle
             .spool
             .as_ref()
             .map_or(&config.cycle.install_root, |spool| &spool.directory);
-        let root = InstallRoot::new(place, disk);
+        let root = InstallRoot::new(directory, disk);
         let (progress, results) = (ProgressSink::default(), Mutex::default());
         Downloader { config, sources, root, artifact_cache, progress, results }
     }
 
-    /// Fetches the artifact, unless it is here already. A mirror that sends what was not signed is
-    /// named, and dropped; one that breaks off is asked for the rest, and then the next is.
+    /// Downloads the artifact of a release, unless it was downloaded before.
+    ///
+    /// 1. The hosts take turns. Each continues where the last one stopped.
+    /// 2. If bytes of several hosts do not become the artifact, each host is tried alone.
+    ///
+    /// A host whose own bytes are not those that were signed is named in `report` and not asked
+    /// again.
+    ///
+    /// # Errors
+    /// If no host serves the artifact, if the bytes are wrong, or if a file cannot be written. The
+    /// bytes that have arrived stay for the next run.
     pub async fn download(
         &self,
-        agreed: &ConfirmedRelease,
+        release: &ConfirmedRelease,
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<VerifiedArtifact, CycleError> {
-        let artifact = artifact_for(agreed.manifest(), &self.config.cycle.platform)?;
-        let mut staging = match self.find_or_begin(agreed).await? {
-            Ok(staged) => return Ok(staged),
-            Err(staging) => staging,
+        let artifact = artifact_for(release.manifest(), &self.config.cycle.platform)?;
+        let mut partial = match self.find_or_begin(release).await? {
+            Ok(verified) => return Ok(verified),
+            Err(partial) => partial,
         };
-        // An earlier run may have got as far as that.
-        if staging.is_complete() {
-            if staging.check().is_ok() {
-                return self.finish(staging).await;
+        // An earlier run may have received all bytes.
+        if partial.is_complete() {
+            if partial.check().is_ok() {
+                return self.finish(partial).await;
             }
-            staging.restart().map_err(ClientError::from)?;
+            partial.restart().map_err(ClientError::from)?;
         }
         let mirrors = self.sources.artifact_sources(rng);
         let host_numbers = 0..mirrors.len();
         let together =
             MIN_RATES.iter().flat_map(|floor| host_numbers.clone().map(|host| (*floor, host)));
         let alone = host_numbers.clone().flat_map(|host| MIN_RATES.map(|floor| (floor, host)));
-        // First together. If several had a part in what is wrong, or in what did not become whole,
-        // nobody can tell whose part of it is bad: then each alone, from the beginning.
-        let mut provenance = Provenance::from_partial(&staging);
+        // First all hosts together. If several hosts sent parts of a wrong or incomplete artifact,
+        // the bad part is unknown. Then each host alone, from the beginning.
+        let mut provenance = Provenance::from_partial(&partial);
         let mut dropped = BTreeSet::new();
         let (mut unread, mut wrong) = (Vec::new(), None);
         for (is_alone, turns) in [(false, together.collect::<Vec<_>>()), (true, alone.collect())] {
@@ -111,18 +122,19 @@ impl<'a> Downloader<'a> {
                     continue;
                 }
                 if is_alone && !provenance.is_only_from(host) {
-                    staging.restart().map_err(ClientError::from)?;
+                    partial.restart().map_err(ClientError::from)?;
                     provenance.clear();
                 }
-                let before = staging.length();
-                let (back, poured) = self.download_from(mirror, artifact, floor, staging).await;
-                staging = back;
-                if staging.length() > before {
+                let before = partial.length();
+                let (returned, received) =
+                    self.download_from(mirror, artifact, floor, partial).await;
+                partial = returned;
+                if partial.length() > before {
                     provenance.add_host(host);
                 }
-                let is_short = poured.is_ok() && !staging.is_complete();
-                let checked = match poured {
-                    Ok(()) => staging.check(),
+                let is_short = received.is_ok() && !partial.is_complete();
+                let checked = match received {
+                    Ok(()) => partial.check(),
                     Err(InstallError::Source(error)) => {
                         self.record(mirror, false);
                         unread.push(format!("{mirror}: {error}"));
@@ -134,20 +146,20 @@ impl<'a> Downloader<'a> {
                 let Err(mismatch) = checked else {
                     self.record(mirror, true);
                     report.remarks.append(&mut unread);
-                    return self.finish(staging).await;
+                    return self.finish(partial).await;
                 };
                 if is_short {
-                    // Another may have the rest.
+                    // Another host may have the rest.
                     self.record(mirror, false);
                     report.remarks.push(format!("{mirror}: {mismatch}"));
                     wrong = Some(mismatch);
                     continue;
                 }
-                staging.restart().map_err(ClientError::from)?;
+                partial.restart().map_err(ClientError::from)?;
                 if provenance.is_mixed() {
-                    report
-                        .remarks
-                        .push(format!("what {mirror} and others sent together: {mismatch}"));
+                    report.remarks.push(format!(
+                        "the bytes of {mirror} and other hosts together: {mismatch}"
+                    ));
                     provenance.clear();
                     break;
                 }
@@ -158,40 +170,42 @@ impl<'a> Downloader<'a> {
                 provenance.clear();
             }
         }
-        if staging.length() == 0 {
-            staging.discard().map_err(ClientError::from)?;
+        if partial.length() == 0 {
+            partial.discard().map_err(ClientError::from)?;
         }
         let unread = || ClientError::Mirrors(unread).into();
         Err(wrong.map_or_else(unread, |mismatch| InstallRefusal::from(mismatch).into()))
     }
 
-    /// Takes down how a mirror did.
-    fn record(&self, mirror: &Mirror, did_well: bool) {
+    /// Records whether a host succeeded.
+    fn record(&self, mirror: &Mirror, succeeded: bool) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        results.push((mirror.to_string(), did_well));
+        results.push((mirror.to_string(), succeeded));
     }
 
-    /// How mirrors did since this was last asked.
+    /// Takes the results of hosts since the last call.
     pub(crate) fn take_results(&self) -> Vec<(String, bool)> {
         std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds what one mirror sends, however often it breaks off, as long as each connection is worth it
-    /// and all of them together are not slower than the floor.
+    /// Appends what one host sends. A broken connection is replaced if it brought at least
+    /// [`MIN_BYTES_TO_RECONNECT`], and if all connections together are not slower than `floor`
+    /// bytes a second.
     async fn download_from(
         &self,
         mirror: &Mirror,
         artifact: &Artifact,
         floor: u64,
-        mut staging: PartialDownload,
+        mut partial: PartialDownload,
     ) -> (PartialDownload, Result<(), InstallError>) {
-        let (started, first) = (Instant::now(), staging.length());
+        let (started, first) = (Instant::now(), partial.length());
         loop {
-            let before = staging.length();
+            let before = partial.length();
             let on_progress = |bytes: u64| {
                 self.progress.report(|| CycleProgress::Download {
                     file: artifact.file.to_string(),
-                    // Who sends too much is refused for it, not counted.
+                    // A host that sends too much is refused, but the progress must not pass the
+                    // end.
                     bytes: bytes.min(artifact.length),
                     of: artifact.length,
                     mirror: mirror.to_string(),
@@ -199,82 +213,84 @@ impl<'a> Downloader<'a> {
                 });
             };
             let path = artifact_path(&artifact.sha256);
-            let (back, poured) = stream_from(mirror, &path, floor, staging, on_progress).await;
-            staging = back;
-            let (added, so_far) = (staging.length() - before, staging.length() - first);
+            let (returned, received) =
+                stream_from(mirror, &path, floor, partial, on_progress).await;
+            partial = returned;
+            let (added, so_far) = (partial.length() - before, partial.length() - first);
             let is_slow = started.elapsed() > RATE_WINDOW
                 && so_far < floor.saturating_mul(started.elapsed().as_secs());
-            match poured {
+            match received {
                 Err(InstallError::Source(_)) if added >= MIN_BYTES_TO_RECONNECT && !is_slow => {}
-                poured => return (staging, poured),
+                received => return (partial, received),
             }
         }
     }
 
-    /// What was fetched before, if all of it is here.
+    /// The artifact of a release, if it was downloaded completely before.
     pub(crate) async fn find_downloaded(
         &self,
-        agreed: &ConfirmedRelease,
+        release: &ConfirmedRelease,
     ) -> Result<Option<VerifiedArtifact>, InstallError> {
         let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
-        let agreed = agreed.clone();
-        join_blocking(spawn_blocking(move || root.find_download(&agreed, &platform))).await
+        let release = release.clone();
+        join_blocking(spawn_blocking(move || root.find_download(&release, &platform))).await
     }
 
-    /// What is here of it: all, or what was fetched so far.
+    /// The artifact of a release, or its partial download, which may be empty.
     async fn find_or_begin(
         &self,
-        agreed: &ConfirmedRelease,
+        release: &ConfirmedRelease,
     ) -> Result<Result<VerifiedArtifact, PartialDownload>, CycleError> {
         let until = Instant::now() + BUSY_TIMEOUT;
         loop {
-            if let Some(staged) = self.find_downloaded(agreed).await? {
-                return Ok(Ok(staged));
+            if let Some(verified) = self.find_downloaded(release).await? {
+                return Ok(Ok(verified));
             }
             let (root, platform) = (self.root.clone(), self.config.cycle.platform.clone());
-            let agreed = agreed.clone();
-            let begun = spawn_blocking(move || root.open_download(&agreed, &platform).map(Err));
-            match join_blocking(begun).await {
-                // The same download, most likely.
+            let release = release.clone();
+            let opened = spawn_blocking(move || root.open_download(&release, &platform).map(Err));
+            match join_blocking(opened).await {
+                // The other download is most likely of the same artifact.
                 Err(InstallError::Busy(_)) if Instant::now() < until => {
                     sleep(BUSY_POLL_INTERVAL).await
                 }
-                begun => return begun.map_err(CycleError::from),
+                opened => return opened.map_err(CycleError::from),
             }
         }
     }
 
-    /// Gives what is whole its name. A copy is kept for others first, if there is to be one.
-    async fn finish(&self, staging: PartialDownload) -> Result<VerifiedArtifact, CycleError> {
-        let artifacts = self.artifact_cache.clone();
+    /// Gives the complete artifact its name. Before that, a copy goes to the cache, if there is
+    /// one.
+    async fn finish(&self, partial: PartialDownload) -> Result<VerifiedArtifact, CycleError> {
+        let cache = self.artifact_cache.clone();
         let finished = spawn_blocking(move || {
-            if let Some(artifacts) = artifacts
-                && let Err(error) = cache_artifact(&artifacts, &staging)
+            if let Some(cache) = cache
+                && let Err(error) = cache_artifact(&cache, &partial)
             {
-                tracing::warn!("an artifact is not kept for others: {error}");
+                tracing::warn!("cannot cache the artifact for other nodes: {error}");
             }
-            staging.finish()
+            partial.finish()
         });
         Ok(join_blocking(finished).await?)
     }
 }
 
-/// Unpacks an archive; anything else is ready as it is.
-pub(crate) async fn unpack(staged: VerifiedArtifact) -> Result<PreparedVersion, CycleError> {
-    Ok(join_blocking(spawn_blocking(move || staged.unpack())).await?)
+/// Unpacks an archive. Any other artifact is ready as it is.
+pub(crate) async fn unpack(verified: VerifiedArtifact) -> Result<PreparedVersion, CycleError> {
+    Ok(join_blocking(spawn_blocking(move || verified.unpack())).await?)
 }
 
-/// Who had a part in the bytes that are here.
+/// The hosts that sent the bytes of a partial download.
 struct Provenance {
-    /// Hosts by number; `None` for whoever an earlier run had them from.
+    /// Hosts by number. `None` stands for the hosts of an earlier run.
     from: BTreeSet<Option<usize>>,
-    /// Whether more than one ever had.
+    /// Whether bytes of several hosts were ever together.
     was_mixed: bool,
 }
 
 impl Provenance {
-    fn from_partial(staging: &PartialDownload) -> Provenance {
-        let from = if staging.length() > 0 { BTreeSet::from([None]) } else { BTreeSet::new() };
+    fn from_partial(partial: &PartialDownload) -> Provenance {
+        let from = if partial.length() > 0 { BTreeSet::from([None]) } else { BTreeSet::new() };
         Provenance { from, was_mixed: false }
     }
 
@@ -296,10 +312,7 @@ impl Provenance {
     }
 }
 
-/// Keeps what came for others as well.
-fn cache_artifact(
-    artifacts: &ArtifactCache,
-    staging: &PartialDownload,
-) -> Result<(), InstallError> {
-    artifacts.insert(staging.artifact(), staging.open_reader()?)
+/// Copies a complete download into the cache.
+fn cache_artifact(cache: &ArtifactCache, partial: &PartialDownload) -> Result<(), InstallError> {
+    cache.insert(partial.artifact(), partial.open_reader()?)
 }

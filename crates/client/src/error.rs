@@ -1,4 +1,4 @@
-//! Why a cycle did not end well.
+//! The errors of a cycle: a check failed, or the client could not find out.
 
 use unanimity_config::ConfigError;
 use unanimity_install::{InstallError, InstallRefusal};
@@ -9,35 +9,35 @@ use unanimity_storage::StorageError;
 
 use crate::mirror_problem::MirrorProblem;
 
-/// We could not find out: nothing was decided, and a later run may succeed.
+/// The client could not find out. It decided nothing, and a later cycle may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// What the node remembers.
+    /// The node's state cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// What it was told, such as a circle that is too small.
+    /// The configuration is not valid, such as one with too few peers.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A command that belongs to installing cannot be run.
+    /// A hook of the installation cannot be run.
     #[error(transparent)]
     Command(InstallError),
-    /// No mirror was of any use.
-    #[error("no mirror serves what is needed:{}", list(.0))]
+    /// No mirror or peer serves the needed files. There is one line for each attempt.
+    #[error("no mirror serves the needed files:{}", list(.0))]
     Mirrors(Vec<String>),
-    /// The clock stands before a time that was already verified.
-    #[error("the clock shows {now}, and {newest} was verified before: check the clock")]
+    /// The clock shows a time before one that was verified earlier.
+    #[error("the clock shows {now}, which is before the verified time {newest}. Check the clock")]
     Clock {
-        /// What it shows.
+        /// The time that the clock shows.
         now: Timestamp,
-        /// When the newest unanimous roll was closed.
+        /// When the newest unanimous round closed.
         newest: Timestamp,
     },
-    /// Nobody serves tiles that tie the log's newest head to the one we trust.
+    /// No mirror or peer serves tiles that prove that the newest head extends the trusted head.
     #[error(
-        "nobody serves tiles that tie the log's newest head to the one trusted here ({trusted}): try again later, or add a mirror"
+        "cannot prove that the log's newest head extends the trusted head ({trusted}): no mirror or peer serves the tiles. Try again later, or add a mirror"
     )]
     HeadNotLinked {
         /// The stored or pinned head.
@@ -49,22 +49,22 @@ fn list(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// Why a cycle did not end well: the world failed a check, or we could not find out.
+/// Why a cycle has no outcome: a check failed, or the client could not find out.
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
-    /// A check failed.
+    /// A check of the protocol failed.
     #[error(transparent)]
     Refused(Refusal),
-    /// The mirrors show what must not be believed.
+    /// The mirrors serve an old log or entries that are not the log's.
     #[error(transparent)]
     Mirror(MirrorProblem),
-    /// Evidence of a fork is not acknowledged.
+    /// The log has forked, and the operator has not acknowledged the evidence.
     #[error(transparent)]
     LogForked(LogForked),
-    /// A check of installing failed.
+    /// A check of the installation failed.
     #[error(transparent)]
     Install(InstallRefusal),
-    /// We could not find out.
+    /// The client could not find out.
     #[error(transparent)]
     Client(ClientError),
 }

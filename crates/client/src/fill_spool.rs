@@ -1,5 +1,6 @@
-//! What the installer needs to find out everything again: the proof, and every entry since its own
-//! head.
+//! Filling the spool: the proof bundle, and every log entry since the installer's head.
+//!
+//! With these files the installer repeats all checks.
 
 use std::io::Write as _;
 use std::io::{self};
@@ -19,7 +20,7 @@ use crate::tile_sources::TileSources;
 use crate::{Client, ClientError, CycleError};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Leaves the entries and the proof in the spool; the proof last.
+    /// Writes the entries and then the proof bundle to the spool. The proof bundle comes last.
     pub(crate) async fn fill_spool(
         &self,
         spool: &Path,
@@ -27,7 +28,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<(), CycleError> {
         let (config, disk) = (self.config, &self.disk);
-        // What the installer says of itself is not believed either: it only says where to begin.
+        // The installer's head is not trusted. It only decides at which entry to begin.
         let path = installer_head_path(&config.cycle.install_root);
         let known = disk.read(&path, MAX_NOTE_BYTES).map_err(ClientError::from)?;
         let known = known.and_then(|bytes| TreeHead::verify(&bytes, &config.cycle.policy.log).ok());
@@ -43,14 +44,14 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             .map_err(at)?;
         if from < head.size() {
             let sources = TileSources::new(config, self.transport, &mirrors);
-            let bundles = match sources.find_host(head).await {
+            let entry_reader = match sources.find_host(head).await {
                 Some(source) => EntryReader::from_tiles(source, head, from).await,
                 None => Err(io::ErrorKind::NotFound.into()),
             };
             let unread = |why: String| ClientError::Mirrors(vec![why]);
-            let bundles = bundles.map_err(|error| unread(format!("tiles: {error}")))?;
+            let entry_reader = entry_reader.map_err(|error| unread(format!("tiles: {error}")))?;
             let mut written = Ok(());
-            let read = bundles.read(&mirrors, |_, entry| {
+            let read = entry_reader.read(&mirrors, |_, entry| {
                 let entry = [&(entry.len() as u16).to_be_bytes(), entry].concat();
                 if written.is_ok() {
                     written = file.write_all(&entry);

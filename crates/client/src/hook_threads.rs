@@ -1,4 +1,4 @@
-//! An operator's commands beside the tasks of a runtime: each has a thread that waits for it.
+//! Hooks in an asynchronous program: a thread waits for each command.
 
 use std::io;
 use std::thread;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use unanimity_install::process::{self, Invocation, ProcessError};
 use unanimity_install::{HookRunner, Interrupt};
 
-/// Runs each command on a thread of its own. Its time limit holds by the runtime's clock as well, which
-/// tests play.
+/// Runs each hook on a thread of its own. The time limit also holds by the runtime's clock, which
+/// tests control.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HookThreads;
 
@@ -26,38 +26,41 @@ async fn run(invocation: Invocation) -> Result<(), ProcessError> {
     if invocation.command.is_empty() {
         return Ok(());
     }
-    // Where SIGCHLD is ignored, the system reaps what ends, and how it ended is lost. Having a handler
-    // once is enough.
+    // If SIGCHLD is ignored, the kernel reaps children, and their exit status is lost. A handler
+    // that was installed once prevents this.
     drop(signal(SignalKind::child())?);
     let (limit, (result_sender, mut result_receiver)) = (invocation.limit, oneshot::channel());
     let program = invocation.command[0].clone();
     let guard = InterruptOnDrop(Interrupt::default());
     let interrupt = guard.0.clone();
-    // No thread of the runtime's: a paused clock would wait for it.
+    // A thread of the runtime would keep the runtime's paused clock from advancing.
     thread::Builder::new()
         .name("hook".to_owned())
         .spawn(move || {
-            // If the future is gone, the command was killed.
+            // Without a receiver, the future was dropped and the command was killed.
             result_sender.send(process::run(&invocation, &interrupt)).ok();
         })
         .map_err(|source| ProcessError::Start { program, source })?;
-    let ended = match timeout(limit, &mut result_receiver).await {
-        Ok(ended) => ended,
+    let result = match timeout(limit, &mut result_receiver).await {
+        Ok(result) => result,
         Err(_) => {
-            // The next step begins only once the command is gone. The thread gives up on one that cannot
-            // be killed, by the clock of the machine: a paused one would not wait for it.
+            // The next step must not begin before the command has ended. If the command cannot be
+            // killed, the thread gives up by the machine's clock, because a paused clock would not
+            // wait for it.
             guard.0.interrupt();
             match result_receiver.await {
-                // It had ended well before it was killed.
+                // The command had succeeded before it was killed.
                 Ok(Ok(())) => return Ok(()),
                 _ => return Err(ProcessError::TimedOut(limit)),
             }
         }
     };
-    ended
-        .unwrap_or_else(|_| Err(io::Error::other("the thread that waited for it broke off").into()))
+    result.unwrap_or_else(|_| {
+        Err(io::Error::other("the thread that waited for the command ended early").into())
+    })
 }
 
+/// Interrupts the command when it is dropped.
 struct InterruptOnDrop(Interrupt);
 
 impl Drop for InterruptOnDrop {

@@ -1,9 +1,10 @@
-//! One cycle of the client: call the roll, read the log from mirrors, decide, fetch the release, and maybe install.
-//! The order in which the client asks its mirrors is decided here; the peer role draws its own.
+//! One cycle of the client: ask every peer, read the log, decide, download, install.
 //!
-//! The roll is called at every cycle, also when nothing is new: only the peers' larger heads
-//! show that a mirror is frozen. Everything is read before anything is decided, and every
-//! fact is stored only after the check it records.
+//! Every cycle asks every peer, also without a new release. Only a peer's larger head shows that
+//! all mirrors are frozen. A cycle reads everything before it decides anything. It stores each fact
+//! only after the check that the fact records.
+//!
+//! This crate decides in which order the client asks its mirrors. A witness draws its own order.
 
 mod answer_cache;
 mod artifact_cache;

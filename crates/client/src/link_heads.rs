@@ -1,4 +1,4 @@
-//! Joining all heads that were heard, with tiles of whoever has them.
+//! Linking all known heads with consistency proofs, from the tiles of mirrors and peers.
 
 use unanimity_log::TileReader;
 use unanimity_net::Transport;
@@ -8,22 +8,21 @@ use unanimity_protocol::{ConsistentHeads, Evidence, TreeHead};
 
 use crate::tile_sources::{TileHost, TileSources};
 
-/// The heads, joined.
+/// The adopted head, and the heads that are linked to it.
 pub(crate) struct LinkedHeads<'s, 'a, T: Transport> {
-    /// The head that is adopted for this cycle, with all that are prefixes of it.
-    pub(crate) chain: ConsistentHeads,
-    /// Who serves that head's tiles.
+    /// The head that the cycle adopts, with all heads that are prefixes of it.
+    pub(crate) consistent: ConsistentHeads,
+    /// The host that serves the adopted head's tiles.
     pub(crate) source: &'s TileReader<TileHost<'a, T>>,
-    /// Heads that nobody's tiles tie to the others.
+    /// Heads that no host's tiles link to the adopted head.
     pub(crate) unlinked: Vec<TreeHead>,
 }
 
-/// Joins the heads of a choice, or finds that two of them contradict each other. `None` if nobody
-/// serves tiles that hash up to any of them.
+/// Links the heads of a choice, or returns evidence that two of them contradict each other.
+/// `None` if no host serves tiles that hash to the root of any head.
 ///
-/// One hash is all that some roots need, so a head can look served and be tied to nothing:
-/// [`HeadChoice`] says which of the served heads is adopted. What its chain does not hold is
-/// untied, and its peers do not confirm.
+/// Some roots need only one hash. Such a head can look served and be linked to no other head, so
+/// [`HeadChoice`] decides which served head is adopted. Peers with an unlinked head do not confirm.
 pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     choice: &mut HeadChoice<'_, TreeHead>,
     sources: &'s TileSources<'a, T>,
@@ -31,50 +30,53 @@ pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     let mut best = None;
     loop {
         match choice.step() {
-            ChoiceStep::Try(trial) => best = try_head(trial, sources).await.or(best),
+            ChoiceStep::Try(candidate) => best = try_head(candidate, sources).await.or(best),
             ChoiceStep::Chosen(_) => break,
             ChoiceStep::NoneServed => return Ok(None),
             ChoiceStep::Fork(evidence) => return Err(evidence.clone()),
         }
     }
-    Ok(best.map(|(chain, source)| {
+    Ok(best.map(|(consistent, source)| {
         let unlinked =
-            choice.heads().iter().filter(|head| !chain.contains(head)).cloned().collect();
-        LinkedHeads { chain, source, unlinked }
+            choice.heads().iter().filter(|head| !consistent.contains(head)).cloned().collect();
+        LinkedHeads { consistent, source, unlinked }
     }))
 }
 
-/// Tries one head. Returns its chain and its host if it is the best so far.
+/// Tries one head. Returns the heads that are linked to it, and its host, if it is the best so far.
 async fn try_head<'s, 'a, T: Transport>(
-    trial: HeadCandidate<'_, '_, TreeHead>,
+    candidate: HeadCandidate<'_, '_, TreeHead>,
     sources: &'s TileSources<'a, T>,
 ) -> Option<(ConsistentHeads, &'s TileReader<TileHost<'a, T>>)> {
-    let Some(source) = sources.find_host(trial.head()).await else {
-        trial.unserved();
+    let Some(source) = sources.find_host(candidate.head()).await else {
+        candidate.unserved();
         return None;
     };
-    let mut chain = ConsistentHeads::new(trial.head().clone());
-    for older in trial.smaller() {
-        if let Consistency::Fork(evidence) = link_head(&mut chain, older, source, sources).await {
-            trial.fork(evidence);
+    let mut consistent = ConsistentHeads::new(candidate.head().clone());
+    for older in candidate.smaller() {
+        let link = link_head(&mut consistent, older, source, sources).await;
+        if let Consistency::Fork(evidence) = link {
+            candidate.fork(evidence);
             return None;
         }
     }
-    trial.served(|head| chain.contains(head)).then_some((chain, source))
+    candidate.served(|head| consistent.contains(head)).then_some((consistent, source))
 }
 
-/// Links one head, with the tiles of `first_asked_for` or, where those are of no use, anybody's.
+/// Links one head, with the tiles of `first`, or else with those of any other host.
 async fn link_head<T: Transport>(
-    chain: &mut ConsistentHeads,
+    consistent: &mut ConsistentHeads,
     head: &TreeHead,
     first: &TileReader<TileHost<'_, T>>,
     sources: &TileSources<'_, T>,
 ) -> Consistency {
     for source in sources.starting_with(first) {
-        let Ok(path) = source.consistency_path(head.size(), chain.head()).await else { continue };
-        match chain.add(head, &path) {
+        let Ok(path) = source.consistency_path(head.size(), consistent.head()).await else {
+            continue;
+        };
+        match consistent.add(head, &path) {
             Consistency::Unproven => {}
-            shown => return shown,
+            proven => return proven,
         }
     }
     Consistency::Unproven

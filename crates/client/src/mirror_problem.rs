@@ -1,35 +1,37 @@
-//! What the mirrors show that must not be believed.
+//! Refusals of what mirrors serve: an old log, or entries that are not the log's.
 
 use unanimity_protocol::TreeHead;
 use unanimity_report::{Classify, Condition, Exit};
 
-/// What the mirrors, or those that serve the log's entries, show that must not be believed.
+/// Why the client refuses what mirrors, or other hosts of entries, serve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorProblem {
-    /// The newest of the mirrors shows less of the log than the client has verified before.
-    #[error("rollback: {mirror} shows a log of size {shown}, and size {known} was verified before")]
+    /// Even the newest mirror shows less of the log than the trusted head.
+    #[error(
+        "rollback: {mirror} shows a log of size {shown}, but the trusted head has size {known}"
+    )]
     Rollback {
-        /// The mirror.
+        /// The newest mirror.
         mirror: String,
         /// How many entries it shows.
         shown: u64,
-        /// How many entries the client knows of.
+        /// How many entries are below the trusted head.
         known: u64,
     },
-    /// Every mirror hides entries that others have verified.
-    #[error("stale: {mirror} shows a log of size {shown}, and others have verified size {known}")]
+    /// Every mirror lacks entries that peers show.
+    #[error("stale: {mirror} shows a log of size {shown}, but peers show size {known}")]
     Stale {
-        /// The newest of the mirrors.
+        /// The newest mirror.
         mirror: String,
         /// How many entries it shows.
         shown: u64,
-        /// How many entries there are.
+        /// How many entries the peers show.
         known: u64,
     },
-    /// What was served as the log's entries is something else.
+    /// The served entries are not those below the log's head.
     #[error("not logged: {served} ({head})")]
     OtherEntries {
-        /// The mirror or peer that served them, in a sentence.
+        /// A sentence that names the mirror or peer and the entries.
         served: String,
         /// The log's head.
         head: TreeHead,
@@ -47,7 +49,7 @@ impl Classify for MirrorProblem {
 
     fn condition(&self) -> Condition {
         match self {
-            // Other mirrors may show more: it is this one that is behind.
+            // The mirrors are behind. The log itself need not have been rolled back.
             MirrorProblem::Rollback { .. } => Condition::Stale,
             _ => self.exit().condition(),
         }

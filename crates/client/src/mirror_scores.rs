@@ -1,10 +1,12 @@
-//! Which mirrors have failed in this cycle so far.
+//! The mirrors that have failed in the current cycle.
 
 use std::collections::BTreeSet;
 
-/// What this cycle has to say of the mirrors.
+/// The results of the mirrors in the current cycle.
 #[derive(Default)]
 pub(crate) struct MirrorScores {
+    /// The names of the mirrors that have failed.
     pub(crate) failed: BTreeSet<String>,
+    /// Whether a result changed the stored backoff and is not stored yet.
     pub(crate) unsaved: bool,
 }

@@ -1,4 +1,4 @@
-//! How far a cycle has come, for whoever watches. Plain data: nothing decides on it.
+//! The progress of a cycle, for display. It is plain data: no decision depends on it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,44 +6,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// What a cycle is at. Each kind is told when it begins, with nothing done, and whenever some of it
-/// is done; a cycle may come to the same kind again.
+/// A step of a cycle. Each kind is reported at its start, with nothing done, and after each
+/// advance. One cycle may start a kind several times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum CycleProgress {
     /// Every peer is asked.
     Round {
-        /// How many there are.
+        /// How many peers there are.
         peers: usize,
-        /// How many have said something, whatever it was.
+        /// How many peers have answered, validly or not.
         answered: usize,
-        /// How many were given up.
+        /// How many peers were given up.
         silent: usize,
     },
     /// The log's new entries are read.
     Log {
-        /// How many have been.
+        /// How many entries have been read.
         entries: u64,
-        /// Of how many.
+        /// How many entries are to be read.
         of: u64,
     },
-    /// An artifact comes from a mirror.
+    /// An artifact is downloaded from a mirror.
     Download {
-        /// Its file's name.
+        /// The artifact's file name.
         file: String,
-        /// How many bytes of it are here.
+        /// How many bytes have arrived, with those of earlier mirrors.
         bytes: u64,
-        /// Of how many.
+        /// The artifact's length in bytes.
         of: u64,
-        /// Who sends it.
+        /// The mirror's name.
         mirror: String,
-        /// How many were here before this mirror was asked.
+        /// How many bytes had arrived before this mirror was asked.
         resumed: u64,
     },
 }
 
 impl CycleProgress {
-    /// Whether nothing of it is done yet.
+    /// Whether nothing of the step is done yet.
     pub fn is_start(&self) -> bool {
         match *self {
             CycleProgress::Round { answered, silent, .. } => answered + silent == 0,
@@ -52,7 +52,7 @@ impl CycleProgress {
         }
     }
 
-    /// Whether all of it is.
+    /// Whether all of the step is done.
     pub fn is_complete(&self) -> bool {
         match *self {
             CycleProgress::Round { peers, answered, silent } => answered + silent == peers,
@@ -62,17 +62,18 @@ impl CycleProgress {
     }
 }
 
-/// Who is told of a cycle's steps: nobody, unless somebody wants to hear of them.
+/// The receiver of a cycle's steps. The default drops them.
 #[derive(Clone, Default)]
 pub struct ProgressSink(Option<Arc<dyn Fn(CycleProgress) + Send + Sync>>);
 
 impl ProgressSink {
-    /// Somebody, who is called in the middle of the work, thousands of times a second, and must
-    /// never wait.
+    /// Sends every step to `watch`. The client calls it in the middle of its work, up to thousands
+    /// of times a second, so it must never wait.
     pub fn new(watch: impl Fn(CycleProgress) + Send + Sync + 'static) -> ProgressSink {
         ProgressSink(Some(Arc::new(watch)))
     }
 
+    /// Makes a step and sends it, if there is a receiver.
     pub(crate) fn report(&self, step: impl FnOnce() -> CycleProgress) {
         if let Some(watch) = &self.0 {
             watch(step());
@@ -82,11 +83,11 @@ impl ProgressSink {
 
 impl fmt::Debug for ProgressSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Watcher(somebody)" } else { "Watcher(nobody)" })
+        f.write_str(if self.0.is_some() { "ProgressSink(set)" } else { "ProgressSink(none)" })
     }
 }
 
-/// Counts the peers of a roll.
+/// Counts and reports the answers of a round.
 pub(crate) struct AnswerCounter<'a> {
     progress: &'a ProgressSink,
     peers: usize,

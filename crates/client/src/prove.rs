@@ -1,4 +1,4 @@
-//! Proving with tiles: a release in a head, and what convinces others of it.
+//! Proofs from tiles: that a head contains a release, and the proof bundle of a confirmed release.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,18 +15,19 @@ use unanimity_protocol::{
 use crate::error::ClientError;
 use crate::tile_sources::TileHost;
 
-/// Proves that a release is in the chain's head, with the tiles of the first host whose tiles do.
+/// Proves that the newest of the consistent heads contains a release, with the tiles of the first
+/// host that can.
 pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     signed: &SignedRelease,
-    chain: &ConsistentHeads,
+    consistent: &ConsistentHeads,
     trusted: Option<&TreeHead>,
     tile_hosts: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
 ) -> Result<LoggedRelease, ClientError> {
-    let (index, size) = (signed.index(), chain.head().size());
+    let (index, size) = (signed.index(), consistent.head().size());
     let mut problems = Vec::new();
     for host in tile_hosts {
         match host.inclusion_proof(index, size, size).await {
-            Ok(proof) => match signed.clone().prove_inclusion(chain, trusted, &proof) {
+            Ok(proof) => match signed.clone().prove_inclusion(consistent, trusted, &proof) {
                 Ok(logged) => return Ok(logged),
                 Err(refusal) => problems.push(refusal.to_string()),
             },
@@ -36,16 +37,15 @@ pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     Err(ClientError::Mirrors(problems))
 }
 
-/// The proof bundle of what was agreed on: one that verifies, from the first host whose tiles
-/// make one.
+/// The proof bundle of a confirmed release, from the first host whose tiles give one that verifies.
 pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
-    agreed: &ConfirmedRelease,
+    release: &ConfirmedRelease,
     config: &ClientConfig,
     tile_hosts: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
 ) -> Result<ProofBundle, ClientError> {
     let mut problems = Vec::new();
     for host in tile_hosts {
-        match build_proof_from(agreed, host).await {
+        match build_proof_from(release, host).await {
             Ok(bundle) => {
                 match bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits) {
                     Ok(_) => return Ok(bundle),
@@ -59,12 +59,13 @@ pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
 }
 
 async fn build_proof_from<T: Transport>(
-    agreed: &ConfirmedRelease,
+    release: &ConfirmedRelease,
     source: &TileReader<TileHost<'_, T>>,
 ) -> io::Result<ProofBundle> {
-    let (head, index) = (agreed.head(), agreed.log_entry().index);
-    let views = agreed.rounds().into_iter().flat_map(|roll| roll.cosigned_heads());
-    let mut sizes: BTreeSet<u64> = views.map(|view: &CosignedHead| view.head().size()).collect();
+    let (head, index) = (release.head(), release.log_entry().index);
+    let heads = release.rounds().into_iter().flat_map(|round| round.cosigned_heads());
+    let mut sizes: BTreeSet<u64> =
+        heads.map(|cosigned: &CosignedHead| cosigned.head().size()).collect();
     let mut proofs = Proofs::default();
     for &size in &sizes {
         if size < head.size() {
@@ -75,5 +76,5 @@ async fn build_proof_from<T: Transport>(
     for size in sizes {
         proofs.inclusion.insert(size, source.inclusion_proof(index, size, head.size()).await?);
     }
-    Ok(ProofBundle::from_confirmed(agreed, &proofs))
+    Ok(ProofBundle::from_confirmed(release, &proofs))
 }

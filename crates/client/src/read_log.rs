@@ -1,4 +1,4 @@
-//! Reading the mirrors: their checkpoints, and every new entry below the adopted head.
+//! Reading the log: the mirrors' checkpoints, and every new entry below the adopted head.
 
 use futures_util::future::join_all;
 use unanimity_log::{EntryReader, TileReader};
@@ -14,12 +14,12 @@ use unanimity_state::ClientState;
 use crate::tile_sources::TileHost;
 use crate::{ClientError, CycleError, CycleProgress, MirrorProblem, ProgressSink};
 
-/// What every mirror shows, opened.
+/// Reads and verifies every mirror's checkpoint. All mirrors are asked at once, so that their
+/// timeouts overlap.
 pub(crate) async fn read_checkpoints<'a>(
     mirrors: &[&'a Mirror],
     log: &Log,
 ) -> Vec<(&'a Mirror, Result<TreeHead, String>)> {
-    // All at once: those that stall do so at the same time.
     join_all(mirrors.iter().map(|&mirror| async move {
         let bytes = mirror.read("checkpoint", MAX_NOTE_BYTES as u64).await;
         let head = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
@@ -30,25 +30,26 @@ pub(crate) async fn read_checkpoints<'a>(
     .await
 }
 
-/// Why a checkpoint is none of ours, and where to look if all mirrors say so.
+/// Describes why a checkpoint does not verify. If its log is another one, the text names the
+/// settings that may be wrong.
 fn describe_checkpoint_error(error: &CheckpointError) -> String {
     match error {
         CheckpointError::OtherLog { .. } | CheckpointError::Note(NoteError::Unsigned) => {
-            format!("checkpoint: {error} (compare [log] origin and key in the configuration)")
+            format!("checkpoint: {error}. Compare [log] origin and key in the configuration")
         }
         error => format!("checkpoint: {error}"),
     }
 }
 
-/// Who may have entries.
+/// The hosts that may have entries.
 pub(crate) struct EntrySources<'a> {
-    /// The mirrors, and what each shows.
+    /// The mirrors, each with its checkpoint or the reason why there is none.
     pub(crate) shown: &'a [(&'a Mirror, Result<TreeHead, String>)],
-    /// What peers serve whose view is large enough.
+    /// The peers whose cosigned head is large enough.
     pub(crate) peers: &'a [&'a Mirror],
 }
 
-/// The tree's right edge and the releases below it.
+/// The first entries of the log: the right edge of their tree, and the releases among them.
 #[derive(Clone)]
 pub(crate) struct LogPrefix {
     pub(crate) frontier: Frontier,
@@ -59,19 +60,20 @@ pub(crate) struct LogPrefix {
 pub(crate) struct LogReading {
     /// The releases below the head.
     pub(crate) catalog: Catalog,
-    /// The same at the size that every peer confirmed, if reading passed it.
+    /// The prefix that every peer confirmed, if reading reached its size.
     pub(crate) at_common_size: Option<LogPrefix>,
-    /// Entries of ours that fail a check of their own.
+    /// Entries of this product that fail a check of their own, by index.
     pub(crate) refused: Vec<(u64, Refusal)>,
-    /// Entries of kinds we do not know.
+    /// How many entries have a kind that this version does not know.
     pub(crate) unknown_kinds: u64,
-    /// Mirrors that did not have what others had.
+    /// The hosts that did not serve entries that other hosts served, by name.
     pub(crate) failed: Vec<String>,
 }
 
-/// Reads every entry between what is stored and `head`, each bundle from whichever mirror serves
-/// what hashes up to it, and from peers where no mirror does. None is skipped: a fact holds only
-/// if nothing was left out.
+/// Reads every entry between the stored prefix and `head`.
+///
+/// Each bundle comes from the first mirror whose bundle hashes to the root of `head`, or else from
+/// a peer. No entry is skipped, because a decision needs all entries.
 pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     hosts: EntrySources<'_>,
     tiles: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
@@ -81,11 +83,11 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     common: Option<u64>,
     progress: &ProgressSink,
 ) -> Result<LogReading, CycleError> {
-    let mut edge = LogPrefix { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
-    let from = edge.frontier.size();
+    let mut prefix = LogPrefix { frontier: state.frontier.clone(), catalog: state.catalog.clone() };
+    let from = prefix.frontier.size();
     let mut reading = LogReading {
-        catalog: edge.catalog.clone(),
-        at_common_size: (common == Some(from)).then(|| edge.clone()),
+        catalog: prefix.catalog.clone(),
+        at_common_size: (common == Some(from)).then(|| prefix.clone()),
         refused: Vec::new(),
         unknown_kinds: 0,
         failed: Vec::new(),
@@ -98,39 +100,39 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     for (mirror, shown) in hosts.shown {
         match shown {
             Ok(shown) if shown.size() >= head.size() => mirrors.push(*mirror),
-            Ok(shown) => problems.push(format!("{mirror}: shows {} entries only", shown.size())),
+            Ok(shown) => problems.push(format!("{mirror}: shows only size {}", shown.size())),
             Err(why) => problems.push(format!("{mirror}: {why}")),
         }
     }
     mirrors.extend(hosts.peers);
-    // What the mirrors show may be less than what was read before.
+    // `head` may be smaller than the stored prefix.
     let of = head.size().saturating_sub(from);
     if of > 0 {
         progress.report(|| CycleProgress::Log { entries: 0, of });
     }
     let entry_reader = open_entry_reader(tiles, head, from).await?;
-    let taken = entry_reader.read(&mirrors, |index, entry| {
-        edge.frontier.push(Hash::leaf(entry));
-        match edge.catalog.add_entry(index, entry, policy) {
+    let read = entry_reader.read(&mirrors, |index, entry| {
+        prefix.frontier.push(Hash::leaf(entry));
+        match prefix.catalog.add_entry(index, entry, policy) {
             Entry::Refused(refusal) => reading.refused.push((index, refusal)),
             Entry::UnknownKind => reading.unknown_kinds += 1,
             Entry::Ours | Entry::Foreign => {}
         }
-        if common == Some(edge.frontier.size()) {
-            reading.at_common_size = Some(edge.clone());
+        if common == Some(prefix.frontier.size()) {
+            reading.at_common_size = Some(prefix.clone());
         }
         let read = index + 1;
         if read % TILE_WIDTH == 0 || read == head.size() {
             progress.report(|| CycleProgress::Log { entries: read - from, of });
         }
     });
-    match taken.await {
-        Ok(failed) if edge.frontier.root() == *head.root() => {
+    match read.await {
+        Ok(failed) if prefix.frontier.root() == *head.root() => {
             reading.failed = failed.iter().map(|host| mirrors[*host].to_string()).collect();
-            reading.catalog = edge.catalog;
+            reading.catalog = prefix.catalog;
             Ok(reading)
         }
-        // The entries are those of the head, so what they were put on is not.
+        // The new entries belong to the head, so the stored prefix does not.
         Ok(_) => {
             let mismatch = LogMismatch::EarlierEntries { read: from, head: head.clone() };
             Err(Refusal::NotLogged(mismatch).into())
@@ -146,7 +148,7 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     }
 }
 
-/// What the entries must hash to, from the first host of tiles that can prove it.
+/// Makes the reader that verifies entries, from the first host of tiles that can prove the hashes.
 async fn open_entry_reader<'s, 'a: 's, T: Transport + 'a>(
     tiles: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
     head: &TreeHead,
@@ -155,7 +157,7 @@ async fn open_entry_reader<'s, 'a: 's, T: Transport + 'a>(
     let mut problems = Vec::new();
     for host in tiles {
         match EntryReader::from_tiles(host, head, from).await {
-            Ok(bundles) => return Ok(bundles),
+            Ok(entry_reader) => return Ok(entry_reader),
             Err(error) => problems.push(error.to_string()),
         }
     }

@@ -1,5 +1,6 @@
-//! How mirrors did in this cycle, and which come last for it. One cycle is one failure at most, and a
-//! success only if it was none.
+//! The results of the mirrors in a cycle, and the order that follows from them.
+//!
+//! For a mirror, one cycle counts as at most one failure, and as a success only without a failure.
 
 use std::collections::BTreeSet;
 
@@ -10,40 +11,43 @@ use unanimity_storage::Clock;
 use crate::{Client, CycleError, MirrorProblem, read_log};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Judges the mirrors anew.
+    /// Starts a cycle without failures. Deprioritizes the mirrors that are in backoff, and forgets
+    /// mirrors that are no longer configured.
     pub(crate) fn begin_cycle(&mut self) {
         self.scores.failed.clear();
         let known: BTreeSet<String> =
             self.downloader.sources.mirrors.iter().map(|mirror| mirror.to_string()).collect();
         self.scores.unsaved |= self.state.mirror_backoff.retain(|name| known.contains(name));
         let now = self.clock.now();
-        let in_penance = |name: &String| self.state.mirror_backoff.backoff(name, now).is_some();
-        self.downloader.sources.deprioritized = known.into_iter().filter(in_penance).collect();
+        let is_backing_off = |name: &String| self.state.mirror_backoff.backoff(name, now).is_some();
+        self.downloader.sources.deprioritized = known.into_iter().filter(is_backing_off).collect();
     }
 
-    /// Stores what was learned of them, if nothing else has. Of a fork, nothing is stored but the
-    /// evidence.
-    pub(crate) fn end_cycle<O>(&mut self, ended: Result<O, CycleError>) -> Result<O, CycleError> {
-        let fork =
-            matches!(&ended, Err(CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_)));
+    /// Stores the results of the mirrors, if they are not stored yet. After a fork, nothing but the
+    /// evidence is stored.
+    pub(crate) fn end_cycle<O>(&mut self, result: Result<O, CycleError>) -> Result<O, CycleError> {
+        let fork = matches!(
+            &result,
+            Err(CycleError::Refused(Refusal::Fork(_)) | CycleError::LogForked(_))
+        );
         if fork || !self.scores.unsaved {
-            return ended;
+            return result;
         }
-        match (self.save(), ended) {
+        match (self.save(), result) {
             (Err(error), Ok(_)) => Err(error.into()),
-            (_, ended) => ended,
+            (_, result) => result,
         }
     }
 
-    /// Takes down how a mirror did. Peers are judged by other means.
-    pub(crate) fn record_mirror_result(&mut self, name: String, did_well: bool) {
+    /// Records whether a mirror served what it should. Does nothing for a peer.
+    pub(crate) fn record_mirror_result(&mut self, name: String, succeeded: bool) {
         if self.downloader.sources.mirrors.iter().all(|mirror| mirror.to_string() != name) {
             return;
         }
-        if did_well {
-            let is_forgiven = !self.scores.failed.contains(&name)
+        if succeeded {
+            let was_cleared = !self.scores.failed.contains(&name)
                 && self.state.mirror_backoff.record_success(&name);
-            self.scores.unsaved |= is_forgiven;
+            self.scores.unsaved |= was_cleared;
         } else if self.scores.failed.insert(name.clone()) {
             self.state.mirror_backoff.record_failure(&name, self.clock.now());
             self.downloader.sources.deprioritized.insert(name);
@@ -51,8 +55,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// The same of what they showed of the log: it may not have been read, or be stale beside the
-    /// newest head; and the entries may be others.
+    /// Records the result of every mirror for the log. A mirror fails if its checkpoint cannot be
+    /// read, if it is behind `newest`, or if its entries are missing or wrong.
     pub(crate) fn record_log_results(
         &mut self,
         shown: &[(&Mirror, Result<TreeHead, String>)],
@@ -64,7 +68,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 |reading: &read_log::LogReading| reading.failed.contains(&mirror.to_string());
             match (head, newest) {
                 (Err(_), _) => self.record_mirror_result(mirror.to_string(), false),
-                // Nobody's tiles hash up to anything: that may be anybody's fault.
+                // No host proves any head, and the host at fault is unknown.
                 (Ok(_), None) => {}
                 (Ok(head), Some(newest)) => {
                     let is_stale = head.size() < newest.size();
@@ -77,8 +81,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// Names the mirrors when all of them show less than others have: a rollback below what we
-    /// trust, or a frozen world.
+    /// Refuses mirrors that are all behind: behind the trusted head (rollback), or behind `newest`
+    /// (stale). The refusal names the newest mirror.
     pub(crate) fn check_mirrors(
         &self,
         shown: &[(&Mirror, Result<TreeHead, String>)],

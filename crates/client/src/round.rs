@@ -1,9 +1,9 @@
-//! Calling the roll: every peer at once, each on its own circuit, again if that broke.
+//! A round of questions: the client asks every peer at once, each on its own circuit.
 //!
-//! A peer that another circuit may reach is asked up to four times, 1, 2 and 4 seconds after
-//! the try before failed and up to half as long again. Whatever it answers is an answer, also if
-//! it is no good, and is not asked for twice. The roll closes when everybody has answered or
-//! been given up, and at the latest after `roll_timeout`: the dead cost the others no more.
+//! If another circuit may help, a peer is asked up to four times. The waits between the tries are
+//! 1, 2 and 4 seconds, each lengthened by a random part of up to one half. Any answer ends the
+//! tries, also an invalid one. The round closes when every peer has answered or failed, at the
+//! latest after `round_timeout`. A peer that is down costs the other peers no more time than that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,25 +27,25 @@ use unanimity_storage::Clock;
 use crate::answer_cache::Sharing;
 use crate::progress::{AnswerCounter, ProgressSink};
 
-/// How often one peer is asked for its view in one roll.
+/// How often one round asks one peer for its cosigned head, at most.
 const MAX_TRIES: usize = 4;
 
-/// How long to wait before each try but the first, in whole milliseconds.
+/// The waits before the second, third and fourth try, in whole milliseconds.
 pub type RetryDelays = [Duration; MAX_TRIES - 1];
 
-/// A called roll, and all that was learned on the way.
+/// A closed round, and everything else that the peers' answers showed.
 pub(crate) struct CollectedRound {
-    /// One answer for every peer.
+    /// One answer or failure for every peer.
     pub(crate) round: Round,
-    /// Every cosigned view, also one that does not count (old, regressed).
+    /// Every verified cosigned head, also one that does not count because it is old or regressed.
     pub(crate) cosigned_heads: Vec<CosignedHead>,
-    /// Every head that the log signed, whoever showed it: for comparison only.
+    /// Every head with the log's signature that a peer showed. For comparison only.
     pub(crate) heads: Vec<TreeHead>,
-    /// Evidence that a peer sent and that verifies.
+    /// Verified evidence of a fork, from a peer.
     pub(crate) evidence: Option<Box<Evidence>>,
 }
 
-/// One peer's verified answer.
+/// The parts of one peer's answer that verify, whether or not the answer counts.
 #[derive(Default)]
 struct PeerReply {
     cosigned_head: Option<CosignedHead>,
@@ -53,6 +53,7 @@ struct PeerReply {
     evidence: Option<Box<Evidence>>,
 }
 
+/// Asks every peer for its cosigned head and closes the round.
 pub(crate) async fn collect_round<T: Transport>(
     config: &ClientConfig,
     transport: &T,
@@ -66,12 +67,13 @@ pub(crate) async fn collect_round<T: Transport>(
         (Instant::now() + config.cycle.round_timeout, config.cycle.policy.log.id());
     let counter = &AnswerCounter::start(progress, config.peers.iter().len());
     let asked = config.peers.iter().map(|peer| {
-        // Drawn before anybody is asked: who answers when changes nobody's chances.
+        // All delays are drawn before the first question, so the time of an answer changes none of
+        // them.
         let delays = draw_retry_delays(rng);
         async move {
             let key = peer.key.raw();
             let (received_at, answer) = match sharing.recent(log, key) {
-                Some(lately) => lately,
+                Some(recent) => recent,
                 None => {
                     let answer =
                         ask_until_answered(config, transport, peer, delays, closes_at).await;
@@ -90,15 +92,16 @@ pub(crate) async fn collect_round<T: Transport>(
     let closed_at: Timestamp = clock.now();
     for (peer, answer, received_at) in answered {
         let key = peer.key.raw();
-        let before = largest.get(&key).map_or(0, |view| view.head().size());
+        let before = largest.get(&key).map_or(0, |cosigned| cosigned.head().size());
         let mut reply = PeerReply::default();
         let answer = answer.and_then(|answer| {
             verify_answer(&config.cycle.policy.log, &peer.key, answer, &mut reply)
         });
-        // When it came, and still when the roll closes: that is the time a proof bundle bears.
+        // The cosignature must be recent at its arrival, and when the round closes. The proof
+        // bundle has the latter time.
         let admitted = answer
-            .and_then(|view| config.cycle.limits.admit(view, received_at, before))
-            .and_then(|view| config.cycle.limits.admit(view, closed_at, before));
+            .and_then(|cosigned| config.cycle.limits.admit(cosigned, received_at, before))
+            .and_then(|cosigned| config.cycle.limits.admit(cosigned, closed_at, before));
         cosigned_heads.extend(reply.cosigned_head);
         heads.extend(reply.head);
         evidence = evidence.or(reply.evidence);
@@ -112,7 +115,7 @@ pub(crate) async fn collect_round<T: Transport>(
     }
 }
 
-/// Draws the waits between the tries at one peer: what a cycle draws first, for each in turn.
+/// Draws the waits between the tries at one peer. A cycle draws these first, for each peer in turn.
 pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
     std::array::from_fn(|tries| {
         let wait = 1000 << tries;
@@ -120,7 +123,7 @@ pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
     })
 }
 
-/// Asks one peer until it answers, the tries are used up or the roll closes.
+/// Asks one peer until it answers, the tries are used up, or the round closes.
 async fn ask_until_answered<T: Transport>(
     config: &ClientConfig,
     transport: &T,
@@ -139,16 +142,19 @@ async fn ask_until_answered<T: Transport>(
         let deadline = closes_at.min(Instant::now() + config.cycle.ask_timeout);
         match timeout_at(deadline, dial_and_ask(transport, address, &question)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(AttemptError { failure: silence, is_retryable: false })) => return Err(silence),
-            Ok(Err(AttemptError { failure: silence, .. })) => last_failure = Some(silence),
-            // That time ran out says less than why an earlier try broke.
+            Ok(Err(AttemptError { failure, is_retryable: false })) => return Err(failure),
+            Ok(Err(AttemptError { failure, .. })) => last_failure = Some(failure),
+            // The failure of an earlier try says more than this timeout.
             Err(_) => {}
         }
     }
     Err(last_failure.unwrap_or(PeerFailure::TimedOut))
 }
 
-/// Asks somebody for their view, once and apart from any roll. Callers put a deadline around it.
+/// Asks one node for its cosigned head, once and outside any round. The caller sets a deadline.
+///
+/// # Errors
+/// The reason why there is no verified cosigned head. Its age and size are not checked.
 pub async fn ask_once(
     transport: &impl Transport,
     address: &OnionAddress,
@@ -156,14 +162,14 @@ pub async fn ask_once(
     key: &CosignatureVerifyingKey,
 ) -> Result<CosignedHead, PeerFailure> {
     let asked = dial_and_ask(transport, address, &Question::CosignedHead(log.id())).await;
-    let answer = asked.map_err(|AttemptError { failure: silence, .. }| silence)?;
+    let answer = asked.map_err(|AttemptError { failure, .. }| failure)?;
     verify_answer(log, key, answer, &mut PeerReply::default())
 }
 
-/// A try without an answer, or with one that is none.
+/// A try that brought no answer, or bytes that are not a message.
 struct AttemptError {
     failure: PeerFailure,
-    /// Whether another circuit may bring an answer.
+    /// Whether a try on another circuit may bring an answer.
     is_retryable: bool,
 }
 
@@ -174,7 +180,7 @@ async fn dial_and_ask<T: Transport>(
 ) -> Result<Answer, AttemptError> {
     let mut stream = transport.dial(address).await.map_err(|error| AttemptError {
         failure: PeerFailure::Unreachable(error.to_string()),
-        // A transport that reaches nobody will not do so a second later.
+        // A transport that supports no connections will not do so a second later.
         is_retryable: error.kind() != io::ErrorKind::Unsupported,
     })?;
     message::exchange(&mut stream, question).await.map_err(|error| match error {
@@ -189,7 +195,8 @@ async fn dial_and_ask<T: Transport>(
     })
 }
 
-/// Verifies an answer. What verifies is noted in `heads` even if it is no view that counts.
+/// Verifies an answer. Every part that verifies is stored in `reply`, also if the answer does not
+/// count.
 fn verify_answer(
     log: &Log,
     key: &CosignatureVerifyingKey,
@@ -198,14 +205,14 @@ fn verify_answer(
 ) -> Result<CosignedHead, PeerFailure> {
     match answer {
         Answer::CosignedHead(note) => {
-            let opened = CosignedHead::verify(note.as_bytes(), log, key);
-            // A view that is no good may still show a head that the log signed.
-            reply.head = match &opened {
-                Ok(view) => Some(view.head().clone()),
+            let verified = CosignedHead::verify(note.as_bytes(), log, key);
+            // A note without a valid cosignature may still have the log's signature.
+            reply.head = match &verified {
+                Ok(cosigned) => Some(cosigned.head().clone()),
                 Err(_) => TreeHead::verify(note.as_bytes(), log).ok(),
             };
-            reply.cosigned_head = opened.as_ref().ok().cloned();
-            Ok(opened?)
+            reply.cosigned_head = verified.as_ref().ok().cloned();
+            Ok(verified?)
         }
         Answer::Evidence(text) => {
             let evidence = Evidence::verify(&text, log)?;
@@ -215,7 +222,7 @@ fn verify_answer(
         Answer::NoFreshHead(since) => Err(PeerFailure::NoFreshHead(Timestamp(since))),
         Answer::OtherLog => Err(PeerFailure::OtherLog),
         Answer::Tile(_) | Answer::NoTile => {
-            Err(PeerFailure::Malformed("a tile, and a view was asked for".to_owned()))
+            Err(PeerFailure::Malformed("a tile instead of a cosigned head".to_owned()))
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The sources of a cycle and their order: the configured mirrors, then the peers for what the mirrors lack.
+//! The sources of a cycle and their order: the configured mirrors, then the peers for what the
+//! mirrors lack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,20 +10,20 @@ use unanimity_config::{ClientConfig, MirrorUrl};
 use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
-/// Each on circuits that nothing else of this node shares.
+/// The mirrors and peers of a cycle. Each has circuits that nothing else of this node uses.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub(crate) mirrors: Vec<Mirror>,
-    /// Those mirrors that are asked after the others, by name.
+    /// The names of the mirrors that are asked after the others.
     pub(crate) deprioritized: BTreeSet<String>,
-    /// What each peer keeps of the log for others.
+    /// The part of the log that each peer serves.
     peers: Vec<(PublicKeyBytes, Mirror)>,
-    /// Where peers serve artifacts to anyone.
+    /// The addresses at which peers serve artifacts to every node.
     artifact_peers: Vec<Mirror>,
 }
 
 impl Sources {
-    /// Without a `web` to reach them by, the peers serve nothing.
+    /// Makes the sources. Without `web`, no peer is among them.
     pub(crate) fn new(
         config: &ClientConfig,
         mirrors: &[Mirror],
@@ -50,7 +51,7 @@ impl Sources {
         }
     }
 
-    /// In an order drawn anew, but for those who come last.
+    /// The mirrors in a random order, the deprioritized ones last.
     pub(crate) fn shuffled_mirrors(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut mirrors = self.mirrors.clone();
         mirrors.shuffle(rng);
@@ -58,25 +59,26 @@ impl Sources {
         mirrors
     }
 
-    /// Everybody who may have entries: the mirrors, and then the peers.
+    /// The hosts that may have entries: the mirrors, then the peers.
     pub(crate) fn log_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let peers = self.peers.iter().map(|(_, mirror)| mirror.clone());
         self.shuffled_mirrors(rng).into_iter().chain(peers).collect()
     }
 
-    /// The mirrors, and then those who have other things to do.
+    /// The hosts that may have artifacts: the mirrors, then the peers, which have other work to do.
     pub(crate) fn artifact_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut artifact_peers = self.artifact_peers.clone();
         artifact_peers.shuffle(rng);
         [self.shuffled_mirrors(rng), artifact_peers].concat()
     }
 
-    /// Those whose view in a roll covers a head: what they keep of the log does too, or soon will.
+    /// The peers whose head in `round` covers `head`. The log that they serve covers it, too, or
+    /// soon will.
     pub(crate) fn peers_covering(&self, round: &Round, head: &TreeHead) -> Vec<&Mirror> {
         let covers = |key: PublicKeyBytes| {
             round
                 .cosigned_heads()
-                .any(|view| view.cosigner() == key && view.head().size() >= head.size())
+                .any(|cosigned| cosigned.cosigner() == key && cosigned.head().size() >= head.size())
         };
         self.peers.iter().filter(|(key, _)| covers(*key)).map(|(_, mirror)| mirror).collect()
     }

@@ -1,4 +1,4 @@
-//! What a cycle remembers, and what it makes of what earlier ones did.
+//! The client's state in a cycle: what is stored, and what earlier cycles have stored.
 
 use unanimity_net::Transport;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
@@ -12,6 +12,7 @@ use unanimity_storage::Clock;
 use crate::{Client, ClientError, read_log, round};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
+    /// Checks that the clock is not more than [`CLOCK_SKEW`] before the newest verified time.
     pub(crate) fn check_clock(&self) -> Result<(), ClientError> {
         let (now, newest) = (self.clock.now(), self.state.latest_verified_time);
         if now.after(CLOCK_SKEW) < newest {
@@ -21,7 +22,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// What the roll showed, before anything is concluded from it.
+    /// Stores each peer's largest head, and since when each silent peer has not answered.
+    /// This happens before any conclusion from the round.
     pub(crate) fn record_answers(
         &mut self,
         collected: &round::CollectedRound,
@@ -37,18 +39,18 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             };
             self.unsaved |= changed;
         }
-        for view in &collected.cosigned_heads {
-            let key = view.cosigner();
-            let before = self.state.largest_heads.get(&key).map(|view| view.head().size());
-            if before.is_none_or(|before| before < view.head().size()) {
-                self.state.largest_heads.insert(key, view.clone());
+        for cosigned in &collected.cosigned_heads {
+            let (key, size) = (cosigned.cosigner(), cosigned.head().size());
+            let before = self.state.largest_heads.get(&key).map(|before| before.head().size());
+            if before.is_none_or(|before| before < size) {
+                self.state.largest_heads.insert(key, cosigned.clone());
                 self.unsaved = true;
             }
         }
         if self.unsaved { self.save() } else { Ok(()) }
     }
 
-    /// Stores all that is remembered.
+    /// Stores the whole state.
     pub(crate) fn save(&mut self) -> Result<(), StoreError> {
         self.unsaved = true;
         self.store.save(&self.state)?;
@@ -57,65 +59,67 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         Ok(())
     }
 
-    /// Adds to each peer that did not confirm since when it has been silent.
+    /// Adds to each unconfirmed peer since when it has been silent.
     pub(crate) fn with_silent_since(
         &self,
-        mut missing: Vec<UnconfirmedPeer>,
+        mut unconfirmed: Vec<UnconfirmedPeer>,
     ) -> Vec<UnconfirmedPeer> {
-        for missing in &mut missing {
-            let peer = self.config.peers.iter().find(|peer| peer.name == missing.peer);
-            missing.since =
+        for entry in &mut unconfirmed {
+            let peer = self.config.peers.iter().find(|peer| peer.name == entry.peer);
+            entry.since =
                 peer.and_then(|peer| self.state.silent_since.get(&peer.key.raw())).copied();
         }
-        missing
+        unconfirmed
     }
 
-    /// Stores evidence before anything else happens.
+    /// Stores evidence of a fork, before anything else happens. Returns the refusal.
     pub(crate) fn latch(&self, evidence: Evidence) -> Result<Refusal, ClientError> {
         self.evidence.add(&evidence)?;
         Ok(Refusal::Fork(Box::new(evidence)))
     }
 
-    /// Heads that must be prefixes of whatever is adopted.
+    /// The stored and the pinned head. Every adopted head must extend them.
     pub(crate) fn trusted_heads(&self) -> impl Iterator<Item = &TreeHead> {
         self.state.head.iter().chain(&self.config.cycle.pinned)
     }
 
-    /// Every head that was ever verified here and still matters. What an acknowledged fork left in
-    /// our memory no longer does: whoever shows it again is asked about it anew.
+    /// Every verified head that still matters.
+    ///
+    /// Heads of an acknowledged fork are left out. If a host shows such a head again, it is refused
+    /// again.
     pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
-        let views = self
+        let cosigned = self
             .state
             .largest_heads
             .values()
             .chain(self.state.rounds.iter().flat_map(Round::cosigned_heads));
-        let settled = self.evidence.acknowledged_heads()?;
-        let remembered = views.map(CosignedHead::head).filter(|head| !settled.contains(head));
+        let forked = self.evidence.acknowledged_heads()?;
+        let remembered = cosigned.map(CosignedHead::head).filter(|head| !forked.contains(head));
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
     }
 
-    /// Whether a refused entry was never reported: read for the first time, or expired since.
+    /// Whether a refusal of an entry was not reported yet: the entry is new, or has expired since
+    /// the last unanimous round.
     pub(crate) fn is_unreported(&self, index: u64, refusal: &Refusal) -> bool {
         let last = self.state.unanimous_at.unwrap_or_default();
         match refusal {
             Refusal::Expired { at, .. } if *at > last => true,
-            // Nothing from before it installs any more: that is no state to fall silent in.
+            // The newest unsupported entry blocks every earlier release, so every cycle reports it.
             Refusal::UnsupportedFormat { index: newer, .. } if *newer == index => true,
             _ => index >= self.state.reported,
         }
     }
 
-    /// What was taken back is remembered before anything is decided, however large a part of the log
-    /// every peer confirms.
+    /// Stores new withdrawals before any decision. They need no confirmation by peers.
     pub(crate) fn learn_withdrawals(&mut self, read: &Catalog) -> Result<(), StoreError> {
         if self.state.catalog.merge_withdrawals(read) { self.save() } else { Ok(()) }
     }
 
-    /// After a unanimous roll: the head moves to the smallest that was confirmed, and the roll is
-    /// kept as long as a pending release may need it.
+    /// Stores the result of a unanimous round. The smallest confirmed head becomes the stored head.
+    /// A round is kept as long as a settling release may need it.
     pub(crate) fn adopt_head(
         &mut self,
-        chain: &ConsistentHeads,
+        consistent: &ConsistentHeads,
         round: &Round,
         common: u64,
         at_common: Option<read_log::LogPrefix>,
@@ -123,35 +127,41 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> Result<(), StoreError> {
         let smallest =
             round.cosigned_heads().map(CosignedHead::head).find(|head| head.size() == common);
-        if let (Some(smallest), Some(mut edge)) = (smallest, at_common) {
+        if let (Some(smallest), Some(mut prefix)) = (smallest, at_common) {
             let held = self.state.head.as_ref().map_or(0, TreeHead::size);
-            if smallest.size() >= held && edge.frontier.root() == *smallest.root() {
+            if smallest.size() >= held && prefix.frontier.root() == *smallest.root() {
                 self.state.head = Some(smallest.clone());
-                edge.catalog.merge_withdrawals(&self.state.catalog);
-                (self.state.frontier, self.state.catalog) = (edge.frontier, edge.catalog);
+                prefix.catalog.merge_withdrawals(&self.state.catalog);
+                (self.state.frontier, self.state.catalog) = (prefix.frontier, prefix.catalog);
             }
         }
         self.state.unanimous_at = Some(round.closed_at());
-        // On everybody's word only: one peer and a clock that is wrong for a minute must not be
-        // able to stop us until that time comes.
+        // Only a unanimous round moves this time. Otherwise one peer, together with a clock that is
+        // wrong for a minute, could stop the node until that time comes.
         self.state.latest_verified_time = self.state.latest_verified_time.max(round.closed_at());
         self.state.rounds.push(round.clone());
-        let first_for =
-            |index: u64| self.state.rounds.iter().position(|roll| self.covers(roll, chain, index));
+        let first_for = |index: u64| {
+            self.state.rounds.iter().position(|old| self.covers(old, consistent, index))
+        };
         let needed: Vec<usize> =
             candidates.iter().filter_map(|signed| first_for(signed.index())).collect();
-        let rolls = std::mem::take(&mut self.state.rounds);
-        let kept = rolls.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
-        self.state.rounds = kept.map(|(_, roll)| roll).collect();
+        let rounds = std::mem::take(&mut self.state.rounds);
+        let kept = rounds.into_iter().enumerate().filter(|(i, _)| needed.contains(i));
+        self.state.rounds = kept.map(|(_, round)| round).collect();
         self.save()
     }
 
-    fn covers(&self, round: &Round, chain: &ConsistentHeads, index: u64) -> bool {
-        round.common_size(&self.config.peers, chain).is_some_and(|size| size > index)
+    /// Whether every peer's head in `round` contains the entry at `index`.
+    fn covers(&self, round: &Round, consistent: &ConsistentHeads, index: u64) -> bool {
+        round.common_size(&self.config.peers, consistent).is_some_and(|size| size > index)
     }
 
-    /// The first roll in which every peer covered the entry.
-    pub(crate) fn earliest_round(&self, chain: &ConsistentHeads, index: u64) -> Option<&Round> {
-        self.state.rounds.iter().find(|roll| self.covers(roll, chain, index))
+    /// The first stored round in which every peer's head contained the entry at `index`.
+    pub(crate) fn earliest_round(
+        &self,
+        consistent: &ConsistentHeads,
+        index: u64,
+    ) -> Option<&Round> {
+        self.state.rounds.iter().find(|round| self.covers(round, consistent, index))
     }
 }

@@ -1,4 +1,4 @@
-//! One mirror's bytes, on their way to the disk.
+//! Streaming an artifact from one mirror to the disk.
 
 use std::future::pending;
 use std::io;
@@ -10,45 +10,49 @@ use tokio::time::Instant;
 use unanimity_install::{InstallError, PartialDownload};
 use unanimity_net::{Mirror, MirrorFile, Piece};
 
-/// The most bytes that wait to be written.
+/// The most bytes that wait to be written: 1 MiB.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// How long they do while more come: whoever is killed has lost no more than that.
+/// How long bytes wait for more. A process that is killed loses only the bytes of that time.
 const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 
-/// Adds what one mirror sends. Only this task waits for the mirror: what it says after it was given
-/// up is written nowhere. A thread writes while the next bytes come; `refused_before` hears how many are here.
+/// Appends what one mirror sends to a partial download. A thread writes while the next bytes
+/// arrive.
+///
+/// Only this task waits for the mirror, so nothing is written after the mirror was given up.
+/// `on_progress` receives how many bytes of the artifact have arrived.
 pub(crate) async fn stream_from(
     mirror: &Mirror,
     path: &str,
     floor: u64,
-    staging: PartialDownload,
+    partial: PartialDownload,
     on_progress: impl Fn(u64),
 ) -> (PartialDownload, Result<(), InstallError>) {
-    let from = staging.length();
+    let from = partial.length();
     on_progress(from);
     let mut file = match mirror.open(path, from, floor).await {
         Ok(file) => file,
-        Err(error) => return (staging, Err(InstallError::Source(error))),
+        Err(error) => return (partial, Err(InstallError::Source(error))),
     };
-    let mut writing = spawn_blocking(|| (staging, Ok(())));
+    let mut writing = spawn_blocking(|| (partial, Ok(())));
     loop {
-        let (batch, ended) = read_batch(&mut file, from, &on_progress).await;
-        let (mut staging, written) = join_blocking(writing).await;
+        let (batch, end) = read_batch(&mut file, from, &on_progress).await;
+        let (mut partial, written) = join_blocking(writing).await;
         if written.is_err() {
-            return (staging, written);
+            return (partial, written);
         }
         writing = spawn_blocking(move || {
-            let written = staging.write(batch);
-            (staging, written)
+            let written = partial.write(batch);
+            (partial, written)
         });
-        if let Some(ended) = ended {
-            let (staging, written) = join_blocking(writing).await;
-            return (staging, written.and(ended.map_err(InstallError::Source)));
+        if let Some(end) = end {
+            let (partial, written) = join_blocking(writing).await;
+            return (partial, written.and(end.map_err(InstallError::Source)));
         }
     }
 }
 
-/// The next pieces of a file, without those before a place in it; and how it ended, if it has.
+/// Reads the next pieces of a file, without the bytes before `from`. The second value is how the
+/// file ended, if it has.
 async fn read_batch(
     file: &mut MirrorFile,
     from: u64,
@@ -75,12 +79,12 @@ async fn read_batch(
     (batch, None)
 }
 
-/// Waits for what holds up a thread for long.
+/// Waits for blocking work. A panic of the work continues here.
 pub(crate) async fn join_blocking<T>(work: JoinHandle<T>) -> T {
     match work.await.map_err(|error| error.try_into_panic()) {
         Ok(done) => done,
         Err(Ok(panic)) => resume_unwind(panic),
-        // It never began, because the runtime ends.
+        // The work never began, because the runtime is shutting down.
         Err(Err(_)) => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The hosts of tiles: mirrors, and peers.
+//! The hosts of tiles: mirrors and peers.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use unanimity_net::{
 };
 use unanimity_protocol::{Tile, TreeHead};
 
-/// A host of tiles: a mirror, or a peer. What it serves is verified, so it does not matter which.
+/// A host of tiles: a mirror or a peer. Every tile is verified, so no host is trusted.
 pub(crate) enum TileHost<'a, T: Transport> {
     Mirror(&'a Mirror),
     Peer {
@@ -23,7 +23,7 @@ pub(crate) enum TileHost<'a, T: Transport> {
         transport: &'a T,
         address: &'a OnionAddress,
         stream: Mutex<Option<T::Stream>>,
-        /// Missed a deadline, and is not waited for again.
+        /// Whether the peer missed a deadline. Then it is not asked again.
         stalled: AtomicBool,
     },
 }
@@ -61,8 +61,8 @@ impl<T: Transport> TileSource for TileHost<'_, T> {
     }
 }
 
-/// Everybody who may serve tiles: the mirrors, then the peers. Nobody is connected to before
-/// the first question.
+/// All hosts that may serve tiles: the mirrors, then the peers. A peer is connected at its first
+/// question.
 pub(crate) struct TileSources<'a, T: Transport>(Vec<TileReader<TileHost<'a, T>>>);
 
 impl<'a, T: Transport> TileSources<'a, T> {
@@ -78,7 +78,7 @@ impl<'a, T: Transport> TileSources<'a, T> {
         TileSources(mirrors.chain(peers).map(TileReader::new).collect())
     }
 
-    /// The first whose tiles hash up to a head's root.
+    /// The first host whose tiles hash to a head's root.
     pub(crate) async fn find_host(&self, head: &TreeHead) -> Option<&TileReader<TileHost<'a, T>>> {
         let found = hedged(0..self.0.len(), |which| {
             let serves = self.0[which].matches_head(head);
@@ -87,7 +87,7 @@ impl<'a, T: Transport> TileSources<'a, T> {
         found.await.ok().map(|which| &self.0[which])
     }
 
-    /// All of them, and first the one that has proved to be of use. It may still lack a tile.
+    /// `first`, then all hosts. A host that proves a head may still lack a tile.
     pub(crate) fn starting_with<'s>(
         &'s self,
         first: &'s TileReader<TileHost<'a, T>>,

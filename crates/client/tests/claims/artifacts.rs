@@ -1,4 +1,4 @@
-//! Artifacts that a node keeps for others.
+//! The cache of artifacts that a node serves to other nodes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
@@ -16,12 +16,12 @@ use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::test_world::read_files;
 
 #[test]
-fn what_was_being_kept_when_a_node_was_killed_does_not_pile_up() {
+fn artifact_cache_removes_unfinished_files_of_killed_runs() {
     let state = scratch_dir();
     let bytes = |n: u8| vec![n; 1000];
     for n in 0..20 {
         let dead = std::sync::atomic::AtomicBool::new(false);
-        // From the sync on nothing goes on, not even cleaning up.
+        // From the sync on, every step fails, also the removal.
         let dying = Storage::with_hook(move |step: &WriteStep| {
             dead.fetch_or(matches!(step, WriteStep::SyncFile(_)), Ordering::SeqCst);
             match dead.load(Ordering::SeqCst) {
@@ -44,7 +44,7 @@ fn are_served(artifacts: &ArtifactCache, all: &[&[u8]]) -> Vec<bool> {
 }
 
 #[test]
-fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
+fn artifact_cache_stays_within_its_bound_and_drops_the_oldest() {
     let state = scratch_dir();
     let artifacts = ArtifactCache::new(state.path(), 100, Storage::default());
     let all: [&[u8]; 5] = [&[1; 40], &[2; 40], &[3; 40], &[4; 101], &[5; 100]];
@@ -55,14 +55,14 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
     assert_eq!(are_served(&artifacts, &all), [true, true, false, false, false]);
     keep(all[2]);
     assert_eq!(are_served(&artifacts, &all), [false, true, true, false, false]);
-    // More than all that may be kept: nobody makes room for it.
+    // This artifact is larger than the bound: no other artifact is removed for it.
     keep(all[3]);
     assert_eq!(are_served(&artifacts, &all), [false, true, true, false, false]);
     keep(all[4]);
     assert_eq!(are_served(&artifacts, &all), [false, false, false, false, true]);
     let found = read_files(&state.path().join("artifacts"));
     assert_eq!(found.values().map(Vec::len).sum::<usize>(), 100);
-    // In another run it is still there, and by its digest only.
+    // In another run the artifact is still served, and only by its digest.
     let again = ArtifactCache::new(state.path(), 100, Storage::default());
     assert_eq!(are_served(&again, &all), [false, false, false, false, true]);
     let name = found.keys().next().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
@@ -84,7 +84,7 @@ fn what_is_kept_is_within_its_bound_and_the_oldest_makes_room() {
 }
 
 #[test]
-fn only_what_was_signed_is_kept_and_a_disk_that_fails_costs_nothing_but_that() {
+fn artifact_cache_keeps_only_signed_bytes_despite_disk_errors() {
     let state = scratch_dir();
     let bytes = &[7_u8; 5000][..];
     let artifacts = ArtifactCache::new(state.path(), 10_000, Storage::default());

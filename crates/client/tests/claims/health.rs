@@ -1,4 +1,5 @@
-//! A mirror's health: who failed lately is asked last, until it does well again or has waited long enough.
+//! The backoff of mirrors: a mirror that failed recently is asked last, until it succeeds or its
+//! backoff ends.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,21 +24,21 @@ use unanimity_testkit::test_world::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Mirrors of a circle's log. Those that are dead have nothing but artifacts.
+/// Mirrors of a world's log, with a record of what was asked. A dead mirror serves only artifacts.
 struct RecordingMirrors {
     mirrors: Vec<Mirror>,
     dead: Vec<Arc<AtomicBool>>,
-    /// Which files were asked for, and of whom.
+    /// The number of the mirror and the path, for each file that was asked for.
     asked: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
 impl RecordingMirrors {
-    /// So many, in place of the circle's own.
-    fn replace_all(circle: &mut TestWorld, count: usize) -> RecordingMirrors {
+    /// Replaces the world's mirrors by `count` mirrors.
+    fn replace_all(world: &mut TestWorld, count: usize) -> RecordingMirrors {
         let asked: Arc<Mutex<Vec<_>>> = Arc::default();
         let dead: Vec<_> = (0..count).map(|_| Arc::new(AtomicBool::new(false))).collect();
         let mirror = |number: usize| {
-            let (log, asked) = (circle.log_directory(), asked.clone());
+            let (log, asked) = (world.log_directory(), asked.clone());
             let dead = dead[number].clone();
             Mirror::from_blocking_fn(mirror_name(number), move |path| {
                 asked.lock().unwrap().push((number, path.to_owned()));
@@ -48,14 +49,14 @@ impl RecordingMirrors {
             })
         };
         let mirrors: Vec<_> = (0..count).map(mirror).collect();
-        circle.mirrors = mirrors.clone();
+        world.mirrors = mirrors.clone();
         RecordingMirrors { mirrors, dead, asked }
     }
 
-    /// Who was asked first for such a file.
-    fn first_asked_for(&self, begins: &str) -> usize {
+    /// The mirror that was asked first for a file with this prefix.
+    fn first_asked_for(&self, prefix: &str) -> usize {
         let asked = self.asked.lock().unwrap();
-        asked.iter().find(|(_, path)| path.starts_with(begins)).expect("somebody was asked").0
+        asked.iter().find(|(_, path)| path.starts_with(prefix)).expect("a mirror was asked").0
     }
 
     fn take_down(&self, number: usize) {
@@ -71,103 +72,103 @@ fn mirror_name(number: usize) -> String {
     format!("mirror-{number}")
 }
 
-/// One cycle that draws from its own randomness.
-async fn check(circle: &TestWorld, seed: u64) -> CycleRun {
+/// Runs one cycle that draws from its own randomness.
+async fn check(world: &TestWorld, seed: u64) -> CycleRun {
     let disk = Storage::default();
-    let client =
-        Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
+    let client = Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
     client.unwrap().check(&mut StdRng::seed_from_u64(seed)).await
 }
 
-fn failures(circle: &TestWorld) -> Vec<(String, MirrorFailures)> {
-    let memory = circle.load_client_state();
-    memory.mirror_backoff.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
+fn failures(world: &TestWorld) -> Vec<(String, MirrorFailures)> {
+    let state = world.load_client_state();
+    state.mirror_backoff.iter().map(|(name, failures)| (name.to_owned(), failures)).collect()
 }
 
-fn failed_mirror(number: usize, in_a_row: u32, last: Timestamp) -> (String, MirrorFailures) {
-    (mirror_name(number), MirrorFailures { consecutive: in_a_row, last })
+fn failed_mirror(number: usize, consecutive: u32, last: Timestamp) -> (String, MirrorFailures) {
+    (mirror_name(number), MirrorFailures { consecutive, last })
 }
 
-/// Who of four mirrors is asked first, over many cycles like the next one; they all are well now.
-async fn mirrors_asked_first(circle: &TestWorld) -> BTreeSet<usize> {
+/// The mirrors that are asked first in 24 copies of the next cycle, out of four mirrors that all
+/// work.
+async fn mirrors_asked_first(world: &TestWorld) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
     for seed in 0..24 {
-        let mut circle = circle.copy();
-        circle.poll_all().await.unwrap();
-        let hosts = RecordingMirrors::replace_all(&mut circle, 4);
-        check(&circle, seed).await.1.unwrap();
+        let mut world = world.copy();
+        world.poll_all().await.unwrap();
+        let hosts = RecordingMirrors::replace_all(&mut world, 4);
+        check(&world, seed).await.1.unwrap();
         all.insert(hosts.first_asked_for("tile/"));
     }
     all
 }
 
-/// A circle of whose four mirrors two have failed at the last cycle, and a log that has grown since.
+/// A world with four mirrors, of which 1 and 2 failed in the last cycle. The log has grown since.
 async fn with_two_failed_mirrors(seed: u64) -> TestWorld {
-    let mut circle = TestWorld::with_first_installed(seed).await;
-    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+    let mut world = TestWorld::with_first_installed(seed).await;
+    let hosts = RecordingMirrors::replace_all(&mut world, 4);
     hosts.take_down(1);
     hosts.take_down(2);
-    check(&circle, 0).await.1.unwrap();
-    let now = circle.now();
-    assert_eq!(failures(&circle), [failed_mirror(1, 1, now), failed_mirror(2, 1, now)]);
-    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
-    circle
+    check(&world, 0).await.1.unwrap();
+    let now = world.now();
+    assert_eq!(failures(&world), [failed_mirror(1, 1, now), failed_mirror(2, 1, now)]);
+    world.append_unchecked("log", &[b"news".to_vec()]).unwrap();
+    world
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_failed_is_asked_after_all_others_for_ten_minutes() {
-    let mut circle = with_two_failed_mirrors(130).await;
-    circle.advance_and_poll(10 * MINUTE - SECOND).await;
-    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 3]));
-    circle.advance_and_poll(SECOND).await;
-    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+async fn cycle_asks_failed_mirrors_last_for_ten_minutes() {
+    let mut world = with_two_failed_mirrors(130).await;
+    world.advance_and_poll(10 * MINUTE - SECOND).await;
+    assert_eq!(mirrors_asked_first(&world).await, BTreeSet::from([0, 3]));
+    world.advance_and_poll(SECOND).await;
+    assert_eq!(mirrors_asked_first(&world).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_does_well_is_forgiven_at_once_however_often_it_failed() {
-    let mut circle = TestWorld::with_first_installed(131).await;
-    let hosts = RecordingMirrors::replace_all(&mut circle, 2);
+async fn one_success_clears_all_failures_of_a_mirror() {
+    let mut world = TestWorld::with_first_installed(131).await;
+    let hosts = RecordingMirrors::replace_all(&mut world, 2);
     hosts.take_down(0);
     for times in 1..=4 {
-        circle.advance_and_poll(MINUTE).await;
-        check(&circle, 0).await.1.unwrap();
-        assert_eq!(failures(&circle), [failed_mirror(0, times, circle.now())]);
+        world.advance_and_poll(MINUTE).await;
+        check(&world, 0).await.1.unwrap();
+        assert_eq!(failures(&world), [failed_mirror(0, times, world.now())]);
     }
     hosts.bring_up(0);
-    check(&circle, 0).await.1.unwrap();
-    assert_eq!(failures(&circle), []);
-    // A cycle that comes to nothing learns as much.
+    check(&world, 0).await.1.unwrap();
+    assert_eq!(failures(&world), []);
+    // A cycle that ends with an error records as much.
     hosts.take_down(1);
-    circle.stop(2);
-    assert_eq!(expect_unconfirmed(check(&circle, 0).await).len(), 1);
-    assert_eq!(failures(&circle), [failed_mirror(1, 1, circle.now())]);
+    world.stop(2);
+    assert_eq!(expect_unconfirmed(check(&world, 0).await).len(), 1);
+    assert_eq!(failures(&world), [failed_mirror(1, 1, world.now())]);
     hosts.bring_up(1);
-    assert_eq!(expect_unconfirmed(check(&circle, 0).await).len(), 1);
-    assert_eq!(failures(&circle), []);
-    // And whatever the cycle is for.
+    assert_eq!(expect_unconfirmed(check(&world, 0).await).len(), 1);
+    assert_eq!(failures(&world), []);
+    // So does every mode.
     hosts.take_down(0);
-    circle.start(2);
-    let (config, network, clock) = (&circle.config, &circle.network, &circle.clock);
-    for (times, errand) in (1..).zip([
+    world.start(2);
+    let (config, network, clock) = (&world.config, &world.network, &world.clock);
+    for (times, mode) in (1..).zip([
         CycleMode::Check,
         CycleMode::Download,
         CycleMode::Update,
         CycleMode::InstallDownloaded,
     ]) {
         let mut client =
-            Client::open(config, &circle.mirrors, network, clock, Storage::default()).unwrap();
-        client.run(errand, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
-        assert_eq!(failures(&circle), [failed_mirror(0, times, circle.now())]);
+            Client::open(config, &world.mirrors, network, clock, Storage::default()).unwrap();
+        client.run(mode, &mut StdRng::seed_from_u64(0)).await.1.unwrap();
+        assert_eq!(failures(&world), [failed_mirror(0, times, world.now())]);
     }
 }
 
 #[test]
-fn penance_doubles_and_is_never_longer_than_a_day() {
-    let mut health = MirrorBackoff::default();
+fn backoff_doubles_up_to_one_day() {
+    let mut backoff = MirrorBackoff::default();
     let mut lengths = Vec::new();
     for _ in 0..9 {
-        health.record_failure("it", NOW);
-        let failures = health.backoff("it", NOW).unwrap();
+        backoff.record_failure("mirror", NOW);
+        let failures = backoff.backoff("mirror", NOW).unwrap();
         lengths.push(failures.until().since(NOW) / 60);
         assert!(failures.is_backing_off(Timestamp(failures.until().0 - 1)));
         assert!(!failures.is_backing_off(failures.until()));
@@ -178,134 +179,134 @@ fn penance_doubles_and_is_never_longer_than_a_day() {
         assert_eq!(MirrorFailures { consecutive, last: NOW }.until(), NOW.after(DAY));
     }
     let most = MirrorFailures { consecutive: u32::MAX, last: NOW };
-    let mut health = MirrorBackoff::from_iter([("it".to_owned(), most)]);
-    health.record_failure("it", NOW);
-    assert_eq!(health.backoff("it", NOW), Some(most));
+    let mut backoff = MirrorBackoff::from_iter([("mirror".to_owned(), most)]);
+    backoff.record_failure("mirror", NOW);
+    assert_eq!(backoff.backoff("mirror", NOW), Some(most));
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_all_mirrors_in_penance_an_update_installs_as_ever() {
-    let mut circle = TestWorld::with_second_settling(132).await;
-    circle.advance_and_poll(HOUR).await;
-    let hosts = RecordingMirrors::replace_all(&mut circle, 3);
+async fn update_installs_while_all_mirrors_are_in_backoff() {
+    let mut world = TestWorld::with_second_settling(132).await;
+    world.advance_and_poll(HOUR).await;
+    let hosts = RecordingMirrors::replace_all(&mut world, 3);
     (0..3).for_each(|number| hosts.take_down(number));
     // The peers have the tiles.
     for times in 1..=2 {
-        check(&circle, 0).await.1.unwrap();
-        let now = circle.now();
-        assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, times, now)));
+        check(&world, 0).await.1.unwrap();
+        let now = world.now();
+        assert_eq!(failures(&world), [0, 1, 2].map(|number| failed_mirror(number, times, now)));
     }
-    assert_eq!(expect_installed(circle.update().await), 2);
-    let now = circle.now();
-    assert_eq!(failures(&circle), [0, 1, 2].map(|number| failed_mirror(number, 3, now)));
+    assert_eq!(expect_installed(world.update().await), 2);
+    let now = world.now();
+    assert_eq!(failures(&world), [0, 1, 2].map(|number| failed_mirror(number, 3, now)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_failed_in_a_cycle_is_asked_last_for_its_download() {
+async fn download_asks_mirrors_last_that_failed_in_the_same_cycle() {
     let base = TestWorld::with_second_settling(137).await;
     for seed in 0..8 {
-        let mut circle = base.copy();
-        circle.advance_and_poll(HOUR).await;
-        let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+        let mut world = base.copy();
+        world.advance_and_poll(HOUR).await;
+        let hosts = RecordingMirrors::replace_all(&mut world, 4);
         [0, 1, 3].iter().for_each(|number| hosts.take_down(*number));
         let disk = Storage::default();
         let client =
-            Client::open(&circle.config, &circle.mirrors, &circle.network, &circle.clock, disk);
-        let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
-        assert_eq!(expect_installed(ended), 2);
+            Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
+        let run = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await;
+        assert_eq!(expect_installed(run), 2);
         assert_eq!(hosts.first_asked_for("artifact/"), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_in_penance_serves_where_nobody_else_does() {
-    let mut circle = with_two_failed_mirrors(133).await;
-    circle.advance_and_poll(MINUTE).await;
-    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+async fn cycle_uses_mirrors_in_backoff_if_all_others_fail() {
+    let mut world = with_two_failed_mirrors(133).await;
+    world.advance_and_poll(MINUTE).await;
+    let hosts = RecordingMirrors::replace_all(&mut world, 4);
     hosts.take_down(0);
     hosts.take_down(3);
-    check(&circle, 0).await.1.unwrap();
-    let now = circle.now();
-    assert_eq!(failures(&circle), [failed_mirror(0, 1, now), failed_mirror(3, 1, now)]);
+    check(&world, 0).await.1.unwrap();
+    let now = world.now();
+    assert_eq!(failures(&world), [failed_mirror(0, 1, now), failed_mirror(3, 1, now)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_that_is_not_configured_any_more_is_forgotten() {
-    let mut circle = with_two_failed_mirrors(134).await;
-    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+async fn state_forgets_mirrors_that_are_no_longer_configured() {
+    let mut world = with_two_failed_mirrors(134).await;
+    let hosts = RecordingMirrors::replace_all(&mut world, 4);
     hosts.take_down(2);
-    circle.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
-    circle.advance_and_poll(MINUTE).await;
-    check(&circle, 0).await.1.unwrap();
-    assert_eq!(failures(&circle), [failed_mirror(2, 2, circle.now())]);
+    world.mirrors = [0, 2, 3].map(|number| hosts.mirrors[number].clone()).to_vec();
+    world.advance_and_poll(MINUTE).await;
+    check(&world, 0).await.1.unwrap();
+    assert_eq!(failures(&world), [failed_mirror(2, 2, world.now())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_ahead_for_a_while_keeps_nobody_in_penance() {
-    let mut circle = TestWorld::with_first_installed(135).await;
-    let right = circle.now();
-    circle.clock.set(right.after(365 * DAY));
-    // Not everybody agrees with that clock.
-    circle.stop(2);
-    let hosts = RecordingMirrors::replace_all(&mut circle, 4);
+async fn backoff_from_a_fast_clock_ends_when_the_clock_is_set_back() {
+    let mut world = TestWorld::with_first_installed(135).await;
+    let right = world.now();
+    world.clock.set(right.after(365 * DAY));
+    // Not every peer agrees with that clock.
+    world.stop(2);
+    let hosts = RecordingMirrors::replace_all(&mut world, 4);
     hosts.take_down(1);
-    check(&circle, 0).await.1.unwrap_err();
+    check(&world, 0).await.1.unwrap_err();
     let wrong = failed_mirror(1, 1, right.after(365 * DAY));
-    assert_eq!(failures(&circle), [wrong]);
-    circle.clock.set(right);
-    circle.start(2);
-    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
-    circle.advance_and_poll(MINUTE).await;
-    assert_eq!(mirrors_asked_first(&circle).await, BTreeSet::from([0, 1, 2, 3]));
+    assert_eq!(failures(&world), [wrong]);
+    world.clock.set(right);
+    world.start(2);
+    world.append_unchecked("log", &[b"news".to_vec()]).unwrap();
+    world.advance_and_poll(MINUTE).await;
+    assert_eq!(mirrors_asked_first(&world).await, BTreeSet::from([0, 1, 2, 3]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_mirror_does_wrong_is_held_against_it_once_a_cycle_and_against_no_other() {
+async fn each_fault_counts_once_a_cycle_and_only_against_its_mirror() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     for fault in ALL_FAULTS {
         let mut noticed = 0;
         for seed in 0..4 {
-            let place = base.path().join(format!("{fault:?}-{seed}"));
+            let directory = base.path().join(format!("{fault:?}-{seed}"));
             let faults = [fault, HttpFault::Honest];
-            let (world, _) = copy_with_mirrors(&world, &place, &before, &faults).await;
+            let (world, _) = copy_with_mirrors(&world, &directory, &before, &faults).await;
             let disk = Storage::default();
             let client =
                 Client::open(&world.config, &world.mirrors, &world.network, &world.clock, disk);
-            let ended = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
-            assert!(ended.is_ok(), "{fault:?}: {ended:?}");
+            let result = client.unwrap().update(&mut StdRng::seed_from_u64(seed)).await.1;
+            assert!(result.is_ok(), "{fault:?}: {result:?}");
             let (policy, peers) = (&world.config.cycle.policy, &world.config.peers);
             let state = world.config.cycle.state.join("client");
-            let memory = ClientStore::read(&state, policy, peers, &Storage::default()).unwrap();
-            for (name, failures) in memory.mirror_backoff.iter() {
+            let stored = ClientStore::read(&state, policy, peers, &Storage::default()).unwrap();
+            for (name, failures) in stored.mirror_backoff.iter() {
                 assert!(name.ends_with(":1"), "{fault:?}: {name}");
                 assert_eq!(failures.consecutive, 1, "{fault:?}");
                 noticed += 1;
             }
         }
-        // Some can only be noticed by whoever asks them first.
+        // Some faults show only if the faulty mirror is asked first.
         assert!(noticed > 0, "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is() {
-    let circle = with_two_failed_mirrors(136).await;
-    let (policy, peers) = (&circle.config.cycle.policy, &circle.config.peers);
-    let directory = circle.config.cycle.state.join("client");
+async fn state_without_mirrors_is_read_and_mixed_versions_are_refused() {
+    let world = with_two_failed_mirrors(136).await;
+    let (policy, peers) = (&world.config.cycle.policy, &world.config.peers);
+    let directory = world.config.cycle.state.join("client");
     let path = directory.join("client.json");
     let new = fs::read_to_string(&path).unwrap();
     let read = |text: &str| {
-        // With the digest that it would have had.
+        // With the digest of the changed text.
         let (body, _) = text.rsplit_once("\"sha256\": \"").unwrap();
         let digest = Hash::digest(format!("{body}\"sha256\": \"\"\n}}").as_bytes()).hex();
         fs::write(&path, format!("{body}\"sha256\": \"{digest}\"\n}}")).unwrap();
         ClientStore::read(&directory, policy, peers, &Storage::default())
     };
     let with = read(&new).unwrap();
-    let (begin, rest) = new.split_once("  \"mirrors\": [").unwrap();
+    let (start, rest) = new.split_once("  \"mirrors\": [").unwrap();
     let (_, end) = rest.split_once("\n  ],\n").unwrap();
-    let bare = format!("{begin}{end}");
+    let bare = format!("{start}{end}");
     let old = |text: &str| text.replace("\"version\": 2", "\"version\": 1");
     let mut without = read(&old(&bare)).unwrap();
     assert_eq!(without.mirror_backoff, MirrorBackoff::default());
@@ -315,19 +316,19 @@ async fn a_state_from_before_health_was_kept_is_read_as_it_was_and_no_mixture_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first() {
+async fn wrong_entries_count_against_a_mirror_that_is_asked_first() {
     let base = TestWorld::with_first_installed(138).await;
     base.append_unchecked("log", &[b"news".to_vec()]).unwrap();
     let mut noticed = 0;
     for seed in 0..6 {
-        let mut circle = base.copy();
-        circle.poll_all().await.unwrap();
-        let bad = circle.copy_log("bad").unwrap();
+        let mut world = base.copy();
+        world.poll_all().await.unwrap();
+        let bad = world.copy_log("bad").unwrap();
         fs::write(bad.join("tile/entries/000.p/2"), b"others").unwrap();
-        circle.mirrors =
-            vec![Mirror::from_directory(&bad), Mirror::from_directory(circle.log_directory())];
-        check(&circle, seed).await.1.unwrap();
-        for (name, failures) in failures(&circle) {
+        world.mirrors =
+            vec![Mirror::from_directory(&bad), Mirror::from_directory(world.log_directory())];
+        check(&world, seed).await.1.unwrap();
+        for (name, failures) in failures(&world) {
             assert_eq!((name, failures.consecutive), (format!("file:{}", bad.display()), 1));
             noticed += 1;
         }
@@ -336,20 +337,20 @@ async fn a_mirror_whose_entries_are_others_is_noticed_by_whoever_asks_it_first()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_that_is_behind_the_newest_head_has_failed_whoever_showed_that() {
-    let mut circle = TestWorld::with_first_installed(139).await;
-    let old = circle.copy_log("old").unwrap();
-    circle.append_unchecked("log", &[b"news".to_vec()]).unwrap();
-    circle.poll_all().await.unwrap();
-    let directories = [old.clone(), circle.log_directory()];
+async fn mirror_behind_the_newest_head_counts_as_failed() {
+    let mut world = TestWorld::with_first_installed(139).await;
+    let old = world.copy_log("old").unwrap();
+    world.append_unchecked("log", &[b"news".to_vec()]).unwrap();
+    world.poll_all().await.unwrap();
+    let directories = [old.clone(), world.log_directory()];
     let failed =
-        (format!("file:{}", old.display()), MirrorFailures { consecutive: 1, last: circle.now() });
+        (format!("file:{}", old.display()), MirrorFailures { consecutive: 1, last: world.now() });
     for shown_by_peers_only in [false, true] {
         let count = if shown_by_peers_only { 1 } else { 2 };
-        let mut circle = circle.copy();
-        circle.poll_all().await.unwrap();
-        circle.mirrors = directories[..count].iter().map(Mirror::from_directory).collect();
-        assert_eq!(check(&circle, 0).await.1.is_ok(), !shown_by_peers_only);
-        assert_eq!(failures(&circle), std::slice::from_ref(&failed));
+        let mut world = world.copy();
+        world.poll_all().await.unwrap();
+        world.mirrors = directories[..count].iter().map(Mirror::from_directory).collect();
+        assert_eq!(check(&world, 0).await.1.is_ok(), !shown_by_peers_only);
+        assert_eq!(failures(&world), std::slice::from_ref(&failed));
     }
 }

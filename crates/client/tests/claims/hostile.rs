@@ -1,4 +1,4 @@
-//! Hostile mirrors among good ones, over HTTP: an update gets through while any one of them is honest.
+//! Hostile mirrors over HTTP: an update installs if one mirror is honest.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,60 +19,63 @@ fn installed(world: &World) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_honest_mirror_of_five_is_enough_whatever_the_others_do() {
+async fn update_installs_with_one_honest_mirror_of_five() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     for fault in ALL_FAULTS {
-        let place = base.path().join(format!("{fault:?}"));
+        let directory = base.path().join(format!("{fault:?}"));
         let faults = [fault, fault, fault, fault, HttpFault::Honest];
-        let (mut world, _) = copy_with_mirrors(&world, &place, &before, &faults).await;
-        let (report, ended) = world.update().await;
-        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{fault:?}: {ended:?} {report:?}");
+        let (mut world, _) = copy_with_mirrors(&world, &directory, &before, &faults).await;
+        let (report, result) = world.update().await;
+        assert!(
+            matches!(result, Ok(CycleOutcome::Installed(_))),
+            "{fault:?}: {result:?} {report:?}"
+        );
         assert_eq!(installed(&world), new_artifact(), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_different_fault_in_each_mirror_is_no_worse() {
+async fn update_installs_with_one_honest_mirror_among_all_faults() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     let faults = [&ALL_FAULTS[..], &[HttpFault::Honest]].concat();
     let (mut world, _) =
         copy_with_mirrors(&world, &base.path().join("all"), &before, &faults).await;
-    let (_, ended) = world.update().await;
-    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
+    let (_, result) = world.update().await;
+    assert!(matches!(result, Ok(CycleOutcome::Installed(_))), "{result:?}");
     assert_eq!(installed(&world), new_artifact());
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_honest_mirror_nothing_installs_and_each_is_named() {
+async fn update_without_an_honest_mirror_fails_and_names_each_mirror() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     for fault in ALL_FAULTS {
-        let place = base.path().join(format!("{fault:?}"));
-        let (mut world, _) = copy_with_mirrors(&world, &place, &before, &[fault, fault]).await;
-        let (report, ended) = world.update().await;
-        let failure = ended.expect_err("no mirror is honest").to_string();
+        let directory = base.path().join(format!("{fault:?}"));
+        let (mut world, _) = copy_with_mirrors(&world, &directory, &before, &[fault, fault]).await;
+        let (report, result) = world.update().await;
+        let failure = result.expect_err("no mirror is honest").to_string();
         assert_eq!(installed(&world), OLD_ARTIFACT, "{fault:?}");
-        let told = format!("{failure}\n{}", report.remarks.join("\n"));
+        let text = format!("{failure}\n{}", report.remarks.join("\n"));
         for port in [1, 2] {
             let shown = report
                 .mirrors
                 .iter()
                 .any(|(name, shown)| name.ends_with(&format!(":{port}")) && shown.is_err());
             assert!(
-                shown || told.contains(&format!(".onion:{port}")) || fault == HttpFault::Frozen,
-                "{fault:?}: {told}"
+                shown || text.contains(&format!(".onion:{port}")) || fault == HttpFault::Frozen,
+                "{fault:?}: {text}"
             );
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_run() {
+async fn download_continues_at_another_mirror_and_in_another_run() {
     let base = scratch_dir();
     let (world, _) = world_before_update(base.path()).await;
-    // In one run: whoever is asked first, the other goes on.
+    // In one run: the second mirror continues where the first one stopped.
     let mut begun = BTreeSet::new();
     for seed in 0..8 {
         let mut world = world.copy_to(&base.path().join(format!("one-{seed}"))).unwrap();
@@ -91,7 +94,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
         assert_eq!(installed(&world), new_artifact());
         let asked = hosts.requested_ranges.lock().unwrap().clone();
         match &asked[..] {
-            // What it has not, it does not have the second time either.
+            // The truncated mirror is asked twice and has no more bytes the second time.
             [(0, 0), (0, 180_000), (1, 180_000)] | [(1, 0)] => begun.insert(asked[0].0),
             other => panic!("{other:?}"),
         };
@@ -103,14 +106,14 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
     let log = world.log_directory();
     let cut = HostileMirrors::new(vec![(log.clone(), HttpFault::Truncated(180_000))]);
     world.mirrors = cut.mirrors();
-    let ended = world.update().await.1;
-    assert!(matches!(ended, Err(CycleError::Client(_))), "{ended:?}");
+    let result = world.update().await.1;
+    assert!(matches!(result, Err(CycleError::Client(_))), "{result:?}");
     assert_eq!(
         *cut.requested_ranges.lock().unwrap(),
         [[(0, 0)], [(0, 180_000)], [(0, 180_000)], [(0, 180_000)]].concat()
     );
     assert_eq!(installed(&world), OLD_ARTIFACT);
-    // Whoever has no more than that, and says so, costs nothing of it.
+    // A mirror that announces a shorter file does not cost the bytes that have arrived.
     let short = HostileMirrors::new(vec![(log.clone(), HttpFault::Short(180_000))]);
     world.mirrors = short.mirrors();
     assert!(world.update().await.1.is_err());
@@ -123,7 +126,7 @@ async fn a_download_goes_on_where_it_broke_off_at_another_mirror_or_in_another_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between() {
+async fn download_succeeds_with_one_honest_mirror_that_breaks_off() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     let capped = HttpFault::Capped(30_000);
@@ -136,15 +139,15 @@ async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between(
         ),
     ] {
         for turn in 0..4 {
-            let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = copy_with_mirrors(&world, &place, &before, faults).await;
+            let directory = base.path().join(format!("{name}-{turn}"));
+            let (mut world, hosts) = copy_with_mirrors(&world, &directory, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }
-            let (report, ended) = world.update().await;
-            assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?}");
+            let (report, result) = world.update().await;
+            assert!(matches!(result, Ok(CycleOutcome::Installed(_))), "{name}: {result:?}");
             assert_eq!(installed(&world), new_artifact());
-            // It is not named for what others put into its bytes.
+            // The honest mirror is not named for the bytes of others.
             let port = 1 + faults.iter().position(|fault| *fault == capped).unwrap();
             let honest = format!(":{port}: bad artifact");
             assert!(!report.remarks.iter().any(|line| line.contains(&honest)), "{report:?}");
@@ -154,7 +157,7 @@ async fn an_honest_mirror_that_breaks_off_is_enough_whatever_is_sent_in_between(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
+async fn download_verifies_the_bytes_of_an_earlier_run() {
     let base = scratch_dir();
     let (world, _) = world_before_update(base.path()).await;
     let whole = new_artifact();
@@ -177,18 +180,18 @@ async fn what_an_earlier_run_left_is_no_more_trusted_than_a_mirror() {
         fs::set_permissions(&path, mode).unwrap();
         let hosts = HostileMirrors::new(vec![(world.log_directory(), HttpFault::Honest)]);
         world.mirrors = hosts.mirrors();
-        let (report, ended) = world.update().await;
-        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{name}: {ended:?} {report:?}");
+        let (report, result) = world.update().await;
+        assert!(matches!(result, Ok(CycleOutcome::Installed(_))), "{name}: {result:?} {report:?}");
         assert_eq!(installed(&world), whole, "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() {
+async fn download_leaves_a_slow_mirror_only_for_a_faster_one() {
     let base = scratch_dir();
     let whole = new_artifact().repeat(5);
     let (world, before) = world_before_update_to(base.path(), &whole).await;
-    // 20 KiB a second: more than the least that is ever taken, less than what is taken first.
+    // 20 KiB a second: above the least rate of the last pass, below that of the first.
     let slow = HttpFault::Slow(20 * 1024);
     for (name, faults, asked) in [
         ("left", &[slow, HttpFault::Honest][..], BTreeSet::from([0, 1])),
@@ -196,16 +199,16 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
     ] {
         let mut seen = BTreeSet::new();
         for turn in 0..4 {
-            let place = base.path().join(format!("{name}-{turn}"));
-            let (mut world, hosts) = copy_with_mirrors(&world, &place, &before, faults).await;
+            let directory = base.path().join(format!("{name}-{turn}"));
+            let (mut world, hosts) = copy_with_mirrors(&world, &directory, &before, faults).await;
             for _ in 0..turn {
                 world.check().await.1.unwrap();
             }
             let began = Instant::now();
             assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
             assert_eq!(installed(&world), whole);
-            // Alone it takes 73 s and more; beside another it has half a minute, and then that one
-            // has the rest at once.
+            // Alone the slow mirror takes at least 73 s. Beside another one it has half a minute,
+            // and the other one sends the rest at once.
             let took = began.elapsed();
             assert_eq!(took > Duration::from_secs(70), name == "alone", "{name}: {took:?}");
             seen.extend(hosts.requested_ranges.lock().unwrap().iter().map(|(host, _)| *host));
@@ -215,7 +218,7 @@ async fn a_slow_mirror_is_left_for_a_faster_one_and_taken_where_there_is_none() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_cycle_reads_on_circuits_of_its_own_one_for_each_mirror() {
+async fn each_cycle_isolates_each_mirror() {
     let base = scratch_dir();
     let (world, before) = world_before_update(base.path()).await;
     let honest = [HttpFault::Honest; 3];

@@ -1,4 +1,4 @@
-//! Trials and roll-backs that were interrupted: whoever comes next ends them.
+//! Interrupted trials and roll-backs: the next update, roll-back or recovery ends them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -21,43 +21,41 @@ use unanimity_testkit::storage_hooks::{failing_disk, recording_disk};
 use unanimity_testkit::trial::*;
 
 #[tokio::test]
-async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobody_who_only_looks()
-{
-    let place = scratch_dir();
-    let mut world = world_before_install(&place.path().join("world")).await;
+async fn update_undoes_an_interrupted_trial_and_check_does_not() {
+    let scratch = scratch_dir();
+    let mut world = world_before_install(&scratch.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
-    let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&diary, "");
+    let hook_log = hook_log_path(&mut world);
+    world.config.cycle.hooks.post_install = logging_command(&hook_log, "");
     let path = world.config.cycle.install_root.join("journal.json");
     let mut journal = install_root(&world).journal().unwrap();
     journal.good.pop();
     journal.trial = Some(Trial::new(version_label(2), Some(version_label(1)), false));
     journal.floor = 1;
     fs::write(&path, journal.text()).unwrap();
-    // The client's own memory says that it was installed: of an earlier life.
+    // Without the client's state, only the journal has the floor.
     fs::remove_dir_all(world.config.cycle.state.join("client")).unwrap();
     assert_eq!(install_root(&world).floor().unwrap(), 1);
-    let interrupted = place.path().join("interrupted");
+    let interrupted = scratch.path().join("interrupted");
     let mut by_hand = world.copy_to(&interrupted).unwrap();
     let first = world.check().await.1;
     assert!(matches!(first, Err(CycleError::Refused(_))), "{first:?}");
     advance_and_poll(&mut world, HOUR + Duration::from_secs(60)).await;
-    let on_trial = world.check().await.1.unwrap_err().to_string();
-    assert!(on_trial.contains("it is on trial"), "{on_trial}");
+    let on_trial = world.check().await.1.unwrap_err();
     assert_eq!(installed_sequence(&world), Some(2));
-    assert_eq!(read_lines(&diary), Vec::<String>::new());
-    let (report, why, until) = expect_update_unhealthy(&mut world).await;
-    assert!(report.remarks.iter().any(|remark| remark.contains("interrupted")), "{report:?}");
-    assert_eq!(
-        why,
-        "it is left alone for a while: its trial was interrupted; 1-1.0.0 is installed again"
+    assert_eq!(read_lines(&hook_log), Vec::<String>::new());
+    let (report, reason, until) = expect_update_unhealthy(&mut world).await;
+    let remarks = report.remarks.join("\n");
+    snapbox::assert_data_eq!(
+        format!("check: {on_trial}\nremarks of the update: {remarks}\nupdate: {reason}\n"),
+        snapbox::file!["words/interrupted_trial.txt"]
     );
     assert_eq!(until, Some(world.clock.now().after(MIN_BACKOFF)));
-    assert_eq!(read_lines(&diary), ["post_install 1-1.0.0 after 2-1.1.0"]);
+    assert_eq!(read_lines(&hook_log), ["post_install 1-1.0.0 after 2-1.1.0"]);
     assert_eq!(installed_sequence(&world), Some(1));
     advance_and_poll(&mut world, MIN_BACKOFF).await;
     expect_update_installs(&mut world, 2).await;
-    // Or its operator says that it works.
+    // In the copy, the operator vouches for the release instead.
     assert_eq!(install_root(&by_hand).mark_good(None).await.unwrap(), (version_label(2), true));
     assert_eq!(installed_sequence(&by_hand), Some(2));
     by_hand.poll_all().await.unwrap();
@@ -69,10 +67,10 @@ async fn a_trial_that_was_interrupted_is_undone_before_anything_else_and_by_nobo
     expect_update_up_to_date(&mut by_hand).await;
 }
 
-/// Killed before each step, also while it goes back: the old version or the new, whole, and the
-/// next run ends it.
+/// An update that is killed before any step, also on the way back, leaves the old or the new
+/// version whole. The next update ends the trial.
 #[tokio::test]
-async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
+async fn next_update_ends_a_trial_that_stopped_at_any_step() {
     let base = scratch_dir();
     for works in [true, false] {
         let world = world_before_install(&base.path().join(format!("base-{works}"))).await;
@@ -86,8 +84,11 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
             copy.update().await.1.ok();
             assert_eq!(installed_sequence(&copy), Some(if works { 2 } else { 1 }));
             let steps = steps.lock().unwrap();
-            let journal = |step: &&WriteStep| matches!(step, WriteStep::Rename(path) if path.ends_with("journal.json"));
-            assert_eq!(steps.iter().filter(journal).count(), 2);
+            let is_journal = |step: &&WriteStep| match step {
+                WriteStep::Rename(path) => path.ends_with("journal.json"),
+                _ => false,
+            };
+            assert_eq!(steps.iter().filter(is_journal).count(), 2);
             steps.len()
         };
         assert!(steps > 30, "{steps} steps");
@@ -117,7 +118,7 @@ async fn an_update_with_a_trial_stopped_at_any_step_is_ended_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
+async fn rollback_that_stopped_at_any_step_leaves_one_version_whole() {
     let base = scratch_dir();
     let mut world = world_before_install(&base.path().join("base")).await;
     expect_update_installs(&mut world, 2).await;
@@ -134,7 +135,7 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
         let now = copy.clock.now();
         on(&copy, failing_disk(stops, None)).roll_back(None, now).await.unwrap_err();
         met[installed_sequence(&copy).unwrap() as usize - 1] += 1;
-        // Named, it is the same however often it is asked for.
+        // A roll-back to a named version can be repeated.
         on(&copy, Storage::default()).roll_back(Some(&version_label(1)), now).await.unwrap();
         assert_eq!(installed_sequence(&copy), Some(1));
         assert_eq!(install_root(&copy).floor().unwrap(), 2);
@@ -143,7 +144,7 @@ async fn a_roll_back_stopped_at_any_step_leaves_one_of_the_two_whole() {
 }
 
 #[tokio::test]
-async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
+async fn next_update_completes_an_interrupted_rollback() {
     let base = scratch_dir();
     let mut world = world_before_install(&base.path().join("base")).await;
     expect_update_installs(&mut world, 2).await;
@@ -171,9 +172,9 @@ async fn a_roll_back_that_was_interrupted_is_done_by_the_next_update() {
 }
 
 #[tokio::test]
-async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
-    let place = scratch_dir();
-    let mut world = world_before_install(&place.path().join("world")).await;
+async fn rollback_undoes_an_interrupted_trial_and_no_more() {
+    let scratch = scratch_dir();
+    let mut world = world_before_install(&scratch.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     publish_and_settle(&mut world, 3).await;
     expect_update_installs(&mut world, 3).await;
@@ -186,25 +187,27 @@ async fn going_back_while_a_trial_is_interrupted_undoes_it_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_roll_back_that_was_interrupted_is_given_up_if_the_version_is_gone_by_then() {
-    let place = scratch_dir();
-    let mut world = world_before_install(&place.path().join("world")).await;
+async fn interrupted_rollback_is_given_up_if_its_version_is_gone() {
+    let scratch = scratch_dir();
+    let mut world = world_before_install(&scratch.path().join("world")).await;
     expect_update_installs(&mut world, 2).await;
     let mut journal = install_root(&world).journal().unwrap();
     journal.trial = Some(Trial::new(version_label(1), Some(version_label(2)), true));
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/1-1.0.0")).unwrap();
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?}");
-    let said = "the roll-back to 1-1.0.0 was interrupted: there is no version 1-1.0.0 here";
-    assert!(report.remarks.iter().any(|remark| remark.starts_with(said)), "{report:?}");
+    let (report, result) = world.update().await;
+    assert!(matches!(result, Ok(CycleOutcome::UpToDate)), "{result:?}");
+    snapbox::assert_data_eq!(
+        report.remarks.join("\n"),
+        snapbox::file!["words/interrupted_rollback_to_a_missing_version.txt"]
+    );
     assert_eq!(
         (installed_sequence(&world), install_root(&world).journal().unwrap().trial),
         (Some(2), None)
     );
 }
 
-/// Leaves a trial open, as whoever was killed in it does; `current` is what was switched to.
+/// Leaves a trial open in the journal, as a killed process does. `current` is the version on trial.
 fn leave_trial_open(world: &World, trial: Trial) {
     let mut journal = install_root(world).journal().unwrap();
     journal.good.retain(|good| trial.is_rollback || *good != trial.release);
@@ -212,7 +215,7 @@ fn leave_trial_open(world: &World, trial: Trial) {
     fs::write(world.config.cycle.install_root.join("journal.json"), journal.text()).unwrap();
 }
 
-/// Releases 1, 2 and 3, of which 3 is installed.
+/// A world with releases 1, 2 and 3, of which 3 is installed.
 async fn world_with_three_releases(directory: &Path) -> World {
     let mut world = world_before_install(directory).await;
     expect_update_installs(&mut world, 2).await;
@@ -222,113 +225,127 @@ async fn world_with_three_releases(directory: &Path) -> World {
 }
 
 #[tokio::test]
-async fn going_back_goes_on_where_an_interrupted_trial_cannot_be_undone() {
-    let place = scratch_dir();
-    let world = world_with_three_releases(&place.path().join("world")).await;
+async fn rollback_continues_if_a_trial_cannot_be_undone() {
+    let scratch = scratch_dir();
+    let world = world_with_three_releases(&scratch.path().join("world")).await;
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
     fs::remove_dir_all(world.config.cycle.install_root.join("versions/2-1.1.0")).unwrap();
     let now = world.clock.now();
     let back = install_root(&world).roll_back(None, now).await.unwrap();
     assert_eq!((back.installed.unwrap().sequence, installed_sequence(&world)), (1, Some(1)));
-    assert!(back.previous_trial.unwrap().contains("2-1.1.0 is not there any more as it was"));
-    // Where there is nothing else, that is an error, and no success.
+    snapbox::assert_data_eq!(
+        back.previous_trial.unwrap(),
+        snapbox::file!["words/trial_that_cannot_be_undone.txt"]
+    );
+    // Without another version, the roll-back is an error.
     leave_trial_open(&world, Trial::new(version_label(1), Some(version_label(2)), false));
-    let ended = install_root(&world).roll_back(None, now).await;
-    assert!(matches!(ended, Err(RollbackError::NoVersion { .. })), "{ended:?}");
+    let result = install_root(&world).roll_back(None, now).await;
+    assert!(matches!(result, Err(RollbackError::NoVersion { .. })), "{result:?}");
     assert_eq!(install_root(&world).journal().unwrap().trial, None);
 }
 
 #[tokio::test]
-async fn what_does_not_work_on_the_way_back_from_an_interrupted_trial_is_said() {
-    let place = scratch_dir();
-    let mut world = world_with_three_releases(&place.path().join("world")).await;
-    for (trial, what) in [
-        (
-            Trial::new(version_label(3), Some(version_label(2)), false),
-            "on the way back, post_install failed",
-        ),
-        (Trial::new(version_label(2), Some(version_label(3)), true), "post_install failed"),
+async fn rollback_reports_hooks_that_fail_while_it_ends_a_trial() {
+    let scratch = scratch_dir();
+    let mut world = world_with_three_releases(&scratch.path().join("world")).await;
+    let mut problems = String::new();
+    for (name, trial) in [
+        ("trial of a release", Trial::new(version_label(3), Some(version_label(2)), false)),
+        ("trial of a roll-back", Trial::new(version_label(2), Some(version_label(3)), true)),
     ] {
         world.config.cycle.hooks.post_install = Vec::new();
         leave_trial_open(&world, trial);
         world.config.cycle.hooks.post_install = shell_command("false");
         let back = install_root(&world).roll_back(None, world.clock.now()).await.unwrap();
         assert_eq!((back.installed.unwrap().sequence, installed_sequence(&world)), (2, Some(2)));
-        let trouble = back.problem.unwrap();
-        assert!(trouble.starts_with(what), "{trouble}");
+        problems += &format!("{name}: {}\n", back.problem.unwrap());
     }
+    snapbox::assert_data_eq!(
+        problems,
+        snapbox::file!["words/hooks_that_fail_while_a_trial_ends.txt"]
+    );
 }
 
 #[tokio::test]
-async fn going_back_from_the_first_release_there_was_says_that_nothing_is_installed() {
-    let place = scratch_dir();
+async fn rollback_from_the_first_release_reports_no_installed_version() {
+    let scratch = scratch_dir();
     let mut world =
-        World::create(&place.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
+        World::create(&scratch.path().join("world"), 8, Timestamp(1_790_000_000)).unwrap();
     publish_and_settle(&mut world, 1).await;
     expect_update_installs(&mut world, 1).await;
     leave_trial_open(&world, Trial::new(version_label(1), None, false));
     let back = install_root(&world).roll_back(None, world.clock.now()).await.unwrap();
     assert_eq!((back.installed, back.problem), (None, None));
-    assert!(back.previous_trial.unwrap().contains("nothing is installed, as before"));
+    snapbox::assert_data_eq!(
+        back.previous_trial.unwrap(),
+        snapbox::file!["words/undone_trial_of_the_first_release.txt"]
+    );
     assert_eq!(installed_sequence(&world), None);
 }
 
-/// What ends a trial may itself be what stops the machine.
+/// A hook that runs while a trial ends may itself stop the machine.
 #[tokio::test]
-async fn ending_a_trial_is_tried_three_times_with_the_commands_and_then_without() {
-    let place = scratch_dir();
-    for (trial, ends_with) in [
-        (Trial::new(version_label(3), Some(version_label(2)), false), 2),
-        (Trial::new(version_label(2), Some(version_label(3)), true), 2),
+async fn recovery_runs_hooks_in_three_attempts_and_then_skips_them() {
+    let scratch = scratch_dir();
+    let mut messages = String::new();
+    for (name, trial) in [
+        ("trial of a release", Trial::new(version_label(3), Some(version_label(2)), false)),
+        ("trial of a roll-back", Trial::new(version_label(2), Some(version_label(3)), true)),
     ] {
-        let directory = place.path().join(format!("by-hand-{}", trial.is_rollback));
+        let directory = scratch.path().join(format!("rollback-{}", trial.is_rollback));
         let mut world = world_with_three_releases(&directory).await;
         leave_trial_open(&world, trial.clone());
-        let diary = hook_log_path(&mut world);
-        // Before a command runs, it is written down that it does.
-        let tries = format!(
-            "grep -o 'tries.*[0-9]' {}/journal.json >> {}",
+        let hook_log = hook_log_path(&mut world);
+        // The journal counts the attempt before a hook runs.
+        let log_attempt = format!(
+            "grep -o 'recovery_attempts.*[0-9]' {}/journal.json >> {}",
             world.config.cycle.install_root.display(),
-            diary.display()
+            hook_log.display()
         );
-        world.config.cycle.hooks.handover = [shell_command(&tries), vec!["{}".to_owned()]].concat();
-        world.config.cycle.hooks.post_install = logging_command(&diary, "");
+        world.config.cycle.hooks.handover =
+            [shell_command(&log_attempt), vec!["{}".to_owned()]].concat();
+        world.config.cycle.hooks.post_install = logging_command(&hook_log, "");
         let now = world.clock.now();
-        for try_ in 1..=5 {
-            fs::remove_file(&diary).ok();
+        for attempt in 1..=5 {
+            fs::remove_file(&hook_log).ok();
             let mut journal = install_root(&world).journal().unwrap();
-            journal.trial = Some(Trial { recovery_attempts: try_ - 1, ..trial.clone() });
+            journal.trial = Some(Trial { recovery_attempts: attempt - 1, ..trial.clone() });
             fs::write(world.config.cycle.install_root.join("journal.json"), journal.text())
                 .unwrap();
-            let said = install_root(&world).recover(now).await.unwrap().unwrap();
+            let message = install_root(&world).recover(now).await.unwrap().unwrap();
+            messages += &format!("{name}, attempt {attempt}: {message}\n");
             assert_eq!(install_root(&world).journal().unwrap().trial, None);
-            assert_eq!(installed_sequence(&world), Some(ends_with));
-            let ran = read_lines(&diary);
-            if try_ <= 3 {
-                assert_eq!(ran[0], format!("tries\": {try_}"));
+            assert_eq!(installed_sequence(&world), Some(2));
+            let ran = read_lines(&hook_log);
+            if attempt <= 3 {
+                assert_eq!(ran[0], format!("recovery_attempts\": {attempt}"));
                 assert_eq!(ran.len(), 2, "{ran:?}");
-                assert!(!said.contains("no command was run"), "{said}");
             } else {
                 assert_eq!(ran, Vec::<String>::new());
-                assert!(said.contains("interrupted 3 times: no command was run"), "{said}");
             }
         }
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/attempts_to_end_a_trial.txt"]);
 }
 
-/// Nobody may have known that when it began.
+/// The withdrawal may be newer than the trial.
 #[tokio::test]
-async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since() {
-    let place = scratch_dir();
-    let world = world_with_three_releases(&place.path().join("world")).await;
+async fn recovery_does_not_return_to_a_withdrawn_release() {
+    let scratch = scratch_dir();
+    let world = world_with_three_releases(&scratch.path().join("world")).await;
     let now = world.clock.now();
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
-    let said = install_root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
-    assert!(said.contains("2-1.1.0 was taken back by its publisher, so 3-1.2.0 stays"), "{said}");
+    let recover = async || {
+        install_root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap()
+    };
+    let trial = recover().await;
     assert_eq!(installed_sequence(&world), Some(3));
     leave_trial_open(&world, Trial::new(version_label(2), Some(version_label(3)), true));
-    let said = install_root(&world).with_withdrawn([2].into()).recover(now).await.unwrap().unwrap();
-    assert!(said.contains("2-1.1.0 was taken back by its publisher: there is no way"), "{said}");
+    let rollback = recover().await;
+    snapbox::assert_data_eq!(
+        format!("trial of a release: {trial}\ntrial of a roll-back: {rollback}\n"),
+        snapbox::file!["words/trials_that_end_with_a_withdrawn_release.txt"]
+    );
     assert_eq!(
         (installed_sequence(&world), install_root(&world).journal().unwrap().trial),
         (Some(3), None)
@@ -336,32 +353,32 @@ async fn a_trial_that_was_interrupted_does_not_end_at_what_was_taken_back_since(
 }
 
 #[tokio::test]
-async fn a_full_disk_keeps_nobody_on_a_release_that_was_on_trial() {
-    let place = scratch_dir();
-    let mut world = world_with_three_releases(&place.path().join("world")).await;
+async fn recovery_leaves_the_release_on_trial_despite_a_full_disk() {
+    let scratch = scratch_dir();
+    let mut world = world_with_three_releases(&scratch.path().join("world")).await;
     leave_trial_open(&world, Trial::new(version_label(3), Some(version_label(2)), false));
-    let diary = hook_log_path(&mut world);
-    world.config.cycle.hooks.post_install = logging_command(&diary, "");
+    let hook_log = hook_log_path(&mut world);
+    world.config.cycle.hooks.post_install = logging_command(&hook_log, "");
     let full = Storage::with_hook(|step| match step {
         WriteStep::Create(path) if path.to_string_lossy().contains("journal") => {
             Err(std::io::ErrorKind::StorageFull.into())
         }
         _ => Ok(()),
     });
-    let on_it = |disk| {
+    let open_root = |disk| {
         let root = InstallRoot::new(&world.config.cycle.install_root, disk);
         root.with_hooks(world.config.cycle.hooks.clone())
     };
     let now = world.clock.now();
-    on_it(full).recover(now).await.unwrap_err();
-    assert_eq!((installed_sequence(&world), read_lines(&diary)), (Some(2), vec![]));
+    open_root(full).recover(now).await.unwrap_err();
+    assert_eq!((installed_sequence(&world), read_lines(&hook_log)), (Some(2), vec![]));
     assert!(install_root(&world).journal().unwrap().trial.is_some(), "it is not over");
-    on_it(Storage::default()).recover(now).await.unwrap().unwrap();
-    assert_eq!(read_lines(&diary), ["post_install 2-1.1.0 after 3-1.2.0"]);
+    open_root(Storage::default()).recover(now).await.unwrap().unwrap();
+    assert_eq!(read_lines(&hook_log), ["post_install 2-1.1.0 after 3-1.2.0"]);
     assert_eq!(install_root(&world).journal().unwrap().trial, None);
 }
 
-/// Evidence against a world's log, in which nobody forks it.
+/// Evidence against a world's log, made in a copy of the world.
 fn make_evidence(world: &World, elsewhere: &Path) -> Evidence {
     let copy = world.copy_to(elsewhere).unwrap();
     copy.copy_log("fork").unwrap();
@@ -371,70 +388,71 @@ fn make_evidence(world: &World, elsewhere: &Path) -> Evidence {
     Evidence::from_heads(&heads[0], &heads[1], &[]).unwrap()
 }
 
-/// A disk on which something happens once a trial is written down, before its first command runs.
-fn run_during_trial(world: &World, happens: impl Fn() + Send + Sync + 'static) -> Storage {
+/// A storage that calls `event` once, after a trial is in the journal and before its first hook
+/// runs.
+fn run_during_trial(world: &World, event: impl Fn() + Send + Sync + 'static) -> Storage {
     let journal = world.config.cycle.install_root.join("journal.json");
     let before = AtomicBool::new(true);
     Storage::with_hook(move |step| {
         if *step == WriteStep::Rename(journal.clone()) && before.swap(false, Ordering::SeqCst) {
-            happens();
+            event();
         }
         Ok(())
     })
 }
 
-/// Nothing of that is the release's fault: it is not left alone for a while afterwards.
+/// These changes are not the release's fault, so it gets no backoff.
 #[tokio::test]
-async fn what_is_found_out_during_pre_install_stops_the_switch_and_leaves_no_trial_open() {
-    let place = scratch_dir();
-    let mut world = world_before_install(&place.path().join("world")).await;
+async fn changes_during_pre_install_stop_the_switch_and_end_the_trial() {
+    let scratch = scratch_dir();
+    let mut world = world_before_install(&scratch.path().join("world")).await;
     let store = EvidenceStore::new(
         &world.config.cycle.state,
         &world.config.cycle.policy.log,
         Storage::default(),
     );
-    let evidence = make_evidence(&world, &place.path().join("elsewhere"));
+    let evidence = make_evidence(&world, &scratch.path().join("elsewhere"));
     world.write_config().unwrap();
     let path = world.directory.join("client/unanimity.toml");
     world.config = unanimity_config::load_client_config(&path, world.clock.now()).unwrap();
-    let (diary, id) = (hook_log_path(&mut world), evidence.id());
-    world.config.cycle.hooks.pre_install = logging_command(&diary, "");
-    world.config.cycle.hooks.post_install = logging_command(&diary, "");
+    let (hook_log, id) = (hook_log_path(&mut world), evidence.id());
+    world.config.cycle.hooks.pre_install = logging_command(&hook_log, "");
+    world.config.cycle.hooks.post_install = logging_command(&hook_log, "");
     let both = ["pre_install 2-1.1.0 after 1-1.0.0", "post_install 1-1.0.0 after 2-1.1.0"];
     let journal = install_root(&world).journal().unwrap();
     let is_as_before = |world: &World| {
-        assert_eq!(read_lines(&diary), both);
-        fs::remove_file(&diary).unwrap();
+        assert_eq!(read_lines(&hook_log), both);
+        fs::remove_file(&hook_log).unwrap();
         assert_eq!(install_root(world).journal().unwrap(), journal);
         assert_eq!(installed_sequence(world), Some(1));
     };
-    let told = fs::read_to_string(&path).unwrap();
-    let changed = format!("{told}# Written anew.\n");
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = format!("{text}# Changed.\n");
     let config = path.clone();
     world.disk = run_during_trial(&world, move || fs::write(&config, &changed).unwrap());
-    let ended = world.update().await.1;
-    assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
+    let result = world.update().await.1;
+    assert!(matches!(result, Err(CycleError::Client(ClientError::Config(_)))), "{result:?}");
     is_as_before(&world);
-    fs::write(&path, told).unwrap();
+    fs::write(&path, text).unwrap();
     let adding = store.clone();
     world.disk = run_during_trial(&world, move || drop(adding.add(&evidence).unwrap()));
-    let ended = world.update().await.1;
-    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
+    let result = world.update().await.1;
+    assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
     is_as_before(&world);
     store.acknowledge(&id).unwrap();
     world.disk = Storage::default();
     expect_update_installs(&mut world, 2).await;
 }
 
-/// A command that was at work when we were killed would go on beside those of the way back.
+/// A hook that outlives a killed process would run beside the hooks of the way back.
 #[tokio::test]
-async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() {
-    let place = scratch_dir();
-    let mut world = world_with_three_releases(&place.path().join("world")).await;
+async fn recovery_kills_processes_of_the_interrupted_trial_first() {
+    let scratch = scratch_dir();
+    let mut world = world_with_three_releases(&scratch.path().join("world")).await;
     let trial = Trial::new(version_label(3), Some(version_label(2)), false);
     let start = |mark: &str| {
         let mut command = Command::new("/bin/sh");
-        // In a group and a session of its own, and with a child.
+        // In a process group of its own, and with a child.
         let script = "trap '' TERM INT HUP; (sleep 600) & echo $!; echo $$; wait";
         command.args(["-c", script]).env("UNANIMITY_TRIAL", mark).process_group(0);
         let mut started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -442,20 +460,20 @@ async fn what_an_interrupted_trial_left_at_work_is_killed_before_it_is_undone() 
         let pids = [pids.next().unwrap().unwrap(), pids.next().unwrap().unwrap()];
         (started, pids)
     };
-    let (mut ours, pids) = start(&trial.process_tag);
-    let (mut others, _) = start(&format!("{}0", trial.process_tag));
-    // Nothing runs before they are gone.
+    let (mut trial_hook, pids) = start(&trial.process_tag);
+    let (mut other_process, _) = start(&format!("{}0", trial.process_tag));
+    // This hook fails if the processes still run.
     world.config.cycle.hooks.post_install =
         shell_command(&format!("grep -sq sleep /proc/{}/cmdline && exit 7; exit 0", pids[0]));
     leave_trial_open(&world, trial.clone());
-    // Anybody may read it, and nobody is to pass for what it left.
+    // Every user may read the journal. Without the tag, no process can pass for one of the trial.
     let journal = install_root(&world).journal().unwrap().text();
     assert!(!journal.contains(&trial.process_tag) && journal.contains(&trial.sha256));
-    let said = install_root(&world).recover(world.clock.now()).await.unwrap().unwrap();
-    assert!(said.contains("its trial was interrupted; 2-1.1.0 is installed again"), "{said}");
+    let message = install_root(&world).recover(world.clock.now()).await.unwrap().unwrap();
+    snapbox::assert_data_eq!(message, snapbox::file!["words/trial_with_processes_is_undone.txt"]);
     pids.iter().for_each(|pid| wait_until_gone(pid));
-    assert_eq!(ours.wait().unwrap().signal(), Some(9));
-    assert!(others.try_wait().unwrap().is_none());
-    kill_process_group(Pid::from_child(&others), Signal::KILL).unwrap();
-    others.wait().unwrap();
+    assert_eq!(trial_hook.wait().unwrap().signal(), Some(9));
+    assert!(other_process.try_wait().unwrap().is_none());
+    kill_process_group(Pid::from_child(&other_process), Signal::KILL).unwrap();
+    other_process.wait().unwrap();
 }

@@ -1,4 +1,4 @@
-//! What the client crate promises, as tests: each is named for what it says.
+//! The claims of the client crate. The name of each test is the claim.
 
 mod artifacts;
 mod client_state;

@@ -1,4 +1,4 @@
-//! Progress: what a cycle says of itself while it runs, and how that is shown.
+//! Progress: the steps that a cycle reports while it runs.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use unanimity_testkit::test_world::{
     MINUTE, SECOND, TestWorld, expect_mirror_problem, expect_unconfirmed, release_spec,
 };
 
-/// Keeps every step that it is told.
+/// A sink that keeps every step.
 fn record_progress() -> (ProgressSink, Arc<Mutex<Vec<CycleProgress>>>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = steps.clone();
@@ -28,7 +28,7 @@ fn download(bytes: u64, mirror: &str, resumed: u64) -> CycleProgress {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() {
+async fn download_progress_reports_bytes_and_where_each_mirror_resumed() {
     let base = scratch_dir();
     let (world, _) = world_before_update(base.path()).await;
     let mut resumed = 0;
@@ -45,8 +45,8 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
             (log, HttpFault::Honest),
         ]);
         world.mirrors = hosts.mirrors();
-        let (watcher, steps) = record_progress();
-        world.progress = watcher;
+        let (sink, steps) = record_progress();
+        world.progress = sink;
         assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
         let steps = steps.lock().unwrap();
         let all: Vec<_> =
@@ -58,13 +58,14 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
             expected = vec![
                 download(0, &cut, 0),
                 download(180_000, &cut, 0),
-                // It breaks off, and is asked for the rest first.
+                // The mirror breaks off, and is asked for the rest first.
                 download(180_000, &cut, 180_000),
                 download(180_000, &honest, 180_000),
                 download(300_000, &honest, 180_000),
             ];
         }
-        // Each of these in turn, and between them only more and more bytes of the same.
+        // Each of these steps in turn, and between them only steps with more bytes of the same
+        // download.
         let mut wanted = expected.iter().peekable();
         for pair in all.windows(2) {
             wanted.next_if_eq(&pair[0]);
@@ -79,13 +80,13 @@ async fn a_download_says_how_much_of_it_is_here_and_where_each_mirror_went_on() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
+async fn interrupted_download_loses_at_most_its_last_second() {
     let base = scratch_dir();
     let (mut world, _) = world_before_update(base.path()).await;
     let slow = HostileMirrors::new(vec![(world.log_directory(), HttpFault::Slow(50_000))]);
     world.mirrors = slow.mirrors();
-    let (watcher, steps) = record_progress();
-    world.progress = watcher;
+    let (sink, steps) = record_progress();
+    world.progress = sink;
     assert!(timeout(5 * SECOND, world.update()).await.is_err());
     let Some(CycleProgress::Download { bytes: sent, .. }) = steps.lock().unwrap().last().cloned()
     else {
@@ -100,7 +101,7 @@ async fn a_run_that_ends_in_the_middle_has_lost_no_more_than_its_last_second() {
     assert_eq!(*honest.requested_ranges.lock().unwrap(), [(0, on_disk)]);
 }
 
-/// Whether one step is the other, and more of it.
+/// Whether `later` is the same download as `earlier`, with more bytes.
 fn has_advanced(earlier: &CycleProgress, later: &CycleProgress) -> bool {
     match (earlier, later) {
         (
@@ -112,43 +113,43 @@ fn has_advanced(earlier: &CycleProgress, later: &CycleProgress) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_counts_who_answered_and_who_was_given_up_and_the_log_what_was_read() {
-    let mut circle = TestWorld::with_first_installed(120).await;
-    circle.publish(&release_spec(2)).unwrap();
-    circle.append_unchecked("log", &vec![b"x".to_vec(); 600]).unwrap();
-    circle.advance_and_poll(MINUTE).await;
-    circle.stop(2);
-    let (watcher, steps) = record_progress();
-    circle.progress = watcher;
-    assert_eq!(expect_unconfirmed(circle.update().await).len(), 1);
+async fn progress_counts_answers_silent_peers_and_entries() {
+    let mut world = TestWorld::with_first_installed(120).await;
+    world.publish(&release_spec(2)).unwrap();
+    world.append_unchecked("log", &vec![b"x".to_vec(); 600]).unwrap();
+    world.advance_and_poll(MINUTE).await;
+    world.stop(2);
+    let (sink, steps) = record_progress();
+    world.progress = sink;
+    assert_eq!(expect_unconfirmed(world.update().await).len(), 1);
     let mut expected: Vec<CycleProgress> = (0..=4).map(|answered| round(answered, 0)).collect();
     expected.push(round(4, 1));
-    // The first entry was read before; they are read a bundle of 256 at a time.
+    // The first entry was read before. Entries are read in bundles of 256.
     expected.extend([0, 255, 511, 601].map(|entries| CycleProgress::Log { entries, of: 601 }));
     assert_eq!(*steps.lock().unwrap(), expected);
-    // What is known is not read again.
-    circle.start(2);
-    circle.update().await.1.unwrap_err();
+    // Entries that are stored are not read again.
+    world.start(2);
+    world.update().await.1.unwrap_err();
     steps.lock().unwrap().clear();
-    circle.advance_and_poll(MINUTE).await;
-    circle.update().await.1.unwrap_err();
+    world.advance_and_poll(MINUTE).await;
+    world.update().await.1.unwrap_err();
     assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Round { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_log_that_is_shorter_than_the_trusted_one_there_is_nothing_to_read() {
-    let mut circle = TestWorld::with_first_installed(121).await;
-    circle.copy_log("old").unwrap();
-    circle.publish(&release_spec(2)).unwrap();
-    circle.advance_and_poll(MINUTE).await;
-    circle.update().await.1.unwrap_err();
-    assert_eq!(circle.trusted_head().unwrap().size(), 2);
-    // Nobody has the tiles of the trusted head.
-    circle.set_mirror("client", "old").unwrap();
-    (0..5).for_each(|peer| circle.stop(peer));
-    let (watcher, steps) = record_progress();
-    circle.progress = watcher;
-    let refused = expect_mirror_problem(circle.update().await);
+async fn log_shorter_than_the_trusted_head_reports_no_log_progress() {
+    let mut world = TestWorld::with_first_installed(121).await;
+    world.copy_log("old").unwrap();
+    world.publish(&release_spec(2)).unwrap();
+    world.advance_and_poll(MINUTE).await;
+    world.update().await.1.unwrap_err();
+    assert_eq!(world.trusted_head().unwrap().size(), 2);
+    // No host has the tiles of the trusted head.
+    world.set_mirror("client", "old").unwrap();
+    (0..5).for_each(|peer| world.stop(peer));
+    let (sink, steps) = record_progress();
+    world.progress = sink;
+    let refused = expect_mirror_problem(world.update().await);
     assert!(matches!(refused, MirrorProblem::Rollback { shown: 1, known: 2, .. }), "{refused}");
     assert!(steps.lock().unwrap().iter().all(|step| matches!(step, CycleProgress::Round { .. })));
 }
