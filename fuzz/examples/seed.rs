@@ -1,4 +1,4 @@
-//! Writes the seeds of every target into the saved corpus: `cargo run --example seed`.
+//! Generator of the saved corpus: `cargo run --example seed` writes the seeds of every target.
 
 use std::fs;
 use std::path::Path;

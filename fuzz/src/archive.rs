@@ -1,8 +1,8 @@
-//! Archives: ours against the crate `tar`.
+//! Archives: our reader against the crate `tar`.
 //!
-//! Of an archive that ours takes, the other reads the same entries, in the same order and with the same
-//! bytes. Ours refuses more, which is its purpose. Packed in gzip or zstd the same archive gives the
-//! same tree, and less than there is in it is never enough.
+//! If our reader accepts an archive, the crate `tar` reads the same entries, in the same order and
+//! with the same bytes. Our reader refuses more archives, which is its purpose. An archive packed
+//! with gzip or zstd gives the same tree. Signed totals below the true totals are refused.
 
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
@@ -10,15 +10,17 @@ use std::io::{Read as _, Write as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::EntryType;
-use unanimity_archive::{MAX_DEPTH, MAX_PATH_BYTES, Path, Sink, Target, Totals, UnpackError};
+use unanimity_archive::{
+    ArchiveError, EntryPath, LinkTarget, MAX_DEPTH, MAX_PATH_BYTES, Totals, TreeSink,
+};
 use unanimity_protocol::manifest::ArchiveFormat::{self, Tar, TarGz, TarZst};
 
-/// The most bytes that are unpacked: a fuzzer's file can be packed very small.
-const MOST: u64 = 4 << 20;
+/// The limit of unpacked bytes: a small input can unpack to very many.
+const MAX_UNPACKED_BYTES: u64 = 4 << 20;
 const BLOCK: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Thing {
+enum Entry {
     Directory,
     File { executable: bool, bytes: Vec<u8> },
     Link(String),
@@ -26,25 +28,25 @@ enum Thing {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tree {
-    things: Vec<(String, Thing)>,
+    entries: Vec<(String, Entry)>,
     bytes: u64,
 }
 
-impl Sink for Tree {
+impl TreeSink for Tree {
     type Error = Infallible;
 
-    fn directory(&mut self, path: &Path) -> Result<(), Infallible> {
-        self.add(path, Thing::Directory);
+    fn directory(&mut self, path: &EntryPath) -> Result<(), Infallible> {
+        self.add(path, Entry::Directory);
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, executable: bool) -> Result<(), Infallible> {
-        self.add(path, Thing::File { executable, bytes: Vec::new() });
+    fn file(&mut self, path: &EntryPath, executable: bool) -> Result<(), Infallible> {
+        self.add(path, Entry::File { executable, bytes: Vec::new() });
         Ok(())
     }
 
     fn bytes(&mut self, more: &[u8]) -> Result<(), Infallible> {
-        let Some((_, Thing::File { bytes, .. })) = self.things.last_mut() else {
+        let Some((_, Entry::File { bytes, .. })) = self.entries.last_mut() else {
             panic!("bytes of no file")
         };
         bytes.extend_from_slice(more);
@@ -52,30 +54,30 @@ impl Sink for Tree {
         Ok(())
     }
 
-    fn link(&mut self, path: &Path, target: &Target) -> Result<(), Infallible> {
-        self.add(path, Thing::Link(target.as_str().to_owned()));
+    fn link(&mut self, path: &EntryPath, target: &LinkTarget) -> Result<(), Infallible> {
+        self.add(path, Entry::Link(target.as_str().to_owned()));
         Ok(())
     }
 }
 
 impl Tree {
-    fn add(&mut self, path: &Path, thing: Thing) {
+    fn add(&mut self, path: &EntryPath, entry: Entry) {
         let path = path.as_str();
         let parts: Vec<&str> = path.split('/').collect();
         assert!(path.len() <= MAX_PATH_BYTES && parts.len() <= MAX_DEPTH);
         assert!(parts.iter().all(|part| !["", ".", ".."].contains(part)));
         if let Some((above, _)) = path.rsplit_once('/') {
             let is_above =
-                |(other, thing): &(String, Thing)| other == above && *thing == Thing::Directory;
-            assert!(self.things.iter().any(is_above), "{path} before its directory");
+                |(other, entry): &(String, Entry)| other == above && *entry == Entry::Directory;
+            assert!(self.entries.iter().any(is_above), "{path} before its directory");
         }
-        assert!(self.things.iter().all(|(other, _)| !other.eq_ignore_ascii_case(path)));
-        self.things.push((path.to_owned(), thing));
+        assert!(self.entries.iter().all(|(other, _)| !other.eq_ignore_ascii_case(path)));
+        self.entries.push((path.to_owned(), entry));
     }
 }
 
-/// Checks one archive. The first byte says how it is packed, and whether the checksums of its headers
-/// are made to fit.
+/// Checks one archive. The first byte chooses its packing, and whether the checksums of its headers
+/// are repaired.
 pub fn check(data: &[u8]) {
     let Some((&how, archive)) = data.split_first() else { return };
     match how % 4 {
@@ -92,7 +94,7 @@ pub fn check(data: &[u8]) {
 
 fn tar(archive: &[u8]) {
     let Some((tree, totals)) = packed(Tar, archive) else { return };
-    assert_eq!(tree.things, others(archive), "two readers, two trees");
+    assert_eq!(tree.entries, read_with_tar(archive), "the two readers found different trees");
     let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
     gz.write_all(archive).expect("in memory");
     let gz = gz.finish().expect("in memory");
@@ -100,30 +102,30 @@ fn tar(archive: &[u8]) {
     for (format, bytes) in [(TarGz, gz), (TarZst, zst)] {
         assert_eq!(
             packed(format, &bytes),
-            Some((Tree { things: tree.things.clone(), ..tree }, totals))
+            Some((Tree { entries: tree.entries.clone(), ..tree }, totals))
         );
-        // What follows the end is refused, and what breaks off.
+        // Bytes after the end are refused, and a truncated archive is, too.
         assert_eq!(packed(format, &[&bytes[..], &[0]].concat()), None);
         assert_eq!(packed(format, &bytes[..bytes.len() - 1]), None);
     }
 }
 
-/// Reads an archive in both ways. `None` if it is refused.
+/// Reads an archive with `unpack` and with `check`. `None` if it is refused.
 fn packed(format: ArchiveFormat, archive: &[u8]) -> Option<(Tree, Totals)> {
-    let bounded = Totals { unpacked: MOST, entries: 1000 };
+    let bounded = Totals { unpacked: MAX_UNPACKED_BYTES, entries: 1000 };
     let mut tree = Tree::default();
-    // Refused in any case, if only because there is less in it than this; what is in it went to the tree.
+    // Usually refused, because the true totals are smaller. `tree` then has all entries.
     let more = unanimity_archive::unpack(format, bounded, archive, &mut tree);
-    assert!(tree.bytes <= MOST && tree.things.len() <= 1000);
-    let totals = match (more, tree.bytes, tree.things.len()) {
+    assert!(tree.bytes <= MAX_UNPACKED_BYTES && tree.entries.len() <= 1000);
+    let totals = match (more, tree.bytes, tree.entries.len()) {
         (Ok(()), ..) => bounded,
-        (Err(UnpackError::Refused(why)), unpacked, entries) => {
+        (Err(ArchiveError::Refused(why)), unpacked, entries) => {
             if !why.why.ends_with("were signed") || why.entry.is_some() {
                 return None;
             }
             Totals { unpacked, entries: entries as u64 }
         }
-        (Err(why), ..) => panic!("a slice can be read, and a tree takes all: {why}"),
+        (Err(why), ..) => panic!("neither slice nor tree can fail: {why}"),
     };
     assert_eq!(unanimity_archive::check(format, archive).expect("it was read to its end"), totals);
     let mut again = Tree::default();
@@ -136,41 +138,41 @@ fn packed(format: ArchiveFormat, archive: &[u8]) -> Option<(Tree, Totals)> {
     for less in less {
         let mut some = Tree::default();
         assert!(unanimity_archive::unpack(format, less, archive, &mut some).is_err());
-        assert!(some.bytes <= tree.bytes && some.things.len() <= tree.things.len());
+        assert!(some.bytes <= tree.bytes && some.entries.len() <= tree.entries.len());
     }
     Some((tree, totals))
 }
 
-/// What the other reader finds.
-fn others(archive: &[u8]) -> Vec<(String, Thing)> {
+/// Reads an archive with the crate `tar`.
+fn read_with_tar(archive: &[u8]) -> Vec<(String, Entry)> {
     let mut archive = tar::Archive::new(archive);
-    let entries = archive.entries().expect("an archive that we took");
-    let thing = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
-        let mut entry = entry.expect("an entry that we took");
+    let entries = archive.entries().expect("an archive that our reader accepts");
+    let entry = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry.expect("an entry that our reader accepts");
         let path = String::from_utf8(entry.path_bytes().into_owned()).expect("ASCII");
         let header = entry.header();
         let executable = header.mode().expect("a mode") & 0o100 != 0;
-        let thing = match header.entry_type() {
-            EntryType::Directory => Thing::Directory,
+        let entry = match header.entry_type() {
+            EntryType::Directory => Entry::Directory,
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().expect("a target").into_owned();
-                Thing::Link(String::from_utf8(target).expect("ASCII"))
+                Entry::Link(String::from_utf8(target).expect("ASCII"))
             }
             EntryType::Regular => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).expect("a slice");
-                Thing::File { executable, bytes }
+                Entry::File { executable, bytes }
             }
-            other => panic!("we took an entry of kind {other:?}"),
+            other => panic!("our reader accepts an entry of kind {other:?}"),
         };
-        let is_directory = thing == Thing::Directory;
+        let is_directory = entry == Entry::Directory;
         let path = path.strip_suffix('/').filter(|_| is_directory).unwrap_or(&path).to_owned();
-        (path, thing)
+        (path, entry)
     };
-    entries.map(thing).collect()
+    entries.map(entry).collect()
 }
 
-/// Makes the checksum of each header fit, going from header to header by their sizes.
+/// Corrects the checksum of each header. The size in a header gives the next header's position.
 fn repair(archive: &mut [u8]) {
     let mut at = 0;
     while let Some(header) = archive.get_mut(at..at + BLOCK) {

@@ -1,8 +1,9 @@
-//! Checkpoints, heads and views: the text of a note, and the same text signed by the log and cosigned
-//! by a peer.
+//! Checkpoints, tree heads and cosigned heads: the note as the fuzzer wrote it, and its text signed
+//! by the log and cosigned by a peer.
 //!
-//! A text that is no checkpoint of the log opens for no signature. One that is opens to what it says,
-//! and what is kept of it opens again to an equal head or view.
+//! A text that is not a checkpoint of the log verifies with no signature. A signed checkpoint
+//! verifies to its own size and root. A head's or cosigned head's note verifies again to an equal
+//! value.
 
 use unanimity_protocol::checkpoint::MAX_CHECKPOINT_TEXT;
 use unanimity_protocol::{Checkpoint, CosignedHead, Note, Timestamp, TreeHead};
@@ -13,10 +14,10 @@ use crate::keys::KEYS;
 pub fn check(data: &[u8]) {
     let key = KEYS.peer_secrets[0].public();
     if let Ok(head) = TreeHead::verify(data, &KEYS.log) {
-        again(&head);
+        verifies_again(&head);
     }
-    if let Ok(view) = CosignedHead::verify(data, &KEYS.log, &key) {
-        view_again(&view);
+    if let Ok(cosigned) = CosignedHead::verify(data, &KEYS.log, &key) {
+        cosigned_verifies_again(&cosigned);
     }
     let Ok(note) = Note::parse(data) else { return };
     let mut signed = Note::unsigned(note.text()).expect("the text of a note");
@@ -25,7 +26,7 @@ pub fn check(data: &[u8]) {
     let checkpoint = match Checkpoint::parse(note.text()) {
         Ok(checkpoint) if checkpoint.origin == KEYS.log.origin => checkpoint,
         _ => {
-            assert!(opened.is_err(), "a head of something that is none of the log's");
+            assert!(opened.is_err(), "verified a text that is not a checkpoint of the log");
             return;
         }
     };
@@ -34,26 +35,26 @@ pub fn check(data: &[u8]) {
     assert_eq!(Checkpoint::parse(&checkpoint.text()), Ok(checkpoint.clone()));
     let head = opened.expect("a checkpoint that the log signed");
     assert_eq!((head.size(), *head.root()), (checkpoint.size, checkpoint.root));
-    again(&head);
-    let view = CosignedHead::sign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
-    view_again(&view);
+    verifies_again(&head);
+    let cosigned = CosignedHead::sign(&head, &KEYS.peer_secrets[0], Timestamp(checkpoint.size));
+    cosigned_verifies_again(&cosigned);
     let other = KEYS.peer_secrets[1].public();
-    assert!(CosignedHead::verify(view.note().as_bytes(), &KEYS.log, &other).is_err());
+    assert!(CosignedHead::verify(cosigned.note().as_bytes(), &KEYS.log, &other).is_err());
 }
 
-fn again(head: &TreeHead) {
+fn verifies_again(head: &TreeHead) {
     assert!(head.size() < 1 << 63);
-    let again = TreeHead::verify(head.note().as_bytes(), &KEYS.log).expect("what a head keeps");
+    let again = TreeHead::verify(head.note().as_bytes(), &KEYS.log).expect("the note of a head");
     assert_eq!((&again, again.note()), (head, head.note()));
 }
 
-fn view_again(view: &CosignedHead) {
-    assert!(view.signed_at() <= Timestamp::MAX);
-    again(view.head());
+fn cosigned_verifies_again(cosigned: &CosignedHead) {
+    assert!(cosigned.signed_at() <= Timestamp::MAX);
+    verifies_again(cosigned.head());
     let key = KEYS.peer_secrets[0].public();
-    let again =
-        CosignedHead::verify(view.note().as_bytes(), &KEYS.log, &key).expect("what a view keeps");
-    assert_eq!(again.head(), view.head());
-    assert_eq!((again.signed_at(), again.cosigner()), (view.signed_at(), view.cosigner()));
-    assert_eq!(again.note(), view.note());
+    let again = CosignedHead::verify(cosigned.note().as_bytes(), &KEYS.log, &key)
+        .expect("the note of a cosigned head");
+    assert_eq!(again.head(), cosigned.head());
+    assert_eq!((again.signed_at(), again.cosigner()), (cosigned.signed_at(), cosigned.cosigner()));
+    assert_eq!(again.note(), cosigned.note());
 }

@@ -1,24 +1,24 @@
-//! Tiles and entry bundles of hosts that lie, read below a head that holds.
+//! Tiles and entry bundles of hostile mirrors, read below a verified head.
 //!
-//! A host serves the files of an honest log with changes that the fuzzer chooses. The reader takes only
-//! entries of the honest log, in order, whatever the hosts serve. If an honest host is asked too, every
-//! entry is read, provided that the tiles came from an honest host.
+//! A hostile mirror serves the files of an honest log with changes that the fuzzer chooses. The
+//! reader accepts only entries of the honest log, in order. If the tiles come from an honest mirror
+//! and an honest mirror is among the sources of entries, the reader reads every entry.
 
 use std::io;
 use std::sync::{LazyLock, Mutex};
 
 use arbitrary::Unstructured;
-use unanimity_log::{Bundles, Cached, EntrySource, Tiles};
+use unanimity_log::{EntryReader, EntrySource, TileReader, TileSource};
 use unanimity_protocol::entry_bundle::split_bundle;
 use unanimity_protocol::log_path::LogPath;
-use unanimity_protocol::tile::{FULL, subtree_root};
+use unanimity_protocol::tile::{TILE_WIDTH, subtree_root};
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{Checkpoint, Hash, Tile, TreeHead};
 
 use crate::keys::KEYS;
 use crate::stream;
 
-/// Sizes with a partial tile only, a full one, two levels, and more than a full tile of level 1 holds.
+/// Log sizes: a partial tile only, a full tile, two levels, and several full tiles of level 0.
 const SIZES: [u64; 5] = [1, 3, 256, 300, 700];
 
 struct Log {
@@ -41,20 +41,20 @@ fn log(size: u64) -> Log {
 }
 
 impl Log {
-    /// The file at a path, as an honest host has it.
+    /// Returns the file at a path, as an honest mirror serves it.
     fn file(&self, path: &str) -> Option<Vec<u8>> {
         let size = self.head.size();
         match LogPath::parse(path)? {
             LogPath::Hashes(tile) if tile.is_within(size) => {
                 let span = 1 << (8 * tile.level);
-                let first = (tile.index * FULL) as usize;
+                let first = (tile.index * TILE_WIDTH) as usize;
                 let roots = self.leaves.chunks_exact(span).map(subtree_root).skip(first);
                 Some(roots.take(usize::from(tile.width)).flat_map(|hash| hash.0).collect())
             }
             LogPath::Entries { index, width }
                 if Tile::at(0, index, size).is_some_and(|tile| tile.width >= width) =>
             {
-                let entries = self.entries.iter().skip((index * FULL) as usize);
+                let entries = self.entries.iter().skip((index * TILE_WIDTH) as usize);
                 let bundle = entries
                     .take(usize::from(width))
                     .flat_map(|entry| [&(entry.len() as u16).to_be_bytes()[..], entry].concat());
@@ -65,13 +65,13 @@ impl Log {
     }
 }
 
-/// A host, and what is left of the changes that it makes.
-struct Host<'a> {
+/// A mirror, and the rest of the fuzzer's input, which chooses its changes. An honest one has none.
+struct MirrorHost<'a> {
     log: &'a Log,
     changes: Option<&'a Mutex<Unstructured<'a>>>,
 }
 
-impl Host<'_> {
+impl MirrorHost<'_> {
     fn serve(&self, path: &str) -> io::Result<Vec<u8>> {
         let bytes = self.log.file(path);
         let Some(changes) = self.changes else {
@@ -84,7 +84,7 @@ impl Host<'_> {
     }
 }
 
-/// `None`: the host has no such file.
+/// Changes a file. `None`: the mirror claims to have no such file. An error: no change.
 fn change(mut bytes: Vec<u8>, input: &mut Unstructured<'_>) -> arbitrary::Result<Option<Vec<u8>>> {
     if input.is_empty() {
         return Err(arbitrary::Error::NotEnoughData);
@@ -98,7 +98,7 @@ fn change(mut bytes: Vec<u8>, input: &mut Unstructured<'_>) -> arbitrary::Result
             bytes[at] = input.arbitrary()?;
         }
         6 => bytes.extend(input.bytes(8)?),
-        // The other half first: entries or hashes change their places.
+        // The two parts of the file are exchanged, so entries or hashes move.
         _ => {
             let middle = input.int_in_range(0..=bytes.len())?;
             bytes.rotate_left(middle);
@@ -107,13 +107,13 @@ fn change(mut bytes: Vec<u8>, input: &mut Unstructured<'_>) -> arbitrary::Result
     Ok(Some(bytes))
 }
 
-impl Tiles for Host<'_> {
+impl TileSource for MirrorHost<'_> {
     async fn tile(&self, tile: Tile) -> io::Result<Vec<u8>> {
         self.serve(&tile.path())
     }
 }
 
-impl EntrySource for Host<'_> {
+impl EntrySource for MirrorHost<'_> {
     async fn entries(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = self.serve(path)?;
         if bytes.len() as u64 > limit {
@@ -123,32 +123,32 @@ impl EntrySource for Host<'_> {
     }
 }
 
-/// Checks one reading of one log, and the input as a bundle.
+/// Checks one reading of one log, and the input as an entry bundle.
 pub fn check(data: &[u8]) {
     bundle(data);
     let mut input = Unstructured::new(data);
-    let Ok((log, from, is_helped)) = choose(&mut input) else { return };
+    let Ok((log, from, has_honest)) = choose(&mut input) else { return };
     let changes = Mutex::new(input);
-    let lying = || Host { log, changes: Some(&changes) };
-    let honest = || Host { log, changes: None };
+    let hostile = || MirrorHost { log, changes: Some(&changes) };
+    let honest = || MirrorHost { log, changes: None };
     stream::run(async {
-        let tiles = Cached::new(if is_helped { honest() } else { lying() });
-        let below = match Bundles::below(&tiles, &log.head, from).await {
-            Ok(below) => below,
+        let tiles = TileReader::new(if has_honest { honest() } else { hostile() });
+        let reader = match EntryReader::from_tiles(&tiles, &log.head, from).await {
+            Ok(reader) => reader,
             Err(error) => {
-                assert!(!is_helped, "an honest host's tiles: {error}");
+                assert!(!has_honest, "refused the tiles of an honest mirror: {error}");
                 return;
             }
         };
-        let mut hosts = vec![lying()];
-        hosts.extend(is_helped.then(honest));
+        let mut hosts = vec![hostile()];
+        hosts.extend(has_honest.then(honest));
         let mut next = from;
-        let read = below.read(&hosts, |index, entry| {
+        let read = reader.read(&hosts, |index, entry| {
             assert_eq!((index, entry), (next, &log.entries[index as usize][..]));
             next += 1;
         });
         let read = read.await.is_ok();
-        assert!(read || !is_helped);
+        assert!(read || !has_honest);
         assert!(!read || next == log.head.size().max(from));
     });
 }
@@ -160,7 +160,7 @@ fn choose(input: &mut Unstructured<'_>) -> arbitrary::Result<(&'static Log, u64,
 
 fn bundle(data: &[u8]) {
     let Some(entries) = split_bundle(data) else { return };
-    let again =
+    let printed =
         entries.iter().flat_map(|entry| [&(entry.len() as u16).to_be_bytes()[..], entry].concat());
-    assert_eq!(again.collect::<Vec<u8>>(), data);
+    assert_eq!(printed.collect::<Vec<u8>>(), data);
 }

@@ -1,7 +1,7 @@
-//! Evidence against a log: as it comes, and with its checkpoints signed anew.
+//! Evidence against a log, as the fuzzer wrote it and with renewed signatures.
 //!
-//! What opens prints, and opens again to an equal value, with the log's key alone too. It shows two
-//! heads that differ.
+//! Verified evidence prints to a text that verifies to equal evidence. It verifies with the log's
+//! key alone, too. Its two heads differ.
 
 use unanimity_protocol::Evidence;
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
@@ -12,11 +12,11 @@ use crate::repair;
 /// Checks one text of evidence.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    opens(text);
-    opens(&repair::blocks(text));
+    check_evidence(text);
+    check_evidence(&repair::blocks(text));
 }
 
-fn opens(text: &str) {
+fn check_evidence(text: &str) {
     let with_key = Evidence::verify_with_key(text, &KEYS.log.key);
     let Ok(evidence) = Evidence::verify(text, &KEYS.log) else { return };
     assert!(text.len() <= MAX_EVIDENCE_BYTES);

@@ -1,6 +1,6 @@
 //! The file with a node's own keys.
 //!
-//! What is read is written, and read again to the same keys.
+//! Keys that were read and written read again as the same keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,10 +12,10 @@ use crate::scratch;
 
 /// Checks one file.
 pub fn check(data: &[u8]) {
-    let (from, to) = (scratch::place().join("from"), scratch::place().join("to"));
-    let place = from.join("peer");
-    fs::create_dir_all(&place).expect("a directory");
-    let file = place.join("identity.json");
+    let (from, to) = (scratch::directory().join("from"), scratch::directory().join("to"));
+    let peer = from.join("peer");
+    fs::create_dir_all(&peer).expect("a directory");
+    let file = peer.join("identity.json");
     fs::write(&file, data).expect("a file");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("our own file");
     let Ok(identity) = Identity::read(&from) else { return };
@@ -23,6 +23,9 @@ pub fn check(data: &[u8]) {
     fs::remove_dir_all(&to).ok();
     identity.write(&to, &Storage::default()).expect("written");
     let again = Identity::read(&to).expect("what was written").expect("what was written");
-    assert_eq!(identity.view.to_private_key_line(), again.view.to_private_key_line());
-    assert_eq!(identity.discovery.expose(), again.discovery.expose());
+    assert_eq!(
+        identity.cosigning_key.to_private_key_line(),
+        again.cosigning_key.to_private_key_line()
+    );
+    assert_eq!(identity.client_auth.as_bytes(), again.client_auth.as_bytes());
 }

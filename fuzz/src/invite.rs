@@ -1,39 +1,39 @@
-//! Tickets: as they come, and with a checksum that fits.
+//! Invites, as the fuzzer wrote them and with a corrected checksum.
 //!
-//! A ticket has one spelling. Its peer, written into a peers file, is read from there unchanged.
+//! An invite has one spelling. Its peer reads back unchanged from `peers.toml`.
 
-use unanimity_config::peers::invite::MAX_TICKET_BYTES;
-use unanimity_config::{Circle, Standing, Ticket, Why, edit};
+use unanimity_config::peers::invite::MAX_INVITE_BYTES;
+use unanimity_config::{ConfigErrorKind, Invite, Membership, PeerList, edit};
 use unanimity_protocol::Hash;
 
 use crate::keys::KEYS;
 
-/// Checks one ticket.
+/// Checks one invite.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    reads(text);
-    if let Some((said, _)) = text.trim().rsplit_once(',') {
-        let digest = Hash::digest(said.as_bytes()).hex();
-        reads(&format!("{said},{}", &digest[..8]));
+    check_invite(text);
+    if let Some((fields, _)) = text.trim().rsplit_once(',') {
+        let digest = Hash::digest(fields.as_bytes()).hex();
+        check_invite(&format!("{fields},{}", &digest[..8]));
     }
 }
 
-fn reads(text: &str) {
-    let Ok(ticket) = text.parse::<Ticket>() else { return };
+fn check_invite(text: &str) {
+    let Ok(invite) = text.parse::<Invite>() else { return };
     let text = text.trim();
-    assert_eq!(ticket.to_string(), text);
-    assert!(text.len() <= MAX_TICKET_BYTES);
+    assert_eq!(invite.to_string(), text);
+    assert!(text.len() <= MAX_INVITE_BYTES);
     assert!(!text.contains(|c: char| c.is_whitespace() || c.is_control()));
-    assert_eq!(ticket.fingerprint().to_string().len(), 8 * 6 - 1);
-    let member = ticket.member(&KEYS.log);
-    let is_ours = ticket.log == KEYS.log.id() && ticket.origin == KEYS.log.origin;
-    assert_eq!(member.is_ok(), is_ours);
-    let Ok(member) = member else { return };
-    assert_eq!(member.fingerprint(KEYS.log.id()), Some(ticket.fingerprint()));
-    assert_eq!(member.standing, Standing::Joining { size: ticket.size, root: ticket.root });
-    match Circle::parse(&format!("min_peers = 1\n{}", edit::block(&member))) {
-        Ok(circle) => assert_eq!(circle.members(), [member]),
-        Err(Why::Circle(_)) => {}
-        Err(why) => panic!("a member that a peers file cannot say: {why}"),
+    assert_eq!(invite.fingerprint().to_string().len(), 8 * 6 - 1);
+    let entry = invite.to_peer_entry(&KEYS.log);
+    let is_ours = invite.log == KEYS.log.id() && invite.origin == KEYS.log.origin;
+    assert_eq!(entry.is_ok(), is_ours);
+    let Ok(entry) = entry else { return };
+    assert_eq!(entry.fingerprint(KEYS.log.id()), Some(invite.fingerprint()));
+    assert_eq!(entry.membership, Membership::Joining { size: invite.size, root: invite.root });
+    match PeerList::parse(&format!("min_peers = 1\n{}", edit::format_peer_table(&entry))) {
+        Ok(peers) => assert_eq!(peers.entries(), [entry]),
+        Err(ConfigErrorKind::PeerList(_)) => {}
+        Err(why) => panic!("an entry that `peers.toml` cannot contain: {why}"),
     }
 }

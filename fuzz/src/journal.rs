@@ -1,9 +1,9 @@
 //! The journal of an install root.
 //!
-//! What parses prints, and parses again to an equal journal, but for a trial's mark, which is not
-//! written. No count or time in it overflows what follows from it.
+//! A parsed journal prints to a text that parses to an equal journal, except a trial's
+//! `process_tag`, which is not written. No count or time in it overflows a backoff or the floor.
 
-use unanimity_install::journal::{Journal, LONGEST_WAIT};
+use unanimity_install::journal::{Journal, MAX_BACKOFF};
 use unanimity_protocol::Manifest;
 
 use crate::keys::NOW;
@@ -12,16 +12,16 @@ use crate::keys::NOW;
 pub fn check(data: &[u8]) {
     let Some(mut journal) = Journal::parse(data) else { return };
     if let Some(trial) = &mut journal.trial {
-        trial.mark.clear();
+        trial.process_tag.clear();
     }
     assert_eq!(Journal::parse(journal.text().as_bytes()).as_ref(), Some(&journal));
     for release in &journal.good {
-        assert!(Some(journal.floor()) >= Manifest::sequence_of(release));
+        assert!(Some(journal.floor()) >= Manifest::sequence_from_label(release));
     }
     for (release, failed) in &journal.failed {
-        assert!(failed.until() <= failed.last.after(LONGEST_WAIT));
-        let is_due = journal.is_due(release, NOW).is_ok();
-        assert_eq!(is_due, !(failed.last <= NOW && NOW < failed.until()));
-        assert!(is_due || journal.may_try(release, NOW).is_err());
+        assert!(failed.backoff_until() <= failed.last.after(MAX_BACKOFF));
+        let is_due = journal.check_backoff(release, NOW).is_ok();
+        assert_eq!(is_due, !(failed.last <= NOW && NOW < failed.backoff_until()));
+        assert!(is_due || journal.check_can_install(release, NOW).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Fixed keys: a log, three publishers of whom two must sign, and three peers.
+//! Fixed keys of a log, three publishers, of which two must sign, and three peers.
 
 use std::sync::LazyLock;
 
@@ -6,14 +6,14 @@ use unanimity_protocol::{
     CosignatureSigningKey, Log, NoteSigningKey, Peer, PeerSet, Policy, Timestamp,
 };
 
-/// When everything happens.
+/// The time of all checks.
 pub const NOW: Timestamp = Timestamp(1_790_000_000);
 /// The log's origin.
 pub const ORIGIN: &str = "example.org/log";
 /// The peers' names.
 pub const PEER_NAMES: [&str; 3] = ["alice", "bela", "carol"];
 
-/// Every key, and what follows from them.
+/// All keys, and the policy and peers that use them.
 pub struct Keys {
     /// The log's key.
     pub log_secret: NoteSigningKey,
@@ -21,15 +21,15 @@ pub struct Keys {
     pub publishers: Vec<NoteSigningKey>,
     /// The peers' keys.
     pub peer_secrets: Vec<CosignatureSigningKey>,
-    /// The log.
+    /// The log's origin and public key.
     pub log: Log,
-    /// What a client installs.
+    /// The policy of a client.
     pub policy: Policy,
     /// The peers that have to confirm.
     pub peers: PeerSet,
 }
 
-/// The keys, made once.
+/// The keys, generated once.
 pub static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let secret = |name: &str, seed| {
         NoteSigningKey::from_seed(name.parse().expect("a key's name"), &[seed; 32])

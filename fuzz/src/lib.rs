@@ -1,13 +1,15 @@
-//! What the fuzz targets check, one module a target: `check` takes the fuzzer's bytes and panics
-//! where a parser breaks a promise.
+//! Checks of the fuzz targets, one module for each target. `check` takes the fuzzer's bytes and
+//! panics if a parser breaks a promise.
 //!
-//! Every target asserts more than that nothing panics. What parses is printed and parses again to an
-//! equal value. Bounds hold. Where another reader of a format exists, the two agree, or ours refuses
-//! for a documented reason.
+//! Every target asserts more than the absence of panics:
 //!
-//! [`keys`] are the fixed keys of a log, its publishers and peers. [`repair`] signs and counts anew
-//! what the fuzzer changed, so that a change gets past the signatures. [`seeds`] are real objects
-//! that the fuzzer starts from.
+//! - A parsed value prints to a text that parses to an equal value.
+//! - Bounds hold.
+//! - If a format has a second reader, the two agree, or our reader refuses for a documented reason.
+//!
+//! [`keys`] has the fixed keys of a log, its publishers and peers. [`repair`] renews the signatures
+//! and lengths of an input, so that a fuzzer's change passes these checks. [`seeds`] has the valid
+//! objects from which the fuzzer starts.
 
 pub mod archive;
 pub mod bundle;
@@ -26,7 +28,7 @@ pub mod peers;
 pub mod proof;
 pub mod repair;
 pub mod request;
-/// The testkit's file: a dependency on the whole testkit would double what is built here.
+/// A file of the testkit. A dependency on the testkit would double the build of this crate.
 #[path = "../../crates/testkit/src/rfc6962.rs"]
 pub mod rfc6962;
 mod scratch;

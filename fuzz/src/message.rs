@@ -1,22 +1,22 @@
-//! Messages between peers, both ways: whole frames, messages that the target frames, and streams.
+//! Questions and answers between peers: whole frames, messages that the target frames, and streams.
 //!
-//! A message that parses has one frame, the one that it was read from. A stream yields a frame only if
-//! all of it is there and its length can be.
+//! A decoded message encodes to the frame from which it was decoded. A stream yields a frame only
+//! if the frame is complete and its length field is valid.
 
 use futures_util::FutureExt as _;
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question, receive};
 
-/// Checks one input. Its first byte says whether the rest is a frame or a message.
+/// Checks one input. Its first byte chooses whether the rest is a frame or a message.
 pub fn check(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
     let is_whole = how & 1 == 1;
     let question = frame::<QUESTION_BYTES>(bytes, is_whole);
-    if let Ok(message) = Question::parse(&question) {
-        assert_eq!(message.frame(), *question);
+    if let Ok(message) = Question::decode(&question) {
+        assert_eq!(message.encode(), *question);
     }
     let answer = frame::<ANSWER_BYTES>(bytes, is_whole);
-    if let Ok(message) = Answer::parse(&answer) {
-        assert_eq!(message.frame(), *answer);
+    if let Ok(message) = Answer::decode(&answer) {
+        assert_eq!(message.encode(), *answer);
     }
     stream::<QUESTION_BYTES>(bytes);
     if how & 2 == 2 {

@@ -1,9 +1,10 @@
-//! SignedRelease notes: ours against the crate `signed_note`, in parsing and in opening.
+//! Signed notes: our reader against the crate `signed_note`, in parsing and in verification.
 //!
-//! What ours takes, the other takes, with the same text, lines and signers, and it prints to the same
-//! bytes. What only the other takes is refused by one of our bounds: 128 KiB, 64 signature lines, a
-//! key's name of more than 255 bytes or with a control character. A note that only the other opens has
-//! a second line by one key, which we verify and it does not look at.
+//! If our reader accepts a note, the crate accepts it, with the same text, lines and signers, and
+//! both print it to the same bytes. If only the crate accepts it, the note breaks one of our
+//! bounds: 128 KiB, 64 signature lines, or a key's name of at most 255 bytes without control
+//! characters. If only the crate verifies it, the note has a second line by one key. Our reader
+//! verifies that line, and the crate ignores it.
 
 use signed_note::{Note as Other, StandardVerifier, Verifier, VerifierList};
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};
@@ -11,7 +12,7 @@ use unanimity_protocol::{Note, NoteSigningKey, NoteVerifyingKey};
 
 use crate::keys::KEYS;
 
-/// Checks one note, and the same text signed anew.
+/// Checks one note, and its text with a new signature.
 pub fn check(data: &[u8]) {
     let note = compare(data);
     if let Some(note) = note {
@@ -30,7 +31,7 @@ fn compare(data: &[u8]) -> Option<Note> {
     let (ours, other) = (Note::parse(data), Other::from_bytes(data));
     let note = match (ours, other) {
         (Err(_), Err(_)) => return None,
-        (Ok(_), Err(error)) => panic!("only we take it: {error}"),
+        (Ok(_), Err(error)) => panic!("only our reader accepts it: {error}"),
         (Err(why), Ok(other)) => {
             let stricter = match why {
                 NoteError::TooLong(length) => length > MAX_NOTE_BYTES,
@@ -40,7 +41,7 @@ fn compare(data: &[u8]) -> Option<Note> {
                 }
                 _ => false,
             };
-            assert!(stricter, "refused without a reason of ours: {why}");
+            assert!(stricter, "our reader refuses it within our bounds: {why}");
             return None;
         }
         (Ok(note), Ok(other)) => {
@@ -48,7 +49,7 @@ fn compare(data: &[u8]) -> Option<Note> {
             assert_eq!(other.to_bytes(), data);
             assert_eq!(note.text().as_bytes(), other.text());
             assert!(note.signatures().len() <= MAX_SIGNATURES);
-            opens_alike(&note, &other);
+            check_same_signers(&note, &other);
             note
         }
     };
@@ -62,7 +63,7 @@ fn names(note: &Other) -> impl Iterator<Item = String> {
     lines.lines().filter_map(name).collect::<Vec<_>>().into_iter()
 }
 
-fn opens_alike(note: &Note, other: &Other) {
+fn check_same_signers(note: &Note, other: &Other) {
     let secrets = KEYS.publishers.iter().chain([&KEYS.log_secret]);
     let keys: Vec<NoteVerifyingKey> = secrets.map(NoteSigningKey::public).collect();
     let verifier = |key: &NoteVerifyingKey| -> Box<dyn Verifier> {
@@ -79,11 +80,13 @@ fn opens_alike(note: &Note, other: &Other) {
             signers.sort_unstable();
             assert_eq!(names, signers);
         }
-        (Ok(_), Err(error)) => panic!("only we open it: {error}"),
+        (Ok(_), Err(error)) => panic!("only our reader verifies it: {error}"),
         (Err(why), Ok(_)) => {
-            let NoteError::BadSignature(name) = &why else { panic!("only we refuse it: {why}") };
+            let NoteError::BadSignature(name) = &why else {
+                panic!("only our reader refuses it: {why}")
+            };
             let lines = note.signatures().iter().filter(|line| line.name == *name);
-            assert!(lines.count() > 1, "only we refuse it: {why}");
+            assert!(lines.count() > 1, "only our reader refuses it: {why}");
         }
     }
 }

@@ -1,129 +1,130 @@
-//! Peers files, and the edits that a program makes in what a person wrote.
+//! Peers files, and the program's edits of a file that an operator wrote.
 //!
-//! After an edit the file says exactly the circle that the edit means, and nothing else in it has
-//! changed. After an edit that fails, no byte has.
+//! After an edit, the file has exactly the peers that the edit implies, and its other text is
+//! unchanged. After a failed edit, every byte is unchanged.
 
 use std::fs;
 use std::path::PathBuf;
 
-use unanimity_config::{Circle, Member, Standing, edit};
+use unanimity_config::{Membership, PeerEntry, PeerList, edit};
 use unanimity_protocol::{Name, Timestamp};
 use unanimity_storage::Storage;
 
 use crate::keys::NOW;
 use crate::{scratch, seeds};
 
-/// Checks one file. Its first byte says which peer the edits are about.
+/// Checks one file. The first byte of the input chooses the peer that the edits change.
 pub fn check(data: &[u8]) {
     let Some((&which, text)) = data.split_first() else { return };
     let Ok(text) = str::from_utf8(text) else { return };
-    let Ok(circle) = Circle::parse(text) else { return };
-    let members = circle.members();
-    assert_eq!(Circle::new(members.to_vec(), circle.min_peers()).as_ref(), Ok(&circle));
-    if let Ok(counted) = circle.counted(NOW) {
-        assert!(counted.iter().count() >= circle.min_peers());
+    let Ok(peers) = PeerList::parse(text) else { return };
+    let entries = peers.entries();
+    assert_eq!(PeerList::new(entries.to_vec(), peers.min_peers()).as_ref(), Ok(&peers));
+    if let Ok(counted) = peers.counted_peers(NOW) {
+        assert!(counted.iter().count() >= peers.min_peers());
     }
-    let file = File { path: scratch::place().join("peers.toml"), text, circle: &circle };
+    let file = File { path: scratch::directory().join("peers.toml"), text, peers: &peers };
     file.add(&seeds::member(9));
-    let Some(member) = members.get(usize::from(which) % members.len().max(1)) else { return };
-    file.leave(member);
-    file.count(member);
-    file.stay(member);
-    file.drop(member);
+    let Some(entry) = entries.get(usize::from(which) % entries.len().max(1)) else { return };
+    file.schedule_removal(entry);
+    file.activate(entry);
+    file.cancel_removal(entry);
+    file.remove(entry);
 }
 
 struct File<'a> {
     path: PathBuf,
     text: &'a str,
-    circle: &'a Circle,
+    peers: &'a PeerList,
 }
 
 impl File<'_> {
-    /// Makes an edit from the beginning. What it left, if it was made: the text, and the members.
+    /// Applies an edit to the original file. Returns the new text and peers, or `None` if it
+    /// failed.
     fn edit<E>(
         &self,
-        edit: impl FnOnce(&Storage) -> Result<Circle, E>,
-    ) -> Option<(String, Vec<Member>)> {
+        edit: impl FnOnce(&Storage) -> Result<PeerList, E>,
+    ) -> Option<(String, Vec<PeerEntry>)> {
         fs::write(&self.path, self.text).expect("a file");
         let edited = edit(&Storage::default());
         let text = fs::read_to_string(&self.path).expect("the file is there");
-        let Ok(circle) = edited else {
-            assert_eq!(text, self.text, "changed by an edit that failed");
+        let Ok(peers) = edited else {
+            assert_eq!(text, self.text, "a failed edit changed the file");
             return None;
         };
-        assert_eq!(Circle::parse(&text).expect("it loads"), circle);
-        assert_eq!(circle.min_peers(), self.circle.min_peers());
-        Some((text, circle.members().to_vec()))
+        assert_eq!(PeerList::parse(&text).expect("it loads"), peers);
+        assert_eq!(peers.min_peers(), self.peers.min_peers());
+        Some((text, peers.entries().to_vec()))
     }
 
-    /// The members with one of them changed, or gone.
-    fn with(&self, name: &Name, change: Option<Standing>) -> Vec<Member> {
-        let changed = |member: &Member| match (member.peer.name == *name, change) {
-            (false, _) => Some(member.clone()),
+    /// Returns the original peers with one of them changed. `None` removes it.
+    fn with(&self, name: &Name, change: Option<Membership>) -> Vec<PeerEntry> {
+        let changed = |entry: &PeerEntry| match (entry.peer.name == *name, change) {
+            (false, _) => Some(entry.clone()),
             (true, None) => None,
-            (true, Some(standing)) => Some(Member { standing, ..member.clone() }),
+            (true, Some(membership)) => Some(PeerEntry { membership, ..entry.clone() }),
         };
-        self.circle.members().iter().filter_map(changed).collect()
+        self.peers.entries().iter().filter_map(changed).collect()
     }
 
-    fn add(&self, member: &Member) {
-        let Some((text, members)) = self.edit(|disk| edit::add(&self.path, member, disk)) else {
+    fn add(&self, entry: &PeerEntry) {
+        let Some((text, entries)) = self.edit(|disk| edit::add(&self.path, entry, disk)) else {
             return;
         };
-        assert_eq!(members, [self.circle.members(), std::slice::from_ref(member)].concat());
+        assert_eq!(entries, [self.peers.entries(), std::slice::from_ref(entry)].concat());
         let (removed, _) = difference(self.text, &text);
-        assert!(removed.trim().is_empty(), "an addition took {removed:?} out");
+        assert!(removed.trim().is_empty(), "an addition removed {removed:?}");
     }
 
-    fn leave(&self, member: &Member) {
-        let (name, at) = (&member.peer.name, Timestamp(NOW.0 + 1000));
-        let edited = self.edit(|disk| edit::leave(&self.path, name, at, disk));
-        let Some((text, members)) = edited else { return };
-        let never_counted = matches!(member.standing, Standing::Joining { .. })
-            || member.standing == Standing::Leaving { at: Timestamp(0) };
-        let change = (!never_counted).then_some(Standing::Leaving { at });
-        assert_eq!(members, self.with(name, change));
-        if member.standing == Standing::Counted {
+    fn schedule_removal(&self, entry: &PeerEntry) {
+        let (name, at) = (&entry.peer.name, Timestamp(NOW.0 + 1000));
+        let edited = self.edit(|disk| edit::schedule_removal(&self.path, name, at, disk));
+        let Some((text, entries)) = edited else { return };
+        let never_counted = matches!(entry.membership, Membership::Joining { .. })
+            || entry.membership == Membership::Leaving { at: Timestamp(0) };
+        let change = (!never_counted).then_some(Membership::Leaving { at });
+        assert_eq!(entries, self.with(name, change));
+        if entry.membership == Membership::Counted {
             let (removed, added) = difference(self.text, &text);
             assert!(removed.is_empty() && added.contains("leaves"), "{removed:?} {added:?}");
-            // And back: but for the end of the last line, if it had none.
-            let back = edit::stay(&self.path, name, &Storage::default());
-            assert_eq!(back.expect("it was leaving"), *self.circle);
+            // Cancelling the removal restores the file, except a missing end of its last line.
+            let back = edit::cancel_removal(&self.path, name, &Storage::default());
+            assert_eq!(back.expect("it was leaving"), *self.peers);
             let text = fs::read_to_string(&self.path).expect("the file is there");
             assert_eq!(text.trim_end(), self.text.trim_end());
         }
     }
 
-    fn count(&self, member: &Member) {
-        let edited = self.edit(|disk| edit::count(&self.path, member, disk));
-        let is_joining = matches!(member.standing, Standing::Joining { .. });
+    fn activate(&self, entry: &PeerEntry) {
+        let edited = self.edit(|disk| edit::activate(&self.path, entry, disk));
+        let is_joining = matches!(entry.membership, Membership::Joining { .. });
         assert!(is_joining || edited.is_none());
-        let Some((text, members)) = edited else { return };
-        assert_eq!(members, self.with(&member.peer.name, Some(Standing::Counted)));
+        let Some((text, entries)) = edited else { return };
+        assert_eq!(entries, self.with(&entry.peer.name, Some(Membership::Counted)));
         let (removed, added) = difference(self.text, &text);
         assert!(added.is_empty() && removed.matches("joining").count() >= 1, "{removed:?}");
     }
 
-    fn stay(&self, member: &Member) {
-        let edited = self.edit(|disk| edit::stay(&self.path, &member.peer.name, disk));
-        let Some((text, members)) = edited else { return };
-        assert!(matches!(member.standing, Standing::Leaving { .. }));
-        assert_eq!(members, self.with(&member.peer.name, Some(Standing::Counted)));
+    fn cancel_removal(&self, entry: &PeerEntry) {
+        let edited = self.edit(|disk| edit::cancel_removal(&self.path, &entry.peer.name, disk));
+        let Some((text, entries)) = edited else { return };
+        assert!(matches!(entry.membership, Membership::Leaving { .. }));
+        assert_eq!(entries, self.with(&entry.peer.name, Some(Membership::Counted)));
         let (_, added) = difference(self.text, &text);
         assert!(added.is_empty());
     }
 
-    fn drop(&self, member: &Member) {
-        let edited = self.edit(|disk| edit::drop(&self.path, &member.peer.name, NOW, disk));
-        assert!(edited.is_none() || !member.standing.counts(NOW));
-        let Some((text, members)) = edited else { return };
-        assert_eq!(members, self.with(&member.peer.name, None));
+    fn remove(&self, entry: &PeerEntry) {
+        let edited = self.edit(|disk| edit::remove(&self.path, &entry.peer.name, NOW, disk));
+        assert!(edited.is_none() || !entry.membership.must_confirm(NOW));
+        let Some((text, entries)) = edited else { return };
+        assert_eq!(entries, self.with(&entry.peer.name, None));
         let (_, added) = difference(self.text, &text);
         assert!(added.is_empty());
     }
 }
 
-/// What one text has and the other has not, between what both begin and end with.
+/// Returns the parts of two texts that differ, without their common beginning and end.
 fn difference<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str) {
     let same = |(a, b): &(u8, u8)| a == b;
     let start = before.bytes().zip(after.bytes()).take_while(same).count();

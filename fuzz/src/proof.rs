@@ -1,7 +1,7 @@
-//! Inclusion and consistency against a tree that is computed the slow way.
+//! Inclusion and consistency proofs, against the definitions of RFC 6962.
 //!
-//! For the true size and root, a proof verifies exactly if it is the one that RFC 6962 defines. No path
-//! turns two heads of an honest log into evidence. Sizes of any kind neither panic nor loop.
+//! For the true size and root, only the proof that RFC 6962 defines verifies. No path makes
+//! evidence of two heads of an honest log. No size makes a function panic or loop.
 
 use arbitrary::Unstructured;
 use unanimity_protocol::consistency::Consistency;
@@ -14,18 +14,18 @@ use unanimity_protocol::{Checkpoint, ConsistentHeads, Evidence, Hash, TreeHead};
 use crate::keys::KEYS;
 use crate::rfc6962;
 
-/// Checks one choice of a tree, a leaf, an older size and a path.
+/// Checks one choice of tree, leaf, older size and path.
 pub fn check(data: &[u8]) {
-    small(&mut Unstructured::new(data)).ok();
-    any(&mut Unstructured::new(data)).ok();
+    check_small_tree(&mut Unstructured::new(data)).ok();
+    check_any_size(&mut Unstructured::new(data)).ok();
 }
 
-fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+fn check_small_tree(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let size = input.int_in_range(1..=40_usize)?;
     let index = input.int_in_range(0..=size - 1)?;
     let old = input.int_in_range(1..=size)?;
     let mut leaves: Vec<Hash> = (0..size).map(|i| Hash::leaf(&[i as u8])).collect();
-    // Equal leaves make equal subtrees, which a confused verifier could exchange.
+    // Equal leaves make equal subtrees, which a faulty verifier could exchange.
     if input.ratio(1, 4)? {
         leaves = vec![leaves[0]; size];
     }
@@ -64,12 +64,19 @@ fn small(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     }
     let honest = rfc6962::full_proof(old, &leaves);
     let path = forge(input, &honest, &leaves)?;
-    linked(size, root, old, old_root, &path, &honest);
+    check_links(size, root, old, old_root, &path, &honest);
     Ok(())
 }
 
-/// Two heads of one honest tree, and two of which the older is of another.
-fn linked(size: usize, root: Hash, old: usize, old_root: Hash, path: &[Hash], honest: &[Hash]) {
+/// Checks links and evidence: of two heads of one tree, and with an older head of another tree.
+fn check_links(
+    size: usize,
+    root: Hash,
+    old: usize,
+    old_root: Hash,
+    path: &[Hash],
+    honest: &[Hash],
+) {
     let (larger, smaller) = (head(size, root), head(old, old_root));
     assert_eq!(Evidence::from_heads(&smaller, &larger, path), None);
     let link = ConsistentHeads::new(larger.clone()).add(&smaller, path);
@@ -94,7 +101,7 @@ fn pick(input: &mut Unstructured<'_>, hashes: &[Hash], right: Hash) -> arbitrary
     if input.ratio(3, 4)? { Ok(right) } else { Ok(*input.choose(hashes)?) }
 }
 
-/// A path, changed or not, out of hashes of the tree.
+/// Returns a proof with up to three changes. New hashes are leaves of the tree.
 fn forge(
     input: &mut Unstructured<'_>,
     honest: &[Hash],
@@ -114,7 +121,7 @@ fn forge(
     Ok(path)
 }
 
-fn any(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+fn check_any_size(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let (old, new): (u64, u64) = (input.arbitrary()?, input.arbitrary()?);
     let (old, new) = (old >> input.int_in_range(0..=63)?, new >> input.int_in_range(0..=63)?);
     assert!(complete_subtrees(0..new).len() <= 64);

@@ -1,13 +1,16 @@
-//! Signs and counts anew what the fuzzer changed. A fuzzer cannot guess a signature or a digest, so
-//! without repair it would see nothing of what comes after the check of one.
+//! Renewal of the signatures, lengths and digests of an input. A fuzzer cannot guess a signature or
+//! a digest, so without repair it would never reach the code behind these checks.
 
 use serde_json::Value;
 use unanimity_protocol::{Checkpoint, CosignedHead, Hash, Note, Statement, Timestamp, TreeHead};
 
 use crate::keys::KEYS;
 
-/// A note with its signatures made anew: a checkpoint is signed by the log and cosigned by each peer
-/// that a line names, at the line's time; a statement is signed by the publishers that lines name.
+/// Renews the signatures of a note. `None` if the text is neither a checkpoint nor a signed
+/// statement.
+///
+/// The log signs a checkpoint, and each peer that a line names cosigns it at the line's time. The
+/// publishers that lines name sign a statement.
 pub fn note(text: &str) -> Option<String> {
     let note = Note::parse(text.as_bytes()).ok()?;
     if Checkpoint::parse(note.text()).is_ok() {
@@ -23,7 +26,7 @@ pub fn note(text: &str) -> Option<String> {
     (!signed.signatures().is_empty()).then(|| signed.to_string())
 }
 
-/// With a `leaf`, a checkpoint of size 1 gets that leaf as its root.
+/// Signs a checkpoint. A checkpoint of size 1 gets `leaf` as its root, if there is one.
 fn checkpoint(note: &Note, leaf: Option<Hash>) -> Option<String> {
     let mut text = note.text().to_owned();
     let read = Checkpoint::parse(&text).ok()?;
@@ -39,15 +42,17 @@ fn checkpoint(note: &Note, leaf: Option<Hash>) -> Option<String> {
     for line in note.signatures() {
         let secret = KEYS.peer_secrets.iter().find(|secret| *secret.public().name() == line.name);
         if let (Some(secret), Some((time, _))) = (secret, line.signature.split_first_chunk::<8>()) {
-            let view = CosignedHead::sign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
-            whole += view.note().strip_prefix(head.note())?;
+            let cosigned = CosignedHead::sign(&head, secret, Timestamp(u64::from_be_bytes(*time)));
+            whole += cosigned.note().strip_prefix(head.note())?;
         }
     }
     Some(whole)
 }
 
-/// A text of blocks, each after a line that ends with its length: evidence or a bundle. Notes are
-/// signed anew, and lengths are those of the blocks. A block ends with its signature lines.
+/// Renews signatures and lengths in evidence or in a proof bundle.
+///
+/// The text is a sequence of blocks, each after a line that ends with the block's length. A block
+/// ends with its signature lines.
 pub fn blocks(text: &str) -> String {
     let mut repaired = String::new();
     let mut leaf = None;
@@ -55,7 +60,8 @@ pub fn blocks(text: &str) -> String {
     while let Some((line, below)) = rest.split_once('\n') {
         rest = below;
         let announced = line.rsplit_once(' ').filter(|(words, _)| {
-            ["checkpoint", "view", "head"].contains(words) || words.starts_with("manifest ")
+            ["checkpoint", "cosigned-head", "head"].contains(words)
+                || words.starts_with("manifest ")
         });
         let Some((words, block)) = announced.and_then(|(words, _)| Some((words, block(rest)?)))
         else {
@@ -64,8 +70,9 @@ pub fn blocks(text: &str) -> String {
             continue;
         };
         rest = &rest[block.len()..];
-        // A view is a proof whose second part is a checkpoint.
-        let from = if words == "view" { block.find("\n\n").map_or(0, |at| at + 2) } else { 0 };
+        // The block of a cosigned head is a proof whose second part is a checkpoint.
+        let from =
+            if words == "cosigned-head" { block.find("\n\n").map_or(0, |at| at + 2) } else { 0 };
         let (before, signed) = block.split_at(from);
         let signed = match Note::parse(signed.as_bytes()) {
             Ok(note) => checkpoint(&note, leaf).or_else(|| self::note(signed)),
@@ -83,7 +90,7 @@ pub fn blocks(text: &str) -> String {
     repaired + rest
 }
 
-/// The beginning of `text` up to the end of the first run of signature lines.
+/// Returns the beginning of `text`, up to the end of its first group of signature lines.
 fn block(text: &str) -> Option<&str> {
     let mut end = text.find("\n— ")? + 1;
     while text[end..].starts_with("— ") {
@@ -92,8 +99,7 @@ fn block(text: &str) -> Option<&str> {
     Some(&text[..end])
 }
 
-/// A state file whose last field is the SHA-256 of the rest: notes in it are signed anew, and the
-/// digest fits again.
+/// Renews the signatures of all notes in a state file, and its last field, the SHA-256 of the rest.
 pub fn sealed(bytes: &[u8]) -> Option<String> {
     let mut file: Value = serde_json::from_slice(bytes).ok()?;
     sign_all(&mut file);

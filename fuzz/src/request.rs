@@ -1,14 +1,14 @@
 //! HTTP requests to a node that serves files, over a connection in memory.
 //!
-//! Whatever is asked, an answer is one of HTTP/1.0 or 1.1 without a date, and its status is one of those that
-//! the server knows. No path reaches the files but one that begins after the first slash.
+//! Every answer is HTTP/1.0 or 1.1, has no date, and has a status that the server documents. A path
+//! reaches a file only without its first slash.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use unanimity_net::Listener;
-use unanimity_net::file_server::{Bounds, Served, Shelf, serve_all};
+use unanimity_net::file_server::{FileStore, ServedFile, ServerLimits, serve_files};
 
 use crate::stream::{Scripted, run};
 
@@ -16,11 +16,11 @@ const FILE: &[u8] = b"0123456789";
 
 struct Files;
 
-impl Shelf for Files {
-    fn open(&self, path: &str) -> io::Result<Served> {
+impl FileStore for Files {
+    fn open(&self, path: &str) -> io::Result<ServedFile> {
         match path {
-            "checkpoint" => Ok(Served::fleeting(FILE.to_vec())),
-            "tile/0/000" => Served::lasting(io::Cursor::new(FILE)),
+            "checkpoint" => Ok(ServedFile::mutable(FILE.to_vec())),
+            "tile/0/000" => ServedFile::immutable(io::Cursor::new(FILE)),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -34,7 +34,7 @@ impl Listener for Once {
     async fn accept(&mut self) -> io::Result<Scripted> {
         match self.0.take() {
             Some(stream) => Ok(stream),
-            // The connection has its time before the listener ends.
+            // The listener ends only after the connection's maximum age.
             None => {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 Err(io::ErrorKind::BrokenPipe.into())
@@ -43,22 +43,28 @@ impl Listener for Once {
     }
 }
 
-/// Checks the answers to one connection's requests; the first byte says in which pieces they come.
+/// Checks the answers to one connection's requests. The first byte chooses the length of the pieces
+/// in which the requests arrive.
 pub fn check(data: &[u8]) {
     let Some((&piece, requests)) = data.split_first() else { return };
-    let said: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let sent: Arc<Mutex<Vec<u8>>> = Arc::default();
     let piece = usize::from(piece) * usize::from(piece);
-    let stream = Scripted::new(requests, piece, said.clone());
+    let stream = Scripted::new(requests, piece, sent.clone());
     let second = Duration::from_secs(1);
-    let bounds = Bounds { connections: 1, sure: second, lasts: 60 * second, rate: None };
-    let serving = serve_all(Arc::new(Files), Once(Some(stream)), bounds);
+    let limits = ServerLimits {
+        max_connections: 1,
+        min_hold: second,
+        max_connection_age: 60 * second,
+        bytes_per_second: None,
+    };
+    let serving = serve_files(Arc::new(Files), Once(Some(stream)), limits);
     run(serving);
-    let said = said.lock().expect("one thread");
-    if said.is_empty() {
+    let sent = sent.lock().expect("one thread");
+    if sent.is_empty() {
         return;
     }
-    let status = (said.strip_prefix(b"HTTP/1.1 "))
-        .or_else(|| said.strip_prefix(b"HTTP/1.0 "))
+    let status = (sent.strip_prefix(b"HTTP/1.1 "))
+        .or_else(|| sent.strip_prefix(b"HTTP/1.0 "))
         .and_then(|rest| rest.first_chunk::<3>());
     let status = status.expect("an answer of HTTP/1");
     assert!(
@@ -66,6 +72,6 @@ pub fn check(data: &[u8]) {
         "{}",
         status.escape_ascii()
     );
-    let text = said.to_ascii_lowercase();
+    let text = sent.to_ascii_lowercase();
     assert!(!text.windows(7).any(|window| window == b"\ndate: "));
 }

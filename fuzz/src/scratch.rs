@@ -1,14 +1,16 @@
-//! A directory for one process, for parsers that read files. It is gone when the process ends well.
+//! A temporary directory of the process, for parsers that read files. A normal end of the process
+//! removes it.
 
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 thread_local! {
-    static PLACE: TempDir = TempDir::with_prefix("unanimity-fuzz-").expect("a directory");
+    static DIRECTORY: TempDir = TempDir::with_prefix("unanimity-fuzz-").expect("a directory");
 }
 
-/// The directory: below `TMPDIR`, which is best in memory, since some parsers sync what they write.
-pub(crate) fn place() -> PathBuf {
-    PLACE.with(|place| place.path().to_owned())
+/// Returns the directory, below `TMPDIR`. `TMPDIR` should be in memory, because some parsers sync
+/// files.
+pub(crate) fn directory() -> PathBuf {
+    DIRECTORY.with(|directory| directory.path().to_owned())
 }

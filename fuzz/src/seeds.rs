@@ -1,4 +1,4 @@
-//! Real objects that each target starts from: small, and the same in every run.
+//! Valid objects from which the targets start: small, and equal in every run.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -6,20 +6,21 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use unanimity_config::{
-    Circle, DiscoveryKey, DiscoverySecret, Host, Member, OnionAddress, Site, Standing, Ticket, edit,
+    ClientAuthKey, ClientAuthSecret, Invite, Membership, MirrorHost, MirrorUrl, OnionAddress,
+    PeerEntry, PeerList, edit,
 };
-use unanimity_install::journal::{Failed, Journal, Trial};
+use unanimity_install::journal::{FailedRelease, Journal, Trial};
 use unanimity_net::message::{Answer, Question};
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::manifest::{ArchiveFormat, Artifact, ArtifactKind};
 use unanimity_protocol::proof_bundle::Proofs;
 use unanimity_protocol::tree::Frontier;
 use unanimity_protocol::{
-    Bundle, Catalog, Checkpoint, ConsistentHeads, CosignatureSigningKey, CosignedHead, Evidence,
-    Hash, LogEntry, Manifest, Note, Peer, Round, SignedRelease, Tile, Timestamp, TreeHead,
+    Catalog, Checkpoint, ConsistentHeads, CosignatureSigningKey, CosignedHead, Evidence, Hash,
+    LogEntry, Manifest, Note, Peer, ProofBundle, Round, SignedRelease, Tile, Timestamp, TreeHead,
     Withdrawal,
 };
-use unanimity_state::{ClientState, ClientStore, Failures, Identity};
+use unanimity_state::{ClientState, ClientStore, Identity, MirrorFailures};
 use unanimity_storage::Storage;
 
 use crate::keys::{KEYS, NOW, PEER_NAMES};
@@ -27,15 +28,15 @@ use crate::{rfc6962, scratch};
 
 /// One file of a target's corpus.
 pub struct Seed {
-    /// The target.
+    /// The target's name.
     pub target: &'static str,
     /// The file's name.
     pub name: String,
-    /// What is in it.
+    /// The file's content: the target's input.
     pub bytes: Vec<u8>,
 }
 
-/// Every seed.
+/// Returns the seeds of every target.
 pub fn all() -> Vec<Seed> {
     let groups = [
         ("archive", archives()),
@@ -46,7 +47,7 @@ pub fn all() -> Vec<Seed> {
         ("evidence", evidence()),
         ("http", answers()),
         ("identity", identities()),
-        ("invite", tickets()),
+        ("invite", invites()),
         ("journal", journals()),
         ("message", messages()),
         ("note", notes()),
@@ -89,7 +90,7 @@ fn manifest(sequence: u64) -> Manifest {
         version: name("1.1.0"),
         issued: Timestamp(NOW.0 - 10_000),
         expires: Timestamp(NOW.0 + 1_000_000),
-        targets: vec![
+        artifacts: vec![
             target("aarch64-linux", "hello.tar.zst", archive),
             target("x86_64-linux", "hello", ArtifactKind::File),
         ],
@@ -126,7 +127,7 @@ fn leaves() -> Vec<Hash> {
     entry_texts().iter().map(|entry| Hash::leaf(entry.as_bytes())).collect()
 }
 
-/// A head of the log that has the seeds' entries.
+/// Returns the head of the seeds' log at a size of 0 to 3 entries.
 pub fn head(size: usize) -> TreeHead {
     sign(size as u64, rfc6962::root(&leaves()[..size]))
 }
@@ -138,15 +139,16 @@ fn sign(size: u64, root: Hash) -> TreeHead {
 }
 
 fn round(at: Timestamp, heads: [&TreeHead; 3]) -> Round {
-    let view = |(secret, head): (&CosignatureSigningKey, &TreeHead)| {
-        let view = CosignedHead::sign(head, secret, Timestamp(at.0 - 5));
-        (view.cosigner(), Ok(view))
+    let cosigned = |(secret, head): (&CosignatureSigningKey, &TreeHead)| {
+        let cosigned = CosignedHead::sign(head, secret, Timestamp(at.0 - 5));
+        (cosigned.cosigner(), Ok(cosigned))
     };
-    Round::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(view).collect())
+    Round::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(cosigned).collect())
 }
 
-/// A bundle of the first entry, confirmed at heads of these sizes, of which the last is the largest.
-fn bundle(sizes: [usize; 3]) -> Bundle {
+/// Returns a bundle of the first entry, confirmed at heads of these sizes. The last size is the
+/// largest.
+fn bundle(sizes: [usize; 3]) -> ProofBundle {
     let largest = sizes[2];
     let leaves = &leaves()[..largest];
     let heads = sizes.map(head);
@@ -165,18 +167,19 @@ fn bundle(sizes: [usize; 3]) -> Bundle {
     let earlier = round(Timestamp(NOW.0 - 7200), [a, a, a]);
     let latest = round(NOW, [a, b, c]);
     let note = Note::parse(entry_texts()[0].as_bytes()).expect("a note");
-    let opened =
+    let signed_release =
         SignedRelease::verify(LogEntry { index: 0, note }, &KEYS.policy, 0, NOW).expect("signed");
-    let logged = opened.prove_inclusion(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
+    let logged =
+        signed_release.prove_inclusion(&chain, None, &rfc6962::path(0, leaves)).expect("logged");
     let limits = RoundLimits::default();
-    let agreed = logged.confirm(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
-    Bundle::of(&agreed.expect("agreed"), &proofs)
+    let confirmed = logged.confirm(&chain, &KEYS.peers, &limits, Some(&earlier), &latest);
+    ProofBundle::from_confirmed(&confirmed.expect("confirmed"), &proofs)
 }
 
-/// A peer that is joining, with keys and addresses of its own.
-pub fn member(seed: u8) -> Member {
+/// Returns a joining peer, with keys and an address of its own for each seed.
+pub fn member(seed: u8) -> PeerEntry {
     let name = format!("peer-{seed}");
-    Member {
+    PeerEntry {
         peer: Peer {
             name: name.parse().expect("a name"),
             operator: name.parse().expect("a name"),
@@ -184,17 +187,17 @@ pub fn member(seed: u8) -> Member {
                 .public(),
         },
         address: OnionAddress { key: [seed; 32], port: 4242 },
-        discovery: Some(discovery(seed)),
+        client_auth: Some(client_auth_key(seed)),
         artifacts: None,
-        standing: Standing::Joining { size: 0, root: Hash::empty_root() },
+        membership: Membership::Joining { size: 0, root: Hash::empty_root() },
     }
 }
 
-fn discovery(seed: u8) -> DiscoveryKey {
-    DiscoverySecret::from_seed([seed; 32]).public()
+fn client_auth_key(seed: u8) -> ClientAuthKey {
+    ClientAuthSecret::from_seed([seed; 32]).public()
 }
 
-/// The three peers, counted.
+/// Returns the text of a peers file with the three peers, counted.
 pub fn peers_file() -> String {
     let peers = PEER_NAMES.iter().zip(&KEYS.peer_secrets).zip(1..).map(|((name, secret), seed)| {
         let peer = Peer {
@@ -202,7 +205,11 @@ pub fn peers_file() -> String {
             operator: name.parse().expect("a name"),
             key: secret.public(),
         };
-        edit::block(&Member { peer, standing: Standing::Counted, ..member(seed) })
+        edit::format_peer_table(&PeerEntry {
+            peer,
+            membership: Membership::Counted,
+            ..member(seed)
+        })
     });
     format!("min_peers = 3\n\n{}", peers.collect::<Vec<_>>().join("\n"))
 }
@@ -228,14 +235,14 @@ fn checkpoints() -> Seeds {
     );
     let mut extended = Note::unsigned(&text).expect("a text");
     extended.sign(&KEYS.log_secret);
-    let view = CosignedHead::sign(&head(2), &KEYS.peer_secrets[0], NOW);
+    let cosigned = CosignedHead::sign(&head(2), &KEYS.peer_secrets[0], NOW);
     let other = CosignedHead::sign(&head(2), &KEYS.peer_secrets[1], NOW);
-    let both = format!("{}{}", view.note(), &other.note()[head(2).note().len()..]);
+    let both = format!("{}{}", cosigned.note(), &other.note()[head(2).note().len()..]);
     vec![
         ("head", head(3).note().into()),
         ("empty", sign(0, Hash::empty_root()).note().into()),
         ("extended", extended.to_string().into()),
-        ("view", view.note().into()),
+        ("view", cosigned.note().into()),
         ("two-views", both.into()),
     ]
 }
@@ -260,8 +267,10 @@ fn evidence() -> Seeds {
 
 fn bundles() -> Seeds {
     let one = bundle([1, 1, 1]).to_string();
-    let proof = one.split_once("view ").and_then(|(_, rest)| rest.split_once('\n'));
-    let proof = proof.and_then(|(_, rest)| rest.split_once("view ")).map_or("", |(view, _)| view);
+    let proof = one.split_once("cosigned-head ").and_then(|(_, rest)| rest.split_once('\n'));
+    let proof = proof
+        .and_then(|(_, rest)| rest.split_once("cosigned-head "))
+        .map_or("", |(proof, _)| proof);
     vec![
         ("one-entry", one.clone().into()),
         ("three-heads", bundle([1, 2, 3]).to_string().into()),
@@ -273,19 +282,19 @@ fn bundles() -> Seeds {
 fn messages() -> Seeds {
     let log = KEYS.log.id();
     let tile = Tile { level: 1, index: 7, width: 256 };
-    let questions = [Question::View(log), Question::Tile(log, tile)];
-    let view = CosignedHead::sign(&head(1), &KEYS.peer_secrets[0], NOW);
+    let questions = [Question::CosignedHead(log), Question::Tile(log, tile)];
+    let cosigned = CosignedHead::sign(&head(1), &KEYS.peer_secrets[0], NOW);
     let answers = [
-        Answer::View(view.note().to_owned()),
+        Answer::CosignedHead(cosigned.note().to_owned()),
         Answer::Evidence("unanimity/evidence/v1\n".to_owned()),
-        Answer::Blind(NOW.0),
+        Answer::NoFreshHead(NOW.0),
         Answer::Tile(vec![7; 64]),
         Answer::OtherLog,
         Answer::NoTile,
     ];
-    let mut frames: Vec<Vec<u8>> = questions.iter().map(Question::frame).collect();
-    frames.extend(answers.iter().map(Answer::frame));
-    // Without what fills a frame, which is no use to a fuzzer.
+    let mut frames: Vec<Vec<u8>> = questions.iter().map(Question::encode).collect();
+    frames.extend(answers.iter().map(Answer::encode));
+    // Without the padding of a frame, which is useless to a fuzzer.
     let message = |frame: &Vec<u8>| {
         let length = frame.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
         [&[2], &frame[4..4 + length]].concat()
@@ -315,7 +324,7 @@ fn tiles() -> Seeds {
     seeds
 }
 
-/// Bytes without a meaning, from SHA-256, for targets that choose by numbers.
+/// Returns arbitrary bytes, from SHA-256, for targets that choose by numbers.
 fn numbers(count: u8) -> Seeds {
     let names = ["numbers-0", "numbers-1", "numbers-2", "numbers-3"];
     let bytes = |i: u8| (0..4).flat_map(|part| Hash::digest(&[i, part]).0).collect();
@@ -433,7 +442,7 @@ fn configurations() -> Seeds {
     let keys: Vec<String> =
         KEYS.publishers.iter().map(|secret| format!("\"{}\"", secret.public())).collect();
     let (keys, origin, log) = (keys.join(", "), &KEYS.log.origin, &KEYS.log.key);
-    let onion = Site::onion([9; 32]);
+    let onion = MirrorUrl::from_onion_key([9; 32]);
     let least = format!(
         r#"[product]
 name = "hello"
@@ -465,16 +474,16 @@ pre_install = ["/bin/true"]
 handover = ["/bin/cat", "{}"]
 post_install = ["/bin/true", "x"]
 restart = "hello.service"
-when_good = ["/bin/true"]
+on_success = ["/bin/true"]
 timeout = "1m"
 health = { check = ["/bin/true"], timeout = "30s" }
 
 [limits]
 settle = "2h"
-roll_ttl = "15m"
-view_ttl = "15m"
+round_ttl = "15m"
+max_cosignature_age = "15m"
 ask_timeout = "45s"
-roll_timeout = "2m"
+round_timeout = "2m"
 removal_delay = "7days"
 poll_min = "1m"
 poll_max = "2m"
@@ -490,14 +499,14 @@ transports = [{ protocols = ["obfs4"], path = "/usr/bin/obfs4proxy" }]
 [serve]
 name = "us"
 port = 4242
-policy = "stage"
-roll_min = "20m"
-roll_max = "40m"
-restricted_discovery = true
+policy = "download"
+round_interval_min = "20m"
+round_interval_max = "40m"
+client_auth = true
 proof_of_work = false
 artifacts = { keep = "1GiB", rate = "1MiB" }
 
-[alarm]
+[alert]
 command = ["/bin/true"]
 incomplete_after = "24h"
 "#;
@@ -506,14 +515,15 @@ incomplete_after = "24h"
 
 fn peers_files() -> Seeds {
     let which = |which: u8, text: &str| [&[which], text.as_bytes()].concat();
-    let joining = peers_file() + "\n# Who comes next.\n" + &edit::block(&member(4));
+    let joining = peers_file() + "\n# The next peer.\n" + &edit::format_peer_table(&member(4));
     let leaving =
-        joining.replace("discovery", "leaves = \"2026-01-01T00:00:00Z\" # soon\ndiscovery");
+        joining.replace("client_auth", "leaves_at = \"2026-01-01T00:00:00Z\" # soon\nclient_auth");
     let fields = |block: String| {
         let lines: Vec<&str> = block.lines().skip(1).collect();
         format!("{{ {} }}", lines.join(", "))
     };
-    let (one, two) = (fields(edit::block(&member(5))), fields(edit::block(&member(6))));
+    let (one, two) =
+        (fields(edit::format_peer_table(&member(5))), fields(edit::format_peer_table(&member(6))));
     let inline = format!("min_peers = 1\npeer = [\n  {one}, # the first\n  {two}\n]\n");
     vec![
         ("counted", which(1, &peers_file())),
@@ -525,31 +535,31 @@ fn peers_files() -> Seeds {
     ]
 }
 
-fn tickets() -> Seeds {
-    let Member { peer, address, discovery, .. } = member(8);
-    let ticket = Ticket {
+fn invites() -> Seeds {
+    let PeerEntry { peer, address, client_auth, .. } = member(8);
+    let invite = Invite {
         name: peer.name,
         origin: KEYS.log.origin.clone(),
         log: KEYS.log.id(),
         address,
         key: peer.key,
-        discovery: discovery.expect("it has one"),
+        client_auth: client_auth.expect("it has one"),
         artifacts: None,
         size: 3,
         root: *head(3).root(),
     };
-    let artifacts = Some(Site::onion([12; 32]));
+    let artifacts = Some(MirrorUrl::from_onion_key([12; 32]));
     let elsewhere = "log of, others".parse().expect("an origin");
     vec![
-        ("plain", ticket.to_string().into()),
-        ("artifacts", Ticket { artifacts, ..ticket.clone() }.to_string().into()),
-        ("other-log", Ticket { origin: elsewhere, ..ticket }.to_string().into()),
+        ("plain", invite.to_string().into()),
+        ("artifacts", Invite { artifacts, ..invite.clone() }.to_string().into()),
+        ("other-log", Invite { origin: elsewhere, ..invite }.to_string().into()),
     ]
 }
 
 fn values() -> Seeds {
     let secret = &KEYS.publishers[0];
-    let onion = Host::Onion([9; 32]);
+    let onion = MirrorHost::Onion([9; 32]);
     vec![
         ("name", b"hello-1.0~rc1+b".into()),
         ("label", b"2-1.1.0".into()),
@@ -562,7 +572,7 @@ fn values() -> Seeds {
         ("base64", Hash::digest(b"").base64().into()),
         ("hex", Hash::digest(b"").hex().into()),
         ("address", member(1).address.to_string().into()),
-        ("discovery", discovery(1).to_string().into()),
+        ("discovery", client_auth_key(1).to_string().into()),
         ("onion", format!("http://{onion}:8080/log").into()),
         ("web", b"https://[2001:db8::1]:8443/a/b/".into()),
         ("directory", b"file:/srv/log".into()),
@@ -570,38 +580,39 @@ fn values() -> Seeds {
 }
 
 fn journals() -> Seeds {
-    let mut trial = Trial::of("3-1.2.0".to_owned(), Some("2-1.1.0".to_owned()), false);
-    // Drawn, and no seed is.
-    (trial.mark, trial.sha256) = ("mark".to_owned(), Hash::digest(b"mark").hex());
-    let failed = Failed { times: 2, last: Timestamp(NOW.0 - 60), why: "it said no".to_owned() };
+    let mut trial = Trial::new("3-1.2.0".to_owned(), Some("2-1.1.0".to_owned()), false);
+    // Random values in a new trial. Seeds are equal in every run.
+    (trial.process_tag, trial.sha256) = ("mark".to_owned(), Hash::digest(b"mark").hex());
+    let failed =
+        FailedRelease { times: 2, last: Timestamp(NOW.0 - 60), why: "it said no".to_owned() };
     let journal = Journal {
         floor: 2,
         good: vec!["1-1.0.0".to_owned(), "2-1.1.0".to_owned()],
         trial: Some(trial),
         failed: BTreeMap::from([("4-1.3.0".to_owned(), failed)]),
-        vouched: Some("4-1.3.0".to_owned()),
+        approved: Some("4-1.3.0".to_owned()),
     };
     vec![("empty", Journal::default().text().into()), ("all", journal.text().into())]
 }
 
 fn identities() -> Seeds {
-    let place = scratch::place().join("seed");
-    let view = KEYS.peer_secrets[0].clone();
-    let identity = Identity { view, discovery: DiscoverySecret::from_seed([1; 32]) };
-    identity.write(&place, &Storage::default()).expect("written");
-    let bytes = std::fs::read(place.join("peer/identity.json")).expect("the file is there");
+    let directory = scratch::directory().join("seed");
+    let cosigning_key = KEYS.peer_secrets[0].clone();
+    let identity = Identity { cosigning_key, client_auth: ClientAuthSecret::from_seed([1; 32]) };
+    identity.write(&directory, &Storage::default()).expect("written");
+    let bytes = std::fs::read(directory.join("peer/identity.json")).expect("the file is there");
     vec![("identity", bytes)]
 }
 
 fn states() -> Seeds {
     let save = |state: &ClientState| {
-        let place = scratch::place().join("state");
-        let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Storage::default());
-        let (mut store, _) = open.expect("nobody else has it");
+        let directory = scratch::directory().join("state");
+        let open = ClientStore::open(&directory, &KEYS.policy, &KEYS.peers, Storage::default());
+        let (mut store, _) = open.expect("no other process holds the lock");
         store.save(state).expect("written");
         drop(store);
-        let bytes = std::fs::read(place.join("client.json")).expect("the file is there");
-        std::fs::remove_dir_all(place).expect("our own directory");
+        let bytes = std::fs::read(directory.join("client.json")).expect("the file is there");
+        std::fs::remove_dir_all(directory).expect("our own directory");
         bytes
     };
     let mut state = ClientState { head: Some(head(3)), ..ClientState::default() };
@@ -610,27 +621,32 @@ fn states() -> Seeds {
         state.catalog.add_entry(index as u64, entry.as_bytes(), &KEYS.policy);
     }
     let heads = [head(1), head(2), head(3)];
-    state.rolls = vec![round(NOW, heads.each_ref())];
-    state.largest = state.rolls[0].views().map(|view| (view.cosigner(), view.clone())).collect();
+    state.rounds = vec![round(NOW, heads.each_ref())];
+    state.largest_heads = state.rounds[0]
+        .cosigned_heads()
+        .map(|cosigned| (cosigned.cosigner(), cosigned.clone()))
+        .collect();
     state.silent_since = BTreeMap::from([(KEYS.peer_secrets[1].public().raw(), NOW)]);
-    state.newest = NOW;
+    state.latest_verified_time = NOW;
     state.unanimous_at = Some(NOW);
-    state.floor = 1;
-    let failures = Failures { in_a_row: 2, last: NOW };
-    state.health = [("https://example.org/log".to_owned(), failures)].into_iter().collect();
+    state.highest_installed = 1;
+    let failures = MirrorFailures { consecutive: 2, last: NOW };
+    state.mirror_backoff = [("https://example.org/log".to_owned(), failures)].into_iter().collect();
     let unread =
         ClientState { frontier: Frontier::default(), catalog: Catalog::default(), ..state.clone() };
     vec![("empty", save(&ClientState::default())), ("all", save(&state)), ("unread", save(&unread))]
 }
 
-/// That what the seeds are made of can be read: a seed that is refused at once is of no use.
+/// Panics unless the parts of the seeds are valid: a seed that is refused at once is useless.
 pub fn assert_sound() {
-    assert!(Circle::parse(&peers_file()).is_ok());
+    assert!(PeerList::parse(&peers_file()).is_ok());
     let text = bundle([1, 2, 3]).to_string();
-    let verified = Bundle::parse(&text).map(|bundle| {
-        bundle.verify(&KEYS.policy, &KEYS.peers, &RoundLimits::default()).expect("it verifies")
+    let verified = ProofBundle::parse(&text).map(|bundle| {
+        bundle
+            .verify(&KEYS.policy, &KEYS.peers, &RoundLimits::default())
+            .expect("the bundle verifies")
     });
     assert!(verified.is_ok());
     let repaired = crate::repair::blocks(&text);
-    assert_eq!(repaired, text, "repair changes what is not broken");
+    assert_eq!(repaired, text, "repair changed a valid bundle");
 }

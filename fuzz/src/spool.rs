@@ -1,8 +1,8 @@
-//! The entries of a spool, against a second reader in this file.
+//! The entries of a spool, against a second reader in this file. Both accept the same entries.
 
 use unanimity_install::spool::read_entries;
 
-/// Checks one file; its first byte says after how many entries the reader has enough.
+/// Checks one file. The first byte of the input chooses after how many entries the reader stops.
 pub fn check(data: &[u8]) {
     let Some((&enough, bytes)) = data.split_first() else { return };
     let enough = if enough == 255 { usize::MAX } else { usize::from(enough) };
@@ -16,8 +16,8 @@ pub fn check(data: &[u8]) {
     assert_eq!(read.is_ok(), is_whole, "{read:?}");
 }
 
-/// The entries up to the first that is not whole or has no number, at most `enough`; and whether
-/// nothing was wrong.
+/// Returns at most `enough` entries, up to the first that is truncated or has no number, and
+/// whether there was no such entry.
 fn model(bytes: &[u8], enough: usize) -> (Vec<(u64, Vec<u8>)>, bool) {
     let mut entries = Vec::new();
     let Some((number, mut rest)) = bytes.split_first_chunk::<8>() else { return (entries, false) };

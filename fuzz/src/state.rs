@@ -1,7 +1,7 @@
-//! The client's state file: as it comes, and with its signatures and its digest made to fit.
+//! The client's state file, as the fuzzer wrote it and with renewed signatures and digest.
 //!
-//! What is read is saved, and reads again to a state that saves the same bytes. The head in it is the
-//! log's, its edge is that head's, and every view in it is a peer's.
+//! A state that was read and saved reads again, and saves to the same bytes. Its head is the log's,
+//! its frontier belongs to that head, and every cosigned head in it is a peer's.
 
 use std::fs;
 
@@ -13,47 +13,51 @@ use crate::{repair, scratch};
 
 /// Checks one file.
 pub fn check(data: &[u8]) {
-    reads(data);
+    check_file(data);
     if let Some(text) = repair::sealed(data) {
-        reads(text.as_bytes());
+        check_file(text.as_bytes());
     }
 }
 
-fn reads(bytes: &[u8]) {
-    let place = scratch::place();
-    let file = place.join("client.json");
+fn check_file(bytes: &[u8]) {
+    let directory = scratch::directory();
+    let file = directory.join("client.json");
     fs::write(&file, bytes).expect("a file");
     let (policy, peers) = (&KEYS.policy, &KEYS.peers);
-    let Ok(state) = ClientStore::read(&place, policy, peers, &Storage::default()) else { return };
-    holds(&state);
-    let catalog = ClientStore::catalog(&place, policy, &Storage::default()).expect("it was read");
+    let Ok(state) = ClientStore::read(&directory, policy, peers, &Storage::default()) else {
+        return;
+    };
+    check_signers(&state);
+    let catalog =
+        ClientStore::read_catalog(&directory, policy, &Storage::default()).expect("it was read");
     assert_eq!(format!("{catalog:?}"), format!("{:?}", state.catalog));
     let saved = save(&state);
-    let again = ClientStore::read(&place, policy, peers, &Storage::default()).expect("as saved");
+    let again =
+        ClientStore::read(&directory, policy, peers, &Storage::default()).expect("as saved");
     assert_eq!(format!("{again:?}"), format!("{state:?}"));
     assert_eq!(save(&again), saved);
 }
 
 fn save(state: &ClientState) -> Vec<u8> {
-    let place = scratch::place();
-    let open = ClientStore::open(&place, &KEYS.policy, &KEYS.peers, Storage::default());
-    let (mut store, _) = open.expect("nobody else has it");
+    let directory = scratch::directory();
+    let open = ClientStore::open(&directory, &KEYS.policy, &KEYS.peers, Storage::default());
+    let (mut store, _) = open.expect("no other process holds the lock");
     store.save(state).expect("written");
-    fs::read(place.join("client.json")).expect("the file is there")
+    fs::read(directory.join("client.json")).expect("the file is there")
 }
 
-fn holds(state: &ClientState) {
+fn check_signers(state: &ClientState) {
     if let Some(head) = &state.head {
         assert_eq!(head.log(), KEYS.log.id());
     }
     if state.frontier.size() > 0 {
-        let head = state.head.as_ref().expect("an edge is a head's");
+        let head = state.head.as_ref().expect("a frontier belongs to a head");
         assert_eq!((state.frontier.size(), state.frontier.root()), (head.size(), *head.root()));
     }
     let is_peer = |key| KEYS.peers.iter().any(|peer| peer.key.raw() == key);
-    assert!(state.largest.iter().all(|(key, view)| is_peer(*key) && view.cosigner() == *key));
+    assert!(state.largest_heads.iter().all(|(key, head)| is_peer(*key) && head.cosigner() == *key));
     assert!(state.silent_since.keys().all(|key| is_peer(*key)));
-    for roll in &state.rolls {
-        assert!(roll.views().all(|view| is_peer(view.cosigner())));
+    for round in &state.rounds {
+        assert!(round.cosigned_heads().all(|head| is_peer(head.cosigner())));
     }
 }

@@ -1,11 +1,11 @@
-//! Manifests and withdrawals: one spelling each, and a catalog that reads them signed.
+//! Manifests and withdrawals, and the catalog that reads them signed.
 //!
-//! A statement prints to the very text that it was read from. SignedRelease by two publishers, it is one of
-//! our releases exactly if it names our log, product and channel; what the catalog keeps reads again
-//! to the same.
+//! A parsed statement prints to its own text. Signed by two publishers, it belongs to the product
+//! exactly if it names the policy's log, product and channel. The entries of a catalog make an
+//! equal catalog.
 
 use unanimity_protocol::catalog::Reading;
-use unanimity_protocol::manifest::MAX_TARGETS;
+use unanimity_protocol::manifest::MAX_ARTIFACTS;
 use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_protocol::withdrawal::MAX_REASON_BYTES;
 use unanimity_protocol::{Catalog, Manifest, Note, Statement};
@@ -19,7 +19,7 @@ pub fn check(data: &[u8]) {
     if let Ok(statement) = &read {
         assert_eq!(statement.to_string(), text);
         match statement {
-            Statement::Release(manifest) => manifest_holds(manifest),
+            Statement::Release(manifest) => check_manifest(manifest),
             Statement::Withdrawal(withdrawal) => {
                 assert!((1..=MAX_REASON_BYTES).contains(&withdrawal.reason.len()));
                 assert!((1..1 << 63).contains(&withdrawal.sequence));
@@ -33,13 +33,13 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn manifest_holds(manifest: &Manifest) {
-    assert!((1..=MAX_TARGETS).contains(&manifest.targets.len()));
+fn check_manifest(manifest: &Manifest) {
+    assert!((1..=MAX_ARTIFACTS).contains(&manifest.artifacts.len()));
     assert!((1..1 << 63).contains(&manifest.sequence));
     assert!(manifest.issued < manifest.expires);
-    assert_eq!(Manifest::sequence_of(&manifest.label()), Some(manifest.sequence));
-    for target in &manifest.targets {
-        assert_eq!(manifest.target(&target.platform), Some(target));
+    assert_eq!(Manifest::sequence_from_label(&manifest.label()), Some(manifest.sequence));
+    for target in &manifest.artifacts {
+        assert_eq!(manifest.artifact_for(&target.platform), Some(target));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection in memory: the other end's bytes, cut into pieces, and then its end.
+//! A connection in memory whose other end sends prepared bytes in pieces, and then ends.
 
 use std::io;
 use std::pin::Pin;
@@ -7,34 +7,35 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Runs to its end what waits for streams in memory and for time only. Time passes at once.
+/// Runs a future that waits for streams in memory and for time only. Time is simulated.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(future)
 }
 
-/// One end of a connection whose other end has a script.
+/// Our end of a connection whose other end follows a script.
 pub struct Scripted {
     script: Vec<u8>,
     at: usize,
-    /// The most bytes of one read.
+    /// The limit of one read, in bytes.
     piece: usize,
-    /// Whether it waits for a first word from our end; then, who waits for that.
+    /// Whether the other end waits for the first bytes from our end, before it sends.
     waits: bool,
+    /// The task of our end that waits for the script.
     waker: Option<Waker>,
-    said: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Scripted {
-    /// The other end sends `script`, at most `piece` bytes at once, and ends. What is written to it is
-    /// put behind what is in `said`.
-    pub fn new(script: &[u8], piece: usize, said: Arc<Mutex<Vec<u8>>>) -> Scripted {
+    /// The other end sends `script`, at most `piece` bytes at once, and ends. Bytes that our end
+    /// writes are appended to `received`.
+    pub fn new(script: &[u8], piece: usize, received: Arc<Mutex<Vec<u8>>>) -> Scripted {
         let (script, piece) = (script.to_vec(), piece.max(1));
-        Scripted { script, at: 0, piece, waits: false, waker: None, said }
+        Scripted { script, at: 0, piece, waits: false, waker: None, received }
     }
 
-    /// The other end sends nothing before something was written to it.
+    /// Lets the other end wait for the first bytes from our end, before it sends.
     #[must_use]
     pub fn answering(self) -> Scripted {
         Scripted { waits: true, ..self }
@@ -65,7 +66,7 @@ impl AsyncWrite for Scripted {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.said.lock().expect("one thread").extend_from_slice(bytes);
+        self.received.lock().expect("one thread").extend_from_slice(bytes);
         self.waits = false;
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -1,25 +1,25 @@
-//! Paths below a log's prefix, and the numbers of tiles in trees of any size.
+//! Paths below a log's prefix, and the coordinates of tiles in trees of any size.
 //!
-//! A path that parses is the one spelling of its place. A tile of a tree lies within it, and within no
-//! smaller one; every node of a tree is in exactly the tile that says so.
+//! A parsed path prints to its own text. A tile of a tree is within that tree, and within no
+//! smaller tree. Every complete subtree is in the tile that [`Tile::containing`] names.
 
 use arbitrary::Unstructured;
 use unanimity_protocol::log_path::{LogPath, entries_path};
-use unanimity_protocol::tile::{self, FULL, width};
+use unanimity_protocol::tile::{self, TILE_WIDTH, width};
 use unanimity_protocol::tree::{Subtree, complete_subtrees};
 use unanimity_protocol::{Hash, Tile};
 
 /// Checks one input: a path, or numbers.
 pub fn check(data: &[u8]) {
     if let Ok(path) = str::from_utf8(data)
-        && let Some(place) = LogPath::parse(path)
+        && let Some(parsed) = LogPath::parse(path)
     {
-        let (printed, width) = match place {
+        let (printed, width) = match parsed {
             LogPath::Hashes(tile) => (tile.path(), tile.width),
             LogPath::Entries { index, width } => (entries_path(index, width), width),
         };
         assert_eq!(printed, path);
-        assert!((1..=FULL).contains(&u64::from(width)));
+        assert!((1..=TILE_WIDTH).contains(&u64::from(width)));
     }
     numbers(Unstructured::new(data)).ok();
 }
@@ -31,16 +31,16 @@ fn numbers(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     let (level, index): (u8, u64) = (input.int_in_range(0..=70)?, input.arbitrary()?);
     let index: u64 = index >> input.int_in_range(0..=63)?;
     if let Some(tile) = Tile::at(level, index, size) {
-        assert!(tile.is_within(size) && (1..=FULL).contains(&u64::from(tile.width)));
-        // Without its last hash, which is the last of the tree if the tile is partial, it is not there.
-        let hashes = index * FULL + u64::from(tile.width);
+        assert!(tile.is_within(size) && (1..=TILE_WIDTH).contains(&u64::from(tile.width)));
+        // A tree without the tile's last hash does not contain the tile.
+        let hashes = index * TILE_WIDTH + u64::from(tile.width);
         let smaller = (u128::from(hashes) << (8 * u32::from(level))) - 1;
         assert!(smaller < u128::from(size));
         assert!(!tile.is_within(smaller as u64));
         assert_eq!(tile.full().width, 256);
         if tile.level < 64 {
-            let place = LogPath::parse(&tile.path());
-            assert_eq!(place, Some(LogPath::Hashes(tile)));
+            let parsed = LogPath::parse(&tile.path());
+            assert_eq!(parsed, Some(LogPath::Hashes(tile)));
         }
     }
     assert_eq!(width(size, index), Tile::at(0, index, size).map(|tile| tile.width));
@@ -48,12 +48,12 @@ fn numbers(mut input: Unstructured<'_>) -> arbitrary::Result<()> {
     for node in complete_subtrees(0..size) {
         assert_eq!(node.index << node.level, covered);
         covered += 1 << node.level;
-        let (tile, range) = Tile::holding(node, size).expect("a node of the tree");
+        let (tile, range) = Tile::containing(node, size).expect("a node of the tree");
         assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
     }
     assert_eq!(covered, size);
     let node = Subtree { level: input.int_in_range(0..=63)?, index };
-    if let Some((tile, range)) = Tile::holding(node, size) {
+    if let Some((tile, range)) = Tile::containing(node, size) {
         assert!(tile.is_within(size) && range.end <= usize::from(tile.width));
         let leaves = (u128::from(node.index) + 1) << node.level;
         assert!(leaves <= u128::from(size));

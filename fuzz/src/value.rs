@@ -1,12 +1,12 @@
-//! Values with a spelling of their own: keys, names, times, addresses of peers and mirrors.
+//! Values in a text form: keys, names, times, and addresses of peers and mirrors.
 //!
-//! What parses prints to a text that parses to an equal value; where a value has one spelling, that is
-//! the text itself.
+//! A parsed value prints to a text that parses to an equal value. If the value has only one
+//! spelling, it prints to the parsed text.
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use unanimity_config::{DiscoveryKey, MirrorSpec, OnionAddress, Site};
+use unanimity_config::{ClientAuthKey, MirrorSpec, MirrorUrl, OnionAddress};
 use unanimity_protocol::key::KeyName;
 use unanimity_protocol::{
     CosignatureSigningKey, CosignatureVerifyingKey, Hash, Manifest, Name, NoteSigningKey,
@@ -16,12 +16,12 @@ use unanimity_protocol::{
 /// Checks one text as every kind of value.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    exact::<Name>(text);
-    exact::<KeyName>(text);
-    exact::<Origin>(text);
-    exact::<Timestamp>(text);
-    exact::<NoteVerifyingKey>(text);
-    exact::<CosignatureVerifyingKey>(text);
+    check_one_spelling::<Name>(text);
+    check_one_spelling::<KeyName>(text);
+    check_one_spelling::<Origin>(text);
+    check_one_spelling::<Timestamp>(text);
+    check_one_spelling::<NoteVerifyingKey>(text);
+    check_one_spelling::<CosignatureVerifyingKey>(text);
     if let Ok(secret) = NoteSigningKey::from_private_key_line(text) {
         assert_eq!(secret.to_private_key_line(), text);
     }
@@ -34,28 +34,28 @@ pub fn check(data: &[u8]) {
     if let Some(hash) = Hash::from_hex(text) {
         assert_eq!(hash.hex(), text);
     }
-    if Manifest::sequence_of(text).is_some() {
+    if Manifest::sequence_from_label(text).is_some() {
         assert!(text.len() <= 20 + 1 + 64);
     }
-    same::<OnionAddress>(text);
-    same::<DiscoveryKey>(text);
-    if let Some(site) = same::<Site>(text) {
-        assert!(site.port > 0);
-        assert!(site.prefix().is_empty() || site.prefix().starts_with('/'));
-        assert!(!site.prefix().ends_with('/'));
-        assert!(!format!("{site}").contains(['?', '#']));
+    check_round_trip::<OnionAddress>(text);
+    check_round_trip::<ClientAuthKey>(text);
+    if let Some(url) = check_round_trip::<MirrorUrl>(text) {
+        assert!(url.port > 0);
+        assert!(url.prefix().is_empty() || url.prefix().starts_with('/'));
+        assert!(!url.prefix().ends_with('/'));
+        assert!(!format!("{url}").contains(['?', '#']));
     }
-    same::<MirrorSpec>(text);
+    check_round_trip::<MirrorSpec>(text);
 }
 
-fn same<T: FromStr + Display + PartialEq + Debug>(text: &str) -> Option<T> {
+fn check_round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str) -> Option<T> {
     let value: T = text.parse().ok()?;
     let printed = value.to_string();
-    assert!(printed.parse().ok().as_ref() == Some(&value), "{printed:?} is another value");
+    assert!(printed.parse().ok().as_ref() == Some(&value), "{printed:?} parses to another value");
     Some(value)
 }
 
-fn exact<T: FromStr + Display>(text: &str) {
+fn check_one_spelling<T: FromStr + Display>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         assert_eq!(value.to_string(), text);
     }

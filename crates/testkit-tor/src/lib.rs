@@ -1,6 +1,7 @@
-//! The testkit's group of peers as processes over a private Tor network on loopback.
+//! Five peers and a client as processes over a private Tor network on loopback.
 //!
-//! The attacks are the testkit's.
+//! [`PrivateTorNetwork`] is the network, [`OnionWorld`] the files of the nodes, and
+//! [`OnionBackend`] the running nodes. The attacks are those of `unanimity-testkit`.
 
 mod onion;
 mod tornet;

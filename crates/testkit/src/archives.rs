@@ -1,4 +1,4 @@
-//! Archives built byte by byte, good and hostile, and what comes out of them.
+//! Valid and hostile archives, built byte by byte, and the trees that unpacking makes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,31 +12,31 @@ use unanimity_install::StorageTreeSink;
 use unanimity_protocol::manifest::ArchiveFormat;
 use unanimity_storage::{Storage, StorageError};
 
-/// A block of an archive.
+/// A block of a tar archive: 512 bytes.
 pub type Block = [u8; 512];
 
 // POSIX.1-2017, `pax`, "ustar Interchange Format".
-/// Where a header has an entry's rights.
+/// The position of an entry's permissions in a header.
 pub const MODE: Range<usize> = 100..108;
-/// Where a header has the number of the entry's owner.
+/// The position of the owner's user ID in a header.
 pub const UID: Range<usize> = 108..116;
-/// Where a header has the length of a file.
+/// The position of a file's length in a header.
 pub const SIZE: Range<usize> = 124..136;
-/// Where a header has the time of the last change.
+/// The position of the modification time in a header.
 pub const TIME: Range<usize> = 136..148;
-/// Where a header has its checksum.
+/// The position of the checksum in a header.
 pub const CHECKSUM: Range<usize> = 148..156;
-/// Where a header has a link's target.
+/// The position of a link's target in a header.
 pub const LINK: Range<usize> = 157..257;
-/// Where a header names the format and its version.
+/// The position of the format's name and version in a header.
 pub const MAGIC: Range<usize> = 257..265;
-/// Where a header has the first part of a long name.
+/// The position of the first part of a long name in a header.
 pub const PREFIX: Range<usize> = 345..500;
 
-/// The two blocks that end an archive.
+/// The two zero blocks that end an archive.
 pub const END: [u8; 1024] = [0; 1024];
 
-/// A header as GNU tar writes it with `--format=ustar`.
+/// Builds a header as GNU tar writes it with `--format=ustar`.
 pub fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Block {
     let mut block = [0; 512];
     block[..name.len()].copy_from_slice(name);
@@ -55,7 +55,7 @@ pub fn header(kind: u8, name: &[u8], mode: u32, link: &[u8], size: usize) -> Blo
     with_checksum(block)
 }
 
-/// The same with the right checksum.
+/// Sets the right checksum in a header.
 pub fn with_checksum(mut block: Block) -> Block {
     block[CHECKSUM].fill(b' ');
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
@@ -63,51 +63,51 @@ pub fn with_checksum(mut block: Block) -> Block {
     block
 }
 
-/// A file's header with some other bytes in it, and the right checksum.
+/// Builds a file's header with other bytes at one position, and the right checksum.
 pub fn tampered_header(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
     let mut block = header(b'0', b"file", 0o644, b"", 0);
     block[at][..bytes.len()].copy_from_slice(bytes);
     with_checksum(block).to_vec()
 }
 
-/// Bytes, and zeros up to a whole block.
+/// Pads bytes with zeros to whole blocks.
 pub fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }
 
-/// A file with these rights and this content.
+/// Builds a file entry with these permissions and this content.
 pub fn file_with(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
     [&header(b'0', name, mode, b"", bytes.len())[..], &padded(bytes)].concat()
 }
 
-/// A small file.
+/// Builds a small file entry.
 pub fn file(name: impl AsRef<[u8]>) -> Vec<u8> {
     file_with(name.as_ref(), 0o644, b"content")
 }
 
-/// A directory.
+/// Builds a directory entry.
 pub fn dir(name: impl AsRef<[u8]>) -> Vec<u8> {
     header(b'5', name.as_ref(), 0o755, b"", 0).to_vec()
 }
 
-/// A symbolic link.
+/// Builds a symbolic link entry.
 pub fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
     header(b'2', name.as_ref(), 0o777, target.as_ref(), 0).to_vec()
 }
 
-/// An entry of a kind that has no content.
+/// Builds an entry of another kind, without content.
 pub fn entry_of_kind(kind: u8) -> Vec<u8> {
     header(kind, b"file", 0o644, b"", 0).to_vec()
 }
 
-/// An extended header of these bytes.
+/// Builds an extended header (pax) with these bytes as its records.
 pub fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &padded(bytes)].concat()
 }
 
-/// A record of an extended header.
+/// Builds one record of an extended header.
 pub fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
     let rest = [format!(" {key}=").as_bytes(), value.as_ref(), b"\n"].concat();
     let length =
@@ -115,38 +115,39 @@ pub fn record(key: &str, value: impl AsRef<[u8]>) -> Vec<u8> {
     [length.unwrap().to_string().as_bytes(), &rest].concat()
 }
 
-/// An extended header that names what follows, and the field that goes with it.
+/// Builds an extended header with the path of the next entry. Also returns the name for that
+/// entry's own header: the first 100 bytes of the path.
 pub fn long_name(path: &str) -> (Vec<u8>, &[u8]) {
     (extended(b'x', &record("path", path)), &path.as_bytes()[..path.len().min(100)])
 }
 
-/// A small file whose name is in an extended header.
+/// Builds a small file entry whose name is in an extended header.
 pub fn long_file(path: &str) -> Vec<u8> {
     let (extended, name) = long_name(path);
     [extended, file(name)].concat()
 }
 
-/// A directory whose name is in an extended header.
+/// Builds a directory entry whose name is in an extended header.
 pub fn long_dir(path: &str) -> Vec<u8> {
     let (extended, name) = long_name(path);
     [extended, dir(name)].concat()
 }
 
-/// Entries, and the end.
+/// Builds an archive of these entries, with its end.
 pub fn tar<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
     let mut bytes: Vec<u8> = entries.into_iter().flatten().copied().collect();
     bytes.extend(END);
     bytes
 }
 
-/// A gzip member.
+/// Packs bytes as one gzip member.
 pub fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     packed.write_all(bytes).unwrap();
     packed.finish().unwrap()
 }
 
-/// A zstd frame with a checksum, as the program `zstd` makes it.
+/// Packs bytes as a zstd frame with a checksum, as the program `zstd` does.
 pub fn zst(bytes: &[u8]) -> Vec<u8> {
     let mut packed = zstd::Encoder::new(Vec::new(), 3).unwrap();
     packed.include_checksum(true).unwrap();
@@ -154,7 +155,8 @@ pub fn zst(bytes: &[u8]) -> Vec<u8> {
     packed.finish().unwrap()
 }
 
-/// A zstd frame as it comes, with a window of 2^`window` bytes (RFC 8878 section 3.1.1).
+/// Builds a zstd frame of one raw block, with a window of 2^`window` bytes (RFC 8878 section
+/// 3.1.1). `window` is at least 10, and `bytes` are fewer than 128 KiB.
 pub fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
     assert!(bytes.len() < 128 * 1024);
     let last_raw_block = (bytes.len() as u32) << 3 | 1;
@@ -164,7 +166,7 @@ pub fn zst_with_window(window: u8, bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A small tree with one of everything.
+/// Builds an archive of a small tree with every kind of entry that is allowed.
 pub fn sample_archive() -> Vec<u8> {
     let deep = format!("lib/{}", "long".repeat(30));
     tar(&[
@@ -181,15 +183,15 @@ pub fn sample_archive() -> Vec<u8> {
     ])
 }
 
-/// Everything that may be in an archive.
+/// The largest totals: more than any archive may have.
 pub const MAX_TOTALS: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
 
-/// What a publisher signs of this archive.
+/// Computes the totals that a publisher signs for this tar archive.
 pub fn compute_totals(bytes: &[u8]) -> Totals {
     unanimity_archive::check(ArchiveFormat::Tar, bytes).unwrap()
 }
 
-/// What [`unanimity_archive::unpack`] makes in an empty directory.
+/// Unpacks an archive into an empty directory, and syncs the tree.
 pub fn unpack_into(
     format: ArchiveFormat,
     signed: Totals,
@@ -201,7 +203,7 @@ pub fn unpack_into(
     tree.sync().map_err(ArchiveError::Sink)
 }
 
-/// One thing in a tree, with its rights.
+/// A file, directory or link in a tree, with its permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtractedEntry {
     /// A directory.
@@ -212,7 +214,7 @@ pub enum ExtractedEntry {
     Link(String),
 }
 
-/// All that is below a directory. No link is followed.
+/// Lists everything below a directory, by relative path. Follows no links.
 pub fn list_tree(directory: &Path) -> BTreeMap<String, ExtractedEntry> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -222,16 +224,16 @@ pub fn list_tree(directory: &Path) -> BTreeMap<String, ExtractedEntry> {
             let metadata = fs::symlink_metadata(&path).unwrap();
             let mode = metadata.permissions().mode() & 0o7777;
             let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
-            let thing = if metadata.is_dir() {
+            let extracted = if metadata.is_dir() {
                 left.push(path);
                 ExtractedEntry::Directory(mode)
             } else if metadata.is_symlink() {
                 ExtractedEntry::Link(fs::read_link(&path).unwrap().to_str().unwrap().to_owned())
             } else {
-                assert!(metadata.is_file(), "{name} is something else");
+                assert!(metadata.is_file(), "{name} is neither a file, a directory nor a link");
                 ExtractedEntry::File(mode, fs::read(&path).unwrap())
             };
-            found.insert(name, thing);
+            found.insert(name, extracted);
         }
     }
     found

@@ -1,4 +1,4 @@
-//! What an attack can do with a circle, wherever that is played.
+//! The interface through which demo and attacks control five peers and a client.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,93 +12,88 @@ use unanimity_report::{Classify, Exit};
 
 use crate::{Fixture, TestError};
 
-/// Everybody who acts on a [`Download`]: five peers and a client.
+/// Five peers and a client, which run on a [`Fixture`].
 ///
-/// [`crate::SimulatedWorld`] plays them in one process, with a clock that jumps; over Tor each is a process
-/// of its own, and time is what it is.
+/// [`crate::World`] runs them in one process, with a clock that jumps. `OnionBackend` runs each as
+/// a process over Tor, in real time.
 #[expect(async_fn_in_trait, reason = "an attack is awaited where it is started, on one thread")]
 pub trait DemoBackend: Sized {
-    /// What is real here and what is played, in a line.
+    /// What is real here and what is simulated, in one sentence or two.
     const DESCRIPTION: &str;
 
-    /// Their keys and files.
+    /// Returns the keys and files of peers and client.
     fn fixture(&self) -> &Fixture;
-    /// The time here.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
-    /// How long the client waits for every peer to have seen a release.
+    /// Returns the client's `settle`: how long every peer must have seen a release.
     fn settle(&self) -> Duration;
 
-    /// Everybody goes to rest here, and goes on in a copy of the stage in another directory.
+    /// Stops the peers and the client, and continues on a copy of the fixture in another directory.
     async fn resume_in(&mut self, directory: &Path) -> Result<Self, TestError>;
-    /// Time passes.
+    /// Lets this much time pass.
     async fn advance_time(&mut self, time: Duration);
 
-    /// Every peer looks at its mirror.
+    /// Waits until every running peer has polled its mirror.
     async fn poll_all_peers(&mut self) -> Result<(), TestError>;
-    /// A peer stops: its address answers nobody.
+    /// Stops a peer: its address accepts no connections.
     async fn stop_peer(&mut self, peer: usize) -> Result<(), TestError>;
-    /// A peer stops, and at its address is somebody who passes on what another peer answers.
+    /// Replaces a peer by an impostor that relays the answers of another peer.
     async fn relay_peer(&mut self, peer: usize, other: usize) -> Result<(), TestError>;
-    /// A peer starts again from a copy of its state, or of what its peer role keeps there.
+    /// Starts a peer again from a copy of its state, or of the part of it that the witness keeps.
     async fn restart_peer_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError>;
-    /// One cycle of a peer's own client, without installing.
+    /// Runs one cycle of a peer's own client, without installing.
     async fn run_peer_check(&mut self, peer: usize) -> Result<CycleSummary, TestError>;
-    /// One cycle of the client, without installing.
+    /// Runs one cycle of the client, without installing.
     async fn run_client_check(&mut self) -> Result<CycleSummary, TestError>;
-    /// One cycle of the client, which installs what it may.
+    /// Runs one cycle of the client, and installs the release that every peer has confirmed.
     async fn run_client_update(&mut self) -> Result<CycleSummary, TestError>;
 }
 
-/// One cycle of a client, as `check` and `update` report it.
+/// The result of a client's cycle, as `check` and `update` report it.
 #[derive(Clone, Debug)]
 pub struct CycleSummary {
-    /// How it ended.
+    /// The outcome's exit code.
     pub exit: Exit,
-    /// What a person reads.
+    /// The outcome as a text for people.
     pub message: String,
-    /// Entries of the log, as far as the client knows of it.
+    /// The number of entries in the log that the client knows.
     pub size: Option<u64>,
-    /// Every peer, and how many entries it confirms; `None` if it is silent.
+    /// Every peer's name, and how many entries it confirms. `None` if it gave no valid answer.
     pub peers: Vec<(String, Option<u64>)>,
 }
 
 impl CycleSummary {
-    /// The peers who do not confirm the whole log.
+    /// Returns the names of the peers that do not confirm the whole log.
     pub fn unconfirmed(&self) -> Vec<&str> {
         let short = self.peers.iter().filter(|(_, confirms)| *confirms < self.size);
         short.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// A cycle that ran in this process; a failure is put in `to_command`.
+    /// Summarizes a cycle that ran in this process. `render_error` makes the message of a failure.
     pub(crate) fn new(
         (report, outcome): (CycleReport, Result<CycleOutcome, CycleError>),
-        words: impl Fn(&CycleError) -> String,
+        render_error: impl Fn(&CycleError) -> String,
     ) -> CycleSummary {
         let exit = outcome.as_ref().map_or_else(Classify::exit, Classify::exit);
-        let said = match outcome {
+        let message = match outcome {
             Ok(CycleOutcome::UpToDate) => "nothing is new".to_owned(),
-            Ok(CycleOutcome::Available(agreed)) => {
-                format!("{} can be installed", agreed.manifest().label())
+            Ok(CycleOutcome::Available(release)) => {
+                format!("{} can be installed", release.manifest().label())
             }
             Ok(CycleOutcome::Installed(installed)) => {
                 format!("installed {}", installed.directory.display())
             }
-            Err(failure) => words(&failure),
+            Err(failure) => render_error(&failure),
         };
         let size = report.head.map(|head| head.size());
-        let answer = |(name, view): (String, Result<CosignedHead, _>)| {
-            (name, view.ok().map(|view| view.head().size()))
+        let answer = |(name, head): (String, Result<CosignedHead, _>)| {
+            (name, head.ok().map(|head| head.head().size()))
         };
-        CycleSummary {
-            exit,
-            message: said,
-            size,
-            peers: report.peers.into_iter().map(answer).collect(),
-        }
+        CycleSummary { exit, message, size, peers: report.peers.into_iter().map(answer).collect() }
     }
 }
 
-/// Passes every question on to somebody else, and their answer back, until the listener ends.
+/// Relays every question to the peer at `to`, and its answer back, until the listener ends.
 pub async fn relay_answers(
     mut listener: impl Listener,
     transport: impl Transport,
@@ -110,10 +105,10 @@ pub async fn relay_answers(
         else {
             continue;
         };
-        let Ok(mut honest) = transport.dial(&to).await else { continue };
-        if unanimity_net::message::send(&mut honest, &question[..]).await.is_ok()
+        let Ok(mut relayed) = transport.dial(&to).await else { continue };
+        if unanimity_net::message::send(&mut relayed, &question[..]).await.is_ok()
             && let Ok(Some(answer)) =
-                unanimity_net::message::receive::<ANSWER_BYTES>(&mut honest).await
+                unanimity_net::message::receive::<ANSWER_BYTES>(&mut relayed).await
         {
             unanimity_net::message::send(&mut stream, &answer[..]).await.ok();
         }

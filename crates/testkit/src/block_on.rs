@@ -1,8 +1,8 @@
-//! Futures in a test that is no future itself.
+//! A runtime for futures in synchronous tests.
 
 use std::future::Future;
 
-/// What a future of files only comes to.
+/// Runs a future that needs files and time only, and returns its output.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(future)

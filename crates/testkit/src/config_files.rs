@@ -1,4 +1,4 @@
-//! What the client of a [`SimulatedWorld`] was told, as the files that an operator would have written.
+//! Configuration files of a [`World`]'s client, as an operator would have written them.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ impl World {
             ("client/peers.toml", &self.peers_toml()),
             ("log.pub", &key),
         ] {
-            // Not in place: a copy of this world may share the old file.
+            // A copy of this world may share the old file, so it is not modified in place.
             fs::remove_file(self.directory.join(file)).ok();
             fs::write(self.directory.join(file), text)?;
         }
@@ -28,18 +28,17 @@ impl World {
         let policy = &config.cycle.policy;
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
-        // The hosts were never but in the demo's memory, like the peers.
-        let there = self.mirror("client");
+        // HTTP hosts exist only in the memory of this process. The directory replaces them.
+        let directory = self.mirror("client");
         let mirrors = self.mirrors.iter().map(Mirror::to_string);
         let mirrors: Vec<String> = mirrors
-            .map(|mirror| if mirror.starts_with("file:") { mirror } else { there.to_string() })
+            .map(|mirror| if mirror.starts_with("file:") { mirror } else { directory.to_string() })
             .map(|mirror| format!("\"{mirror}\""))
             .collect();
         let spool = config.cycle.spool.as_ref();
         let spool = spool.map_or(String::new(), |spool| format!("spool = {:?}\n", spool.directory));
-        let HookSettings {
-            pre_install, handover, post_install, on_success: when_good, check, ..
-        } = &config.cycle.hooks;
+        let HookSettings { pre_install, handover, post_install, on_success, check, .. } =
+            &config.cycle.hooks;
         let line = |(name, command): (&str, &Vec<String>)| match command.is_empty() {
             true => String::new(),
             false => format!("{name} = {command:?}\n"),
@@ -48,7 +47,7 @@ impl World {
             ("pre_install", pre_install),
             ("handover", handover),
             ("post_install", post_install),
-            ("when_good", when_good),
+            ("on_success", on_success),
         ];
         let commands: String = commands.map(line).concat();
         let health = match check.is_empty() {
@@ -60,7 +59,7 @@ impl World {
              [publisher]\nthreshold = {}\nkeys = [\n{}]\n\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [{}]\n\n\
              [install]\nroot = \"hello\"\nstate = \"state\"\n{spool}{commands}{health}\n\
-             # These peers were never but in the demo's memory.\n[tor]\noffline = true\n",
+             # These peers existed only in the demo's memory.\n[tor]\noffline = true\n",
             policy.product,
             policy.channel,
             policy.threshold(),

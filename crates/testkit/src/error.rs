@@ -1,4 +1,4 @@
-//! Why a play broke off.
+//! The error type of the testkit.
 
-/// What can go wrong while a circle is built or played: never part of what it shows.
+/// A failure to build or run a fixture. The result of an attack is never an error.
 pub type TestError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,4 +1,4 @@
-//! What a circle is played with: its keys and its files. Nobody acts here by themselves.
+//! Keys and files of a publisher, a log, five peers and a client. Nothing runs here.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,124 +20,126 @@ use unanimity_storage::{Mode, Storage};
 
 use crate::{FixtureKeys, PEER_NAMES, TestError, parse_name};
 
-/// A circle's files, below one directory:
+/// The keys, and the files below one directory:
 ///
 /// ```text
 /// log/                the publisher's log, honest
-/// fork/               another one under the same key, once an attacker makes it
-/// mirrors/WHO         a link: what this peer, or the client, is shown
-/// peers/WHO/state     a peer's state
+/// fork/               an attacker's log under the same key, if a test makes one
+/// mirrors/READER      a link to the log that this peer, or the client, reads
+/// peers/NAME/state    a peer's state
 /// client/             the client's configuration, its state, and the program it installs
 /// ```
 #[derive(Clone)]
 pub struct Fixture {
-    /// Where everything is.
+    /// The directory of all files.
     pub directory: PathBuf,
-    /// The keys.
+    /// The keys of publisher, log and peers.
     pub keys: FixtureKeys,
 }
 
-/// One release to be made.
+/// A release for a test to sign.
 #[derive(Clone, Debug)]
 pub struct ReleaseSpec {
-    /// Its sequence.
+    /// The release's sequence.
     pub sequence: u64,
-    /// Its version.
+    /// The release's version, for people.
     pub version: &'static str,
-    /// Its one file.
+    /// The bytes of its one artifact.
     pub artifact: Vec<u8>,
-    /// What that is called. If this is an archive's name, the archive's tree is installed.
+    /// The artifact's file name. If it is an archive's name, the archive's tree is installed.
     pub file: &'static str,
-    /// Which of the publisher's keys sign, by number.
+    /// The publisher's keys that sign, as indices into [`FixtureKeys::publisher_keys`].
     pub signers: Vec<usize>,
-    /// How long it may be installed.
+    /// The time from `issued` to `expires` in the manifest.
     pub valid_for: Duration,
 }
 
 impl ReleaseSpec {
-    /// A good release: signed by two, installable for 90 days.
+    /// A good release: the file `hello`, signed by two keys, valid for 90 days.
     pub fn new(sequence: u64, version: &'static str, artifact: &[u8]) -> ReleaseSpec {
-        let good_for = Duration::from_secs(90 * 24 * 3600);
+        let valid_for = Duration::from_secs(90 * 24 * 3600);
         let (artifact, signers) = (artifact.to_vec(), vec![0, 1]);
-        ReleaseSpec { sequence, version, artifact, file: "hello", signers, valid_for: good_for }
+        ReleaseSpec { sequence, version, artifact, file: "hello", signers, valid_for }
     }
 }
 
 impl Fixture {
-    /// Makes an empty log, and shows it to everybody, in an empty directory.
-    pub fn create(directory: &Path, circle: FixtureKeys) -> Result<Fixture, TestError> {
+    /// Makes an empty log in an empty directory. Every peer and the client read it.
+    pub fn create(directory: &Path, keys: FixtureKeys) -> Result<Fixture, TestError> {
         fs::create_dir_all(directory.join("mirrors"))?;
-        let (log, origin) = (directory.join("log"), circle.log.origin.clone());
-        LogWriter::init(&log, origin, circle.log_key.clone(), Storage::default())?;
-        for who in PEER_NAMES.iter().chain(&["client"]) {
-            symlink("../log", directory.join("mirrors").join(who))?;
+        let (log, origin) = (directory.join("log"), keys.log.origin.clone());
+        LogWriter::init(&log, origin, keys.log_key.clone(), Storage::default())?;
+        for reader in PEER_NAMES.iter().chain(&["client"]) {
+            symlink("../log", directory.join("mirrors").join(reader))?;
         }
-        Ok(Fixture { directory: directory.to_owned(), keys: circle })
+        Ok(Fixture { directory: directory.to_owned(), keys })
     }
 
-    /// A copy in another directory. Everybody who acts on this one has to be at rest.
+    /// Copies the fixture to another directory. No program may be using its files.
     pub fn copy_to(&self, directory: &Path) -> Result<Fixture, TestError> {
         copy_tree(&self.directory, directory)?;
         Ok(Fixture { directory: directory.to_owned(), keys: self.keys.clone() })
     }
 
-    /// Where a peer keeps its state.
+    /// Returns the state directory of a peer.
     pub fn peer_state(&self, peer: usize) -> PathBuf {
         self.directory.join("peers").join(PEER_NAMES[peer]).join("state")
     }
 
-    /// Where the client keeps its state.
+    /// Returns the client's state directory.
     pub fn client_state(&self) -> PathBuf {
         self.directory.join("client/state")
     }
 
-    /// Where the client installs.
+    /// Returns the client's install root.
     pub fn install_root(&self) -> PathBuf {
         self.directory.join("client/hello")
     }
 
-    /// The publisher's log.
+    /// Returns the directory of the publisher's log.
     pub fn log_directory(&self) -> PathBuf {
         self.directory.join("log")
     }
 
-    /// Signs a release, without logging it.
+    /// Signs a release, issued at `now`, and does not log it.
     pub fn sign_release_at(
         &self,
-        draft: &ReleaseSpec,
+        spec: &ReleaseSpec,
         now: Timestamp,
     ) -> Result<(Manifest, Note), TestError> {
         let release = ReleaseDraft {
             log: self.keys.log.origin.clone(),
             product: parse_name("hello"),
             channel: parse_name("stable"),
-            sequence: draft.sequence,
-            version: draft.version.parse()?,
+            sequence: spec.sequence,
+            version: spec.version.parse()?,
             issued: now,
-            valid_for: draft.valid_for,
+            valid_for: spec.valid_for,
         };
-        let file = draft.file.parse()?;
+        let file = spec.file.parse()?;
         let artifact =
-            ArtifactDraft::from_named_file(this_platform(), file, draft.artifact.clone())?;
+            ArtifactDraft::from_named_file(this_platform(), file, spec.artifact.clone())?;
         let manifest = unanimity_publish::build_manifest(release, [artifact])?;
         let mut note = Note::unsigned(&manifest.to_string())?;
-        draft.signers.iter().for_each(|&key| note.sign(&self.keys.publisher_keys[key]));
+        spec.signers.iter().for_each(|&key| note.sign(&self.keys.publisher_keys[key]));
         Ok((manifest, note))
     }
 
-    /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
+    /// Signs a release, issued at `now`, and appends it to the log in the directory `log` of the
+    /// fixture, such as `log` or `fork`.
     pub fn publish_release(
         &self,
         log: &str,
-        draft: &ReleaseSpec,
+        spec: &ReleaseSpec,
         now: Timestamp,
     ) -> Result<Manifest, TestError> {
-        let (manifest, note) = self.sign_release_at(draft, now)?;
-        self.append(log, &note, Some(&draft.artifact))?;
+        let (manifest, note) = self.sign_release_at(spec, now)?;
+        self.append(log, &note, Some(&spec.artifact))?;
         Ok(manifest)
     }
 
-    /// Takes a release back, in the same logs.
+    /// Signs the withdrawal of a release with two keys, and appends it to the log in the directory
+    /// `log` of the fixture.
     pub fn publish_withdrawal(
         &self,
         log: &str,
@@ -160,9 +162,10 @@ impl Fixture {
 
     fn append(&self, log: &str, note: &Note, artifact: Option<&[u8]>) -> Result<(), TestError> {
         let directory = self.directory.join(log);
-        let secret = self.keys.log_key.clone();
-        let mut writer = LogWriter::open(&directory, secret, Storage::default())?;
-        // What was forced into it is not on the writer's record; here its own checkpoint is mirror enough.
+        let log_key = self.keys.log_key.clone();
+        let mut writer = LogWriter::open(&directory, log_key, Storage::default())?;
+        // The writer has no record of the entries of `append_unchecked`. The log's own checkpoint
+        // stands for the mirror that the writer compares with.
         writer.check_mirror("itself", &fs::read(directory.join("checkpoint"))?)?;
         if let Some(artifact) = artifact {
             writer.add_artifact(artifact)?;
@@ -171,7 +174,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Appends any bytes at all to a log of this stage, as somebody who holds the log's key can.
+    /// Appends any bytes to a log of this fixture, as an attacker with the log's key can.
     pub fn append_unchecked(&self, log: &str, entries: &[Vec<u8>]) -> Result<TreeHead, TestError> {
         let directory = self.directory.join(log);
         let size = self.head_of(log)?.size();
@@ -197,7 +200,7 @@ impl Fixture {
         Ok(head)
     }
 
-    /// Copies what is in `log/` now to another directory of this stage: a fork to grow, or a
+    /// Copies the log in `log/` to another directory of this fixture: the start of a fork, or a
     /// frozen mirror.
     pub fn copy_log(&self, to: &str) -> Result<PathBuf, TestError> {
         let directory = self.directory.join(to);
@@ -205,47 +208,48 @@ impl Fixture {
         Ok(directory)
     }
 
-    /// Shows somebody (a peer's name, or `client`) the log in a directory of this stage.
+    /// Lets a reader (a peer's name, or `client`) read the log in the directory `log` of this
+    /// fixture from now on.
     pub fn set_mirror(&self, reader: &str, log: &str) -> Result<(), TestError> {
         let link = self.directory.join("mirrors").join(reader);
         fs::remove_file(&link)?;
         Ok(symlink(Path::new("..").join(log), &link)?)
     }
 
-    /// What somebody (a peer's name, or `client`) is shown.
+    /// Returns the mirror of a reader: a peer's name, or `client`.
     pub fn mirror(&self, reader: &str) -> Mirror {
         Mirror::from_directory(self.mirror_path(reader))
     }
 
-    /// Where that is.
+    /// Returns the path of a reader's mirror, which is a symbolic link to a log.
     pub fn mirror_path(&self, reader: &str) -> PathBuf {
         self.directory.join("mirrors").join(reader)
     }
 
-    /// Shows every peer the log in a directory of this stage.
+    /// Lets every peer read the log in the directory `log` of this fixture from now on.
     pub fn set_peer_mirrors(&self, log: &str) -> Result<(), TestError> {
-        PEER_NAMES.iter().try_for_each(|who| self.set_mirror(who, log))
+        PEER_NAMES.iter().try_for_each(|reader| self.set_mirror(reader, log))
     }
 
-    /// The head of a log in a directory of this stage.
+    /// Reads the head of the log in the directory `log` of this fixture.
     pub fn head_of(&self, log: &str) -> Result<TreeHead, TestError> {
         let bytes = fs::read(self.directory.join(log).join("checkpoint"))?;
         Ok(TreeHead::verify(&bytes, &self.keys.log)?)
     }
 
-    /// The head that a peer has on its disk.
+    /// Reads the head that a peer has stored.
     pub fn peer_head(&self, peer: usize) -> Result<Option<TreeHead>, TestError> {
         let path = self.peer_state(peer).join("peer/head");
         let bytes = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
         Ok(bytes.map(|bytes| TreeHead::verify(&bytes, &self.keys.log)).transpose()?)
     }
 
-    /// What the client has installed.
+    /// Returns the version that the client has installed.
     pub fn installed_version(&self) -> Result<Option<Installed>, TestError> {
         Ok(InstallRoot::new(&self.install_root(), Storage::default()).installed()?)
     }
 
-    /// The evidence that holds the client's updates back.
+    /// Returns the evidence of a fork that the operator of the client has not acknowledged.
     pub fn latched_evidence(&self) -> Result<Option<Evidence>, TestError> {
         let log = &self.keys.log;
         let store = EvidenceStore::new(&self.client_state(), log, Storage::default());
@@ -254,21 +258,21 @@ impl Fixture {
     }
 }
 
-/// Writes a file as an attacker would, who has no reason to be careful: in place of the old one.
+/// Replaces a file, without durability: as an attacker would.
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::remove_file(path)?;
     fs::write(path, bytes)
 }
 
-/// Files larger than this, in bytes, are shared by copies until somebody replaces one.
+/// Copies share files larger than this, in bytes, as hard links.
 const HARD_LINK_MIN_BYTES: u64 = 64 * 1024;
 
-/// Files that are written in place, which no two copies may share: what a daemon says, and the
-/// database of what it knows of Tor.
+/// Files that are modified in place, which two copies must not share: a daemon's log, and arti's
+/// directory cache.
 const MODIFIED_IN_PLACE: [&str; 2] = ["log", "dir.sqlite3"];
 
-/// Copies a directory with its links and everybody's rights, but for locks and sockets. Large files
-/// are shared: everything durable is replaced, never changed in place.
+/// Copies a directory with its links and permissions, without locks and sockets. Large files become
+/// hard links: durable files are replaced, never changed in place.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;

@@ -1,4 +1,4 @@
-//! Mirrors over HTTP that do something wrong, beside honest ones.
+//! HTTP mirrors with faults, beside honest ones.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,49 +16,50 @@ use unanimity_protocol::{Refusal, Timestamp};
 
 use crate::{ReleaseSpec, World};
 
-/// An onion address, under which these mirrors are reached.
+/// The onion address of these mirrors, without a port.
 pub const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
 
-/// What a mirror does wrong.
+/// A mirror's fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HttpFault {
-    /// Nothing.
+    /// No fault.
     Honest,
     /// Refuses connections.
     Dead,
-    /// Accepts, and never answers.
+    /// Accepts connections, and never answers.
     Silent,
-    /// So many bytes a second.
+    /// Sends this many bytes a second.
     Slow(usize),
-    /// Breaks off an artifact after so many bytes, and announces more.
+    /// Ends an artifact after this many bytes, and announces its whole length.
     Truncated(usize),
-    /// At most so many bytes of an artifact on one connection; and announces the rest.
+    /// Sends at most this many bytes of an artifact on one connection, and announces all that
+    /// remain.
     Capped(usize),
-    /// One byte of an artifact, a wrong one, and no more.
+    /// Sends one wrong byte of an artifact on each connection, and announces all that remain.
     Poison,
-    /// The same, and announces no more.
+    /// Ends an artifact after this many bytes, and announces only these.
     Short(usize),
-    /// Goes on with the file, over and over.
+    /// Sends the file again and again, without an end.
     Endless,
-    /// One bit wrong in the last byte of everything but the checkpoint.
+    /// Flips one bit in the last byte of every file but the checkpoint.
     LateBit,
-    /// Breaks off an artifact after so many bytes, the first of which is wrong.
+    /// Ends an artifact after this many bytes, and flips a bit in its first byte.
     WrongStart(usize),
-    /// Points elsewhere.
+    /// Answers with a redirect to another host.
     Redirects,
-    /// A page that says sorry, as if it were the file.
+    /// Answers with an error page of status 200, in place of the file.
     ErrorPage,
-    /// Says that it is compressed.
+    /// Claims in a header that the file is compressed.
     Compressed,
-    /// 10,000 header lines.
+    /// Sends 10,000 header lines.
     HugeHeader,
-    /// An honest log as it was a while ago.
+    /// Serves an honest log in an earlier state.
     Frozen,
-    /// Everything but the artifacts.
+    /// Serves every file but the artifacts.
     NoArtifact,
 }
 
-/// Every fault, once. [`HostFault::Capped`] is not among them: such a mirror is of use.
+/// Every fault, once, without [`HttpFault::Capped`]: a client can download from such a mirror.
 pub const ALL_FAULTS: [HttpFault; 15] = [
     HttpFault::Poison,
     HttpFault::Dead,
@@ -77,13 +78,13 @@ pub const ALL_FAULTS: [HttpFault; 15] = [
     HttpFault::NoArtifact,
 ];
 
-/// Hosts, by the port of their URL.
+/// HTTP hosts, each on a port of its own. The first has port 1.
 #[derive(Clone, Default)]
 pub struct HostileMirrors {
     hosts: Vec<(PathBuf, HttpFault)>,
-    /// Ranges of artifacts that were asked for: of which host, from which byte on.
+    /// The requests for artifacts: the host's index from 0, and the first byte.
     pub requested_ranges: Arc<Mutex<Vec<(usize, u64)>>>,
-    /// How often circuits of somebody's own were asked for.
+    /// How often a client asked for an isolated connector.
     pub isolations: Arc<AtomicUsize>,
 }
 
@@ -112,12 +113,12 @@ impl WebConnector for HostileMirrors {
 }
 
 impl HostileMirrors {
-    /// A host for each log's directory, with what it does wrong; the first has port 1.
+    /// Makes a host for each log directory, with its fault. The first has port 1.
     pub fn new(hosts: Vec<(PathBuf, HttpFault)>) -> HostileMirrors {
         HostileMirrors { hosts, ..HostileMirrors::default() }
     }
 
-    /// The hosts as a client's mirrors.
+    /// Returns the hosts as a client's mirrors.
     pub fn mirrors(&self) -> Vec<Mirror> {
         let web: Arc<dyn WebConnector> = Arc::new(self.clone());
         (1..=self.hosts.len())
@@ -160,7 +161,7 @@ async fn serve_connection(
     }
 }
 
-/// Answers one request; `None`: it hangs up.
+/// Answers one request. `None`: the host closes the connection.
 async fn send_response(
     directory: &Path,
     fault: HttpFault,
@@ -200,14 +201,14 @@ async fn send_response(
         announced = Some(total - begin);
         bytes.truncate(at.max(begin));
     }
-    let on_one_connection = match fault {
-        HttpFault::Capped(most) => most,
+    let max_bytes = match fault {
+        HttpFault::Capped(limit) => limit,
         HttpFault::Poison => 1,
         _ => usize::MAX,
     };
-    if is_artifact && on_one_connection < total - begin {
+    if is_artifact && max_bytes < total - begin {
         announced = Some(total - begin);
-        bytes.truncate(begin + on_one_connection);
+        bytes.truncate(begin + max_bytes);
     }
     if let HttpFault::Short(at) = fault
         && is_artifact
@@ -239,21 +240,21 @@ async fn send_response(
     (body.len() == announced).then_some(())
 }
 
-/// The file of the release that is installed.
+/// The artifact of release 1, which is installed.
 pub const OLD_ARTIFACT: &[u8] = b"#!/bin/sh\necho old\n";
 
-/// 300,000 bytes, no two pieces of them alike.
+/// Returns the artifact of release 2: 300,000 bytes, without a repeated part.
 pub fn new_artifact() -> Vec<u8> {
     (0..75_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect()
 }
 
-/// A circle in which release 1 is installed and release 2 would be at the next update; and a copy
-/// of the log as it was before release 2.
+/// Makes a world in which release 1 is installed and the next update installs release 2. Also
+/// returns a copy of the log before release 2.
 pub async fn world_before_update(directory: &Path) -> (World, PathBuf) {
     world_before_update_to(directory, &new_artifact()).await
 }
 
-/// As [`world_before_update`], with this file as that of release 2.
+/// Makes a world as [`world_before_update`] does, with `new` as the artifact of release 2.
 pub async fn world_before_update_to(directory: &Path, new: &[u8]) -> (World, PathBuf) {
     let mut world = World::create(&directory.join("world"), 3, Timestamp(1_790_000_000)).unwrap();
     let before = directory.join("before");
@@ -276,14 +277,14 @@ pub async fn world_before_update_to(directory: &Path, new: &[u8]) -> (World, Pat
     (world, before)
 }
 
-/// A copy of the world whose client has these mirrors, a frozen one as the log was before.
+/// Copies a world to `directory`, with a mirror for each fault. A frozen mirror serves `before`.
 pub async fn copy_with_mirrors(
     world: &World,
-    place: &Path,
+    directory: &Path,
     before: &Path,
     faults: &[HttpFault],
 ) -> (World, HostileMirrors) {
-    let mut world = world.copy_to(place).unwrap();
+    let mut world = world.copy_to(directory).unwrap();
     world.poll_all().await.unwrap();
     let host = |&fault: &HttpFault| match fault {
         HttpFault::Frozen => (before.to_owned(), fault),

@@ -1,4 +1,4 @@
-//! Who there is: a publisher, a log, five peers. Their names and their keys.
+//! Names and keys of a publisher, a log and five peers.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -7,12 +7,12 @@ use unanimity_protocol::{
     TreeHead,
 };
 
-/// How many peers the circle has.
+/// The number of peers in a fixture.
 pub const PEERS: usize = 5;
-/// What they are called.
+/// The peers' names.
 pub const PEER_NAMES: [&str; PEERS] = ["alice", "bela", "carol", "dario", "elif"];
 
-/// The keys and names of a circle; the same in every copy of its world.
+/// The keys of a fixture. Copies of a fixture share them.
 #[derive(Clone)]
 pub struct FixtureKeys {
     /// The publisher's keys; two must sign.
@@ -21,12 +21,12 @@ pub struct FixtureKeys {
     pub log_key: NoteSigningKey,
     /// The peers' keys.
     pub peer_keys: Vec<CosignatureSigningKey>,
-    /// The log.
+    /// The log's origin and public key.
     pub log: Log,
 }
 
 impl FixtureKeys {
-    /// Draws all keys.
+    /// Generates all keys from `rng`.
     pub fn generate(rng: &mut StdRng) -> FixtureKeys {
         let mut seed = || {
             let mut seed = [0; 32];
@@ -34,38 +34,33 @@ impl FixtureKeys {
             seed
         };
         let name = |text: String| text.parse().expect("a key name");
-        let publishers = ["a", "b", "c"]
+        let publisher_keys = ["a", "b", "c"]
             .map(|n| NoteSigningKey::from_seed(name(format!("publisher-{n}")), &seed()))
             .to_vec();
-        let log_secret = NoteSigningKey::from_seed(name("log.example".into()), &seed());
-        let peer_secrets = (0..PEERS)
+        let log_key = NoteSigningKey::from_seed(name("log.example".into()), &seed());
+        let peer_keys = (0..PEERS)
             .map(|i| CosignatureSigningKey::from_seed(name(PEER_NAMES[i].into()), &seed()))
             .collect();
         let origin = "log.example/releases".parse().expect("an origin");
-        let log = Log { origin, key: log_secret.public() };
-        FixtureKeys {
-            publisher_keys: publishers,
-            log_key: log_secret,
-            peer_keys: peer_secrets,
-            log,
-        }
+        let log = Log { origin, key: log_key.public() };
+        FixtureKeys { publisher_keys, log_key, peer_keys, log }
     }
 
-    /// A head as the log's key signs it, true or not.
+    /// Signs a head with the log's key, also one that is not the log's true head.
     pub fn sign_head(&self, size: u64, root: Hash) -> TreeHead {
         let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
         let note = checkpoint.sign(&self.log_key).to_string();
         TreeHead::verify(note.as_bytes(), &self.log).expect("our own checkpoint")
     }
 
-    /// What the client installs.
+    /// Returns the client's policy: product `hello`, channel `stable`, two of three keys.
     pub fn policy(&self) -> Policy {
         let keys = self.publisher_keys.iter().map(NoteSigningKey::public).collect();
         Policy::new(parse_name("hello"), parse_name("stable"), self.log.clone(), keys, 2)
             .expect("distinct keys, two of three")
     }
 
-    /// The peers as the client knows them.
+    /// Returns the client's counted peers, with `min_peers` 3.
     pub fn peers(&self) -> PeerSet {
         let peers = self.peer_keys.iter().zip(PEER_NAMES).map(|(secret, peer)| Peer {
             name: parse_name(peer),
@@ -76,7 +71,7 @@ impl FixtureKeys {
     }
 }
 
-/// A name of ours.
+/// Parses a name. Panics if it is not valid.
 pub fn parse_name(text: &str) -> Name {
     text.parse().expect("a safe name")
 }

@@ -1,10 +1,11 @@
-//! For tests and the demo: a publisher, a log, mirrors honest and hostile, five peers and a client in one process, and
-//! every attack.
+//! Fixtures for tests and the demo: a publisher, a log, honest and hostile mirrors, five peers and
+//! a client in one process, and every attack of the threat model.
 //!
-//! [`Download`] holds the keys and files of a test. [`DemoBackend`] is the interface to five peers and a client; every
-//! attack runs through it. [`SimulatedWorld`] implements it in one process, over streams in memory, with a clock that
-//! the caller moves. `OnionBackend` in `unanimity-testkit-tor` implements it with processes over a private Tor
-//! network. Both run the code that ships; `unanimity demo` and the tests use both.
+//! [`Fixture`] holds the keys and files of a test. [`DemoBackend`] is the interface to five peers
+//! and a client, and every attack runs through it. [`World`] implements it in one process, over
+//! streams in memory, with a clock that the caller moves. `OnionBackend` in `unanimity-testkit-tor`
+//! implements it with processes over a private Tor network. Both run the code that ships.
+//! `unanimity demo` and the tests use both.
 
 pub mod archives;
 pub mod attacks;

@@ -1,4 +1,4 @@
-//! Byte streams inside one process, for the demo, tests and simulations.
+//! A network in memory, for the demo, tests and simulations.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,20 +11,20 @@ use unanimity_config::{MirrorHost, MirrorUrl, OnionAddress};
 use unanimity_net::message::ANSWER_BYTES;
 use unanimity_net::{ByteStream, Listener, Transport, WebConnector};
 
-/// Addresses and who listens there. Clones are the same network.
+/// The listeners of a network, by address. Clones share the network.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
     listeners: Arc<Mutex<BTreeMap<OnionAddress, mpsc::Sender<DuplexStream>>>>,
 }
 
-/// One end that accepts what is dialled to an address; dropped, the address is unreachable.
+/// Accepts connections to one address. When it is dropped, the address becomes unreachable.
 #[derive(Debug)]
 pub struct MemoryListener {
     incoming: mpsc::Receiver<DuplexStream>,
 }
 
 impl MemoryNetwork {
-    /// Listens at an address, in place of whoever did before.
+    /// Listens at an address. It replaces an earlier listener at this address.
     pub fn listen(&self, at: OnionAddress) -> MemoryListener {
         let (sender, incoming) = mpsc::channel(64);
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).insert(at, sender);
@@ -38,7 +38,8 @@ impl Transport for MemoryNetwork {
     async fn dial(&self, to: &OnionAddress) -> io::Result<DuplexStream> {
         let listener =
             self.listeners.lock().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
-        let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there");
+        let refused =
+            || io::Error::new(io::ErrorKind::ConnectionRefused, "no listener at this address");
         let (ours, theirs) = tokio::io::duplex(2 * ANSWER_BYTES);
         listener.ok_or_else(refused)?.send(theirs).await.map_err(|_| refused())?;
         Ok(ours)
@@ -49,7 +50,7 @@ impl Transport for MemoryNetwork {
     }
 }
 
-/// Onion services only: nobody else is here.
+/// Connects to onion services only. There are no other hosts.
 impl WebConnector for MemoryNetwork {
     fn connect<'a>(
         &'a self,
@@ -73,7 +74,7 @@ impl Listener for MemoryListener {
     type Stream = DuplexStream;
 
     async fn accept(&mut self) -> io::Result<DuplexStream> {
-        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the network is gone");
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the network has ended");
         self.incoming.recv().await.ok_or_else(closed)
     }
 }

@@ -1,4 +1,4 @@
-//! A power cut, over real files: which of them would be left.
+//! A model of power cuts over real files: which of them would survive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,8 +12,10 @@ use crate::scratch_dir::scratch_dir;
 use crate::signed_heads::SignedHeads;
 use crate::storage_hooks::no_space;
 
-/// What of a directory would be left if the power went: contents only if synced, names
-/// only if their directory was. Of the rest any part may have got there.
+/// The files of a directory that would survive a power cut.
+///
+/// A file's contents survive if the file was synced. A name survives if its directory was synced.
+/// Any part of the other names may survive.
 pub struct PowerCutModel {
     root: PathBuf,
     durable: Arc<Mutex<DurableState>>,
@@ -22,11 +24,11 @@ pub struct PowerCutModel {
 #[derive(Clone, Default)]
 struct DurableState {
     names: BTreeMap<PathBuf, DurableEntry>,
-    /// Names given and not yet synced, in order.
+    /// Names that were given and not yet synced, in order.
     unsynced: Vec<(PathBuf, DurableEntry)>,
-    /// What is synced of the files that still have their temporary names.
+    /// The synced contents of files that still have their temporary names.
     synced: BTreeMap<PathBuf, Vec<u8>>,
-    /// The step that was announced last; it has been taken when the next one is.
+    /// The step that was announced last. It has been completed when the next one is announced.
     pending_step: Option<WriteStep>,
 }
 
@@ -37,19 +39,20 @@ enum DurableEntry {
 }
 
 impl PowerCutModel {
-    /// Over an empty directory.
+    /// A model of the empty directory `root`.
     pub fn new(root: &Path) -> PowerCutModel {
         PowerCutModel { root: root.to_owned(), durable: Arc::default() }
     }
 
-    /// A disk that the model follows, for a log in `log` below it. The program on it is killed before step `dies`.
-    pub fn disk(&self, dies: Option<usize>, seen: &SignedHeads) -> Storage {
+    /// Returns storage that the model observes, with a log in the directory `log` below its root.
+    /// Every step from step number `killed_before` on fails, as if the program was killed.
+    pub fn disk(&self, killed_before: Option<usize>, seen: &SignedHeads) -> Storage {
         let (root, durable, seen) = (self.root.clone(), self.durable.clone(), seen.clone());
         let count = Mutex::new(0);
         Storage::with_hook(move |step| {
             seen.record(&root.join("log"));
             let mut count = count.lock().unwrap();
-            if dies.is_some_and(|dies| *count >= dies) {
+            if killed_before.is_some_and(|killed_before| *count >= killed_before) {
                 return Err(no_space());
             }
             *count += 1;
@@ -63,58 +66,61 @@ impl PowerCutModel {
         })
     }
 
-    /// A copy of what is known, to go on from in several ways.
+    /// Copies the model for a copy of the directory at `root`.
     pub fn copy_to(&self, root: &Path) -> PowerCutModel {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();
         let moved = |path: &PathBuf| root.join(path.strip_prefix(&self.root).unwrap());
-        let names = durable.names.iter().map(|(path, thing)| (moved(path), thing.clone()));
-        let loose = durable.unsynced.iter().map(|(path, thing)| (moved(path), thing.clone()));
+        let names = durable.names.iter().map(|(path, entry)| (moved(path), entry.clone()));
+        let unsynced = durable.unsynced.iter().map(|(path, entry)| (moved(path), entry.clone()));
         let durable = DurableState {
             names: names.collect(),
-            unsynced: loose.collect(),
+            unsynced: unsynced.collect(),
             ..DurableState::default()
         };
         PowerCutModel { root: root.to_owned(), durable: Arc::new(Mutex::new(durable)) }
     }
 
-    /// Whether a power cut now is any different from a kill.
+    /// Whether a power cut now differs from a kill.
     pub fn has_unsynced_names(&self) -> bool {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();
         !durable.unsynced.is_empty()
     }
 
-    /// All that may be left if the power goes now: a directory for each.
+    /// Returns what may survive a power cut now: a directory for each case.
+    ///
+    /// Up to two unsynced names give every subset of them. More give none, all, each alone, and
+    /// all but each.
     pub fn power_cut_states(&self) -> Vec<TempDir> {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();
-        let loose = durable.unsynced.len();
-        let all = (1u64 << loose) - 1;
-        let subsets: Vec<u64> = if loose <= 2 {
+        let unsynced = durable.unsynced.len();
+        let all = (1u64 << unsynced) - 1;
+        let subsets: Vec<u64> = if unsynced <= 2 {
             (0..=all).collect()
         } else {
-            let alone = (0..loose).flat_map(|i| [1 << i, all ^ (1 << i)]);
+            let alone = (0..unsynced).flat_map(|i| [1 << i, all ^ (1 << i)]);
             [0, all].into_iter().chain(alone).collect()
         };
         let left = |subset: u64| {
             let mut names = durable.names.clone();
-            for (i, (path, thing)) in durable.unsynced.iter().enumerate() {
+            for (i, (path, entry)) in durable.unsynced.iter().enumerate() {
                 if subset & (1 << i) != 0 {
-                    names.insert(path.clone(), thing.clone());
+                    names.insert(path.clone(), entry.clone());
                 }
             }
-            let place = scratch_dir();
-            for (path, thing) in names {
-                let path = place.path().join(path.strip_prefix(&self.root).unwrap());
-                match thing {
-                    // A name in a directory that was lost is lost with it.
+            let scratch = scratch_dir();
+            for (path, entry) in names {
+                let path = scratch.path().join(path.strip_prefix(&self.root).unwrap());
+                match entry {
+                    // If a directory is lost, the names in it are lost, too.
                     _ if !path.parent().unwrap().is_dir() => {}
                     DurableEntry::Directory => fs::create_dir(path).unwrap(),
                     DurableEntry::File(bytes) => fs::write(path, bytes).unwrap(),
                 }
             }
-            place
+            scratch
         };
         subsets.into_iter().map(left).collect()
     }
@@ -130,11 +136,11 @@ impl DurableState {
             }
             Some(WriteStep::SyncDir(directory)) => {
                 let inside = |path: &Path| path.parent() == Some(&directory);
-                let (synced, loose) =
+                let (synced, unsynced) =
                     std::mem::take(&mut self.unsynced).into_iter().partition(|(p, _)| inside(p));
                 let synced: Vec<_> = synced;
                 self.names.extend(synced);
-                self.unsynced = loose;
+                self.unsynced = unsynced;
             }
             _ => {}
         }

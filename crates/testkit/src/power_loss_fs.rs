@@ -1,13 +1,13 @@
-//! A machine's files in memory: no open files, and no calls to the operating system. No path leads
-//! through a link.
+//! A file system in memory that models power cuts. It makes no calls to the operating system, and
+//! follows no links in paths.
 //!
-//! Of a machine whose power may fail, a power cut leaves what was synced, and of the rest any part.
-//! A file's bytes are durable once the file was synced, a name in a directory once that directory
-//! was. What was changed since and is not durable yet may be left singly or together; only, no
-//! directory has two names: no file system that keeps a journal leaves it so.
+//! If the power may fail, a power cut leaves everything that was synced and any part of the rest. A
+//! file's bytes are durable after a sync of the file. A name is durable after a sync of its
+//! directory. Changes that are not durable survive singly or together. However, no directory has
+//! two names after a power cut, because a file system with a journal prevents that.
 //!
-//! A machine whose power never fails loses nothing when a program on it dies. It remembers nothing
-//! but what is there, so that a simulation has room for many.
+//! If the power never fails, a program that dies loses nothing. Such a file system stores only its
+//! present state, so that a simulation has memory for many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unanimity_storage::{DirHandle, FileSystem, Lock, Mode, ReadableFile, WritableFile, parent};
 
-/// A machine. Clones are the same one.
+/// The files of one machine. Clones share them.
 #[derive(Clone)]
 pub struct PowerLossFs(Arc<Mutex<FsState>>);
 
 struct FsState {
     nodes: Vec<Inode>,
-    /// Nodes that have no name any more.
+    /// The indices of inodes that have no name any more.
     free: Vec<usize>,
     locks: BTreeSet<PathBuf>,
     may_lose_power: bool,
@@ -36,22 +36,22 @@ enum Inode {
     Link(PathBuf),
 }
 
-/// As it is, and, where the power may fail, as it is on the disk.
+/// The present state, and the durable state if the power may fail.
 #[derive(Clone, Default)]
 struct Buffered<T> {
     now: T,
     durable: T,
 }
 
-/// The names in a directory and their nodes, in order. Most directories have a few.
+/// The names in a directory and their inodes, sorted by name. Most directories have a few.
 #[derive(Clone, Default)]
 struct DirEntries(Vec<(Box<OsStr>, usize)>);
 
-/// A file's bytes; a program that opened the file keeps them under any name.
+/// A file's bytes. A program that opened the file shares them, also after a rename.
 #[derive(Clone, Default)]
 struct FileContent(Arc<Mutex<Buffered<Vec<u8>>>>);
 
-/// Something that is not durable yet.
+/// A change that is not durable yet.
 enum UnsyncedChange {
     Name { directory: usize, name: Box<OsStr> },
     Bytes { file: usize },
@@ -64,14 +64,14 @@ fn lock_unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Default for PowerLossFs {
-    /// A machine whose power may fail, with an empty root.
+    /// Makes an empty file system whose power may fail.
     fn default() -> PowerLossFs {
         PowerLossFs::from_inodes(vec![Inode::Directory(Buffered::default())], true)
     }
 }
 
 impl PowerLossFs {
-    /// A machine whose power never fails, with an empty root.
+    /// Makes an empty file system whose power never fails.
     pub fn without_power_loss() -> PowerLossFs {
         PowerLossFs::from_inodes(vec![Inode::Directory(Buffered::default())], false)
     }
@@ -85,7 +85,7 @@ impl PowerLossFs {
         lock_unpoisoned(&self.0)
     }
 
-    /// Another machine with the same on its disk, all of it durable, and no program at work.
+    /// Copies the file system. In the copy everything is durable, and no directory is locked.
     pub fn copy(&self) -> PowerLossFs {
         let held = self.state();
         let mut nodes = held.copy();
@@ -93,34 +93,37 @@ impl PowerLossFs {
         PowerLossFs::from_inodes(nodes, held.may_lose_power)
     }
 
-    /// How many files, directories and links are in memory, also those that have no name any more.
+    /// Returns how many files, directories and links are in memory, with or without a name.
     pub fn inode_count(&self) -> usize {
         self.state().nodes.len()
     }
 
-    /// What may be left if the power goes now, without what is the same: a machine for each.
+    /// Returns what may survive a power cut now: a file system for each case.
+    ///
+    /// The cases are: none of the changes, all, each alone, and all but each. Panics if the power
+    /// never fails.
     pub fn power_cuts(&self) -> Vec<PowerLossFs> {
         let held = self.state();
-        assert!(held.may_lose_power, "the power of this machine never fails");
-        let loose = held.unsynced_changes();
-        let (none, all) = (vec![false; loose.len()], vec![true; loose.len()]);
+        assert!(held.may_lose_power, "this file system was made without power loss");
+        let unsynced = held.unsynced_changes();
+        let (none, all) = (vec![false; unsynced.len()], vec![true; unsynced.len()]);
         let mut subsets = BTreeSet::from([none.clone(), all.clone()]);
-        for i in 0..loose.len() {
+        for i in 0..unsynced.len() {
             for base in [&none, &all] {
                 let mut subset = base.clone();
                 subset[i] = !subset[i];
                 subsets.insert(subset);
             }
         }
-        let left = |subset: &Vec<bool>| {
+        let after_cut = |subset: &Vec<bool>| {
             let mut nodes = held.copy();
-            let kept = loose.iter().zip(subset).filter(|(_, is_kept)| **is_kept);
-            kept.for_each(|(loose, _)| loose.apply(&mut nodes));
+            let kept = unsynced.iter().zip(subset).filter(|(_, is_kept)| **is_kept);
+            kept.for_each(|(unsynced, _)| unsynced.apply(&mut nodes));
             nodes.iter_mut().for_each(Inode::drop_unsynced);
             held.drop_old_directory_names(&mut nodes);
             PowerLossFs::from_inodes(nodes, true)
         };
-        subsets.iter().map(left).collect()
+        subsets.iter().map(after_cut).collect()
     }
 
     fn open_file(&self, path: &Path) -> io::Result<OpenFile> {
@@ -147,7 +150,7 @@ impl PowerLossFs {
 }
 
 impl Inode {
-    /// What this is, of another machine: what is written there is not written here.
+    /// Copies an inode for another file system. Later writes to one do not change the other.
     fn copy(&self) -> Inode {
         match self {
             Inode::Directory(names) => Inode::Directory(names.clone()),
@@ -193,7 +196,7 @@ impl FileContent {
         durable.clone_from(now);
     }
 
-    /// What is there now, to be read.
+    /// Returns a reader of the present bytes. Later writes do not change what it reads.
     fn reader(&self) -> Box<dyn ReadableFile> {
         Box::new(Cursor::new(lock_unpoisoned(&self.0).now.clone()))
     }
@@ -242,9 +245,9 @@ impl FsState {
         self.nodes.iter().map(Inode::copy).collect()
     }
 
-    /// Only what has a name, or had one on the disk.
+    /// Lists the changes that are not durable, of inodes that have a name or a durable name.
     fn unsynced_changes(&self) -> Vec<UnsyncedChange> {
-        let (mut loose, mut seen, mut ahead) = (Vec::new(), BTreeSet::new(), vec![ROOT]);
+        let (mut unsynced, mut seen, mut ahead) = (Vec::new(), BTreeSet::new(), vec![ROOT]);
         while let Some(node) = ahead.pop() {
             if !seen.insert(node) {
                 continue;
@@ -257,7 +260,7 @@ impl FsState {
                         let (now, durable) = (names.now.get(name), names.durable.get(name));
                         ahead.extend(now.into_iter().chain(durable));
                         if now != durable {
-                            loose
+                            unsynced
                                 .push(UnsyncedChange::Name { directory: node, name: name.clone() });
                         }
                     }
@@ -265,16 +268,16 @@ impl FsState {
                 Inode::File(content) => {
                     let bytes = lock_unpoisoned(&content.0);
                     if bytes.now != bytes.durable {
-                        loose.push(UnsyncedChange::Bytes { file: node });
+                        unsynced.push(UnsyncedChange::Bytes { file: node });
                     }
                 }
                 Inode::Link(_) => {}
             }
         }
-        loose
+        unsynced
     }
 
-    /// Of a directory that was renamed, its former name, if it has the other one as well.
+    /// Removes the old name of each renamed directory that has its new name, too.
     fn drop_old_directory_names(&self, nodes: &mut [Inode]) {
         let mut named = BTreeMap::<usize, usize>::new();
         for node in nodes.iter() {
@@ -296,7 +299,7 @@ impl FsState {
 
     fn find(&self, path: &Path) -> io::Result<usize> {
         let mut node = ROOT;
-        // By bytes: taking a path apart by its components is a tenth of a simulated node's time.
+        // By bytes: `Path::components` would take a tenth of a simulated node's time.
         for part in path.as_os_str().as_bytes().split(|byte| *byte == b'/') {
             if part.is_empty() || part == b"." {
                 continue;
@@ -347,7 +350,7 @@ impl FsState {
         }
     }
 
-    /// One name after the other, from below: a power cut leaves any part of it.
+    /// Removes every name below an inode. A power cut may leave any part of the tree.
     fn remove_tree(&mut self, node: usize) {
         if let Inode::Directory(names) = &mut self.nodes[node] {
             let below = std::mem::take(&mut names.now);
@@ -356,7 +359,8 @@ impl FsState {
         self.free_inode(node);
     }
 
-    /// Has no name any more. A power cut may bring it back, where the power may fail.
+    /// Frees an inode without a name. If the power may fail, the inode is kept: a power cut may
+    /// restore it.
     fn free_inode(&mut self, node: usize) {
         if !self.may_lose_power {
             self.nodes[node] = Inode::Link(PathBuf::new());
@@ -469,7 +473,7 @@ impl FileSystem for PowerLossFs {
     }
 }
 
-/// A directory, for as long as no program gives it another name.
+/// An open directory. It is found by its path, so it is valid until a program renames it.
 struct OpenDir {
     machine: PowerLossFs,
     path: PathBuf,
@@ -509,7 +513,7 @@ impl Drop for HeldLock {
     }
 }
 
-/// An open file, whatever its name.
+/// An open file, independent of its name.
 struct OpenFile {
     content: FileContent,
     may_fail: bool,

@@ -1,7 +1,8 @@
-//! The Merkle tree of RFC 6962, section 2.1, word for word: recursive, and slow.
+//! The Merkle tree of RFC 6962, section 2.1, in the words of the RFC: recursive, and slow.
 
 use unanimity_protocol::Hash;
 
+/// The largest power of two smaller than `n`, for `n` > 1.
 fn split(n: usize) -> usize {
     let mut k = 1;
     while k * 2 < n {
@@ -10,7 +11,7 @@ fn split(n: usize) -> usize {
     k
 }
 
-/// `MTH(D[n])`, over leaf hashes.
+/// Computes the root `MTH(D[n])` over leaf hashes.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::digest(b""),
@@ -23,7 +24,7 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// `PATH(m, D[n])`.
+/// Computes the inclusion proof `PATH(m, D[n])`.
 pub fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     if leaves.len() <= 1 {
         return Vec::new();
@@ -36,12 +37,13 @@ pub fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     proof
 }
 
-/// `PROOF(m, D[n])`.
+/// Computes the consistency proof `PROOF(m, D[n])`.
 pub fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, true)
 }
 
-/// `PROOF(m, D[n])` with the root of the subtree it starts from always first.
+/// Computes `PROOF(m, D[n])`, always with the root of the subtree from which it starts as the first
+/// hash.
 pub fn full_proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, false)
 }

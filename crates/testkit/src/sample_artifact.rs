@@ -1,9 +1,9 @@
-//! What a manifest says of a file.
+//! An artifact of a manifest, for tests.
 
 use unanimity_protocol::Hash;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 
-/// What a manifest says of these bytes, as the file `hello` of one platform.
+/// Describes these bytes as the file `hello` for the platform `x86_64-linux`.
 pub fn sample_artifact(bytes: &[u8]) -> Artifact {
     Artifact {
         platform: "x86_64-linux".parse().unwrap(),

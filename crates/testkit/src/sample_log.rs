@@ -1,4 +1,4 @@
-//! A log with one key: its notes, and how anyone reads it.
+//! A log with one key for tests: its notes, and a reader that verifies everything.
 
 use std::fs;
 use std::path::Path;
@@ -13,39 +13,39 @@ use crate::rfc6962;
 /// The log's origin.
 pub const ORIGIN: &str = "log.example/claims";
 
-/// A key for each seed; number 1 is the log's.
+/// Returns the signing key of a seed. Seed 1 is the log's key.
 pub fn signing_key(seed: u8) -> NoteSigningKey {
     NoteSigningKey::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
 }
 
-/// The log's origin, parsed.
+/// Returns the log's origin, parsed.
 pub fn origin() -> Origin {
     ORIGIN.parse().unwrap()
 }
 
-/// The log: its origin and its key.
+/// Returns the log's origin and public key.
 pub fn sample_log() -> Log {
     Log { origin: origin(), key: signing_key(1).public() }
 }
 
-/// A note of some kind of ours that names this log; different for each `word` and `i`.
+/// Returns an entry that names this log, different for each `word` and `i`.
 pub fn sample_note(word: &str, i: u64) -> Vec<u8> {
-    // The writer looks at a note's form; who signed it is for its readers to judge.
+    // The writer checks only the form of a note. Readers of the log check its signatures.
     format!("unanimity/example/v1\nlog {ORIGIN}\n{word} {i}\n\n— writer AAAAAAAA\n").into_bytes()
 }
 
-/// The first `count` notes of one word.
+/// Returns the notes of one word with the numbers 0 to `count` - 1.
 pub fn sample_notes(word: &str, count: u64) -> Vec<Vec<u8>> {
     (0..count).map(|i| sample_note(word, i)).collect()
 }
 
-/// The leaf hashes of `count` entries, each of which is its index.
+/// Returns the leaf hashes of `count` entries. Each entry is its index, as 8 bytes.
 pub fn leaf_hashes(count: u64) -> Vec<Hash> {
     (0..count).map(|i| Hash::leaf(&i.to_be_bytes())).collect()
 }
 
-/// Reads the log in a directory as anybody would: the checkpoint opens, its tiles and its
-/// entries hash up to it. Returns the head and the entries.
+/// Reads and verifies the log in a directory: the checkpoint's signature, and that tiles and
+/// entries hash to its root. Returns the head and the entries.
 pub fn read_verified(directory: &Path) -> (TreeHead, Vec<Vec<u8>>) {
     let bytes = fs::read(directory.join("checkpoint")).expect("a checkpoint");
     let head = TreeHead::verify(&bytes, &sample_log()).expect("a checkpoint of this log");

@@ -1,13 +1,13 @@
-//! A directory of its own for a test.
+//! A temporary directory for a test.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A directory of its own. In memory where there is such a place: crash points are many, and
-/// waiting for a disk shows nothing more.
+/// Makes an empty temporary directory, in `/dev/shm` if the machine has it. Tests with many crash
+/// points would otherwise wait for a disk, and would not check more.
 pub fn scratch_dir() -> TempDir {
     let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
-    place.expect("a temporary directory")
+    let scratch = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    scratch.expect("a temporary directory")
 }

@@ -1,4 +1,4 @@
-//! The honest update, told stage by stage, and then every attack.
+//! The demo: two honest updates, then every attack, with a line of output for each step.
 
 use std::fs;
 use std::io::Write;
@@ -9,86 +9,84 @@ use unanimity_report::Exit;
 use crate::attacks::{Attack, AttackResult, SECOND};
 use crate::{CycleSummary, DemoBackend, PEERS, ReleaseSpec, TestError};
 
-/// How the demo ended.
+/// The result of the demo.
 #[derive(Debug)]
 pub struct DemoSummary {
-    /// Both honest releases were installed.
+    /// Whether both honest releases were installed.
     pub installed: bool,
-    /// Every attack.
+    /// The results of all attacks, in the order of [`Attack::ALL`].
     pub attacks: Vec<AttackResult>,
-    /// Fetching and installing apart went as it should, where it was played.
+    /// Whether the split installation went as expected. `None` if it did not run.
     pub split_install: Option<bool>,
 }
 
 impl DemoSummary {
-    /// Installed what it should and nothing else.
+    /// Whether both releases were installed, every attack was resisted, and a split installation
+    /// that ran went as expected.
     pub fn is_good(&self) -> bool {
-        let held = self.attacks.iter().all(|attack| attack.resisted);
-        self.installed && held && self.split_install != Some(false)
+        let resisted = self.attacks.iter().all(|attack| attack.resisted);
+        self.installed && resisted && self.split_install != Some(false)
     }
 }
 
-/// Plays the whole demo with two releases of `release_bytes`, and tells it to `out`. The cast begins with
-/// an empty log; it goes on in copies of its stage, all of them below `from_directory`.
+/// Runs the whole demo with two releases of `artifact`, and writes each step to `out`. `backend`
+/// begins with an empty log. It continues on copies of its fixture, all of them below `directory`.
 pub async fn run_script<C: DemoBackend>(
-    mut cast: C,
+    mut backend: C,
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<DemoSummary, TestError> {
     writeln!(
         out,
-        "A circle: a publisher with three keys (two must sign), a log, {PEERS} peers, a client."
+        "The parties: a publisher with three keys (two must sign), a log, {PEERS} peers, a client."
     )?;
     writeln!(out, "{}\n", C::DESCRIPTION)?;
-    let first = run_release(&mut cast, &ReleaseSpec::new(1, "1.0.0", artifact), out).await?;
+    let first = run_release(&mut backend, &ReleaseSpec::new(1, "1.0.0", artifact), out).await?;
 
-    let mut honest = cast.resume_in(&directory.join("honest")).await?;
+    let mut honest = backend.resume_in(&directory.join("honest")).await?;
     let next = [artifact, b"\nthe second release\n"].concat();
     let second = run_release(&mut honest, &ReleaseSpec::new(2, "1.1.0", &next), out).await?;
     let current = fs::read(honest.fixture().install_root().join("current/hello"))?;
     drop(honest);
     writeln!(out, "`current/hello` is byte for byte the second release: {}\n", current == next)?;
 
-    writeln!(
-        out,
-        "Now the attacks, each on a fresh copy of the circle with release 1 installed:\n"
-    )?;
+    writeln!(out, "Now the attacks, each on a fresh copy with release 1 installed:\n")?;
     let mut attacks = Vec::new();
     for (i, attack) in Attack::ALL.into_iter().enumerate() {
-        let place = directory.join(format!("attack-{:02}", i + 1));
-        let attacked = attack.run(cast.resume_in(&place).await?).await?;
-        let mark = match &attacked {
+        let attack_directory = directory.join(format!("attack-{:02}", i + 1));
+        let result = attack.run(backend.resume_in(&attack_directory).await?).await?;
+        let mark = match &result {
             AttackResult { updated: true, .. } => "in vain",
             AttackResult { resisted: true, .. } => "refused",
-            _ => "NOT HELD",
+            _ => "NOT REFUSED",
         };
-        writeln!(out, "{mark}  {}", attacked.title)?;
-        if attacked.updated {
+        writeln!(out, "{mark}  {}", result.title)?;
+        if result.updated {
             writeln!(
                 out,
-                "           the honest release was read from the peers, and nothing else:"
+                "           the client read the honest release from the peers, and installed it:"
             )?;
         }
-        for line in attacked.message.lines() {
+        for line in result.message.lines() {
             writeln!(out, "           {}", line.trim_start())?;
         }
-        if let Some(evidence) = &attacked.evidence {
-            let path = place.join("evidence.txt");
+        if let Some(evidence) = &result.evidence {
+            let path = attack_directory.join("evidence.txt");
             fs::write(&path, evidence.to_string())?;
         }
-        attacks.push(attacked);
+        attacks.push(result);
     }
-    let held = attacks.iter().filter(|attack| attack.resisted).count();
+    let resisted = attacks.iter().filter(|attack| attack.resisted).count();
     writeln!(
         out,
-        "\n{held} of {} attacks were refused or in vain, and nothing of theirs was installed.",
+        "\n{resisted} of {} attacks were refused or in vain, and installed nothing.",
         attacks.len()
     )?;
     Ok(DemoSummary { installed: first && second && current == next, attacks, split_install: None })
 }
 
-/// What to look at in a directory in which the demo was played, as commands of `program`.
+/// Returns the commands of `program` that inspect a directory in which the demo ran.
 pub fn inspection_commands(program: &str, directory: &Path) -> String {
     let at = |path: &str| shell_quote(&directory.join(path).display().to_string());
     let (honest, forked) =
@@ -104,16 +102,17 @@ pub fn inspection_commands(program: &str, directory: &Path) -> String {
         format!("evidence verify {evidence} --log-key {key}"),
         format!("--config {forked} evidence show"),
     ];
-    // Only some casts play that.
-    let apart = directory.join("apart").exists();
-    let apart = apart.then(|| format!("--config {} status", at("apart/client/unanimity.toml")));
-    let commands = commands.into_iter().chain(apart);
+    // Only the demo in one process runs the split installation.
+    let has_split = directory.join("split-install").exists();
+    let split =
+        has_split.then(|| format!("--config {} status", at("split-install/client/unanimity.toml")));
+    let commands = commands.into_iter().chain(split);
     let commands: Vec<String> =
         commands.map(|command| format!("{} {command}\n", shell_quote(program))).collect();
-    format!("\nEverything is in {}. To look at:\n{}", directory.display(), commands.concat())
+    format!("\nEverything is in {}. To inspect it:\n{}", directory.display(), commands.concat())
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell, if it needs quotes.
 fn shell_quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+~".contains(c);
     if word.chars().all(plain) {
@@ -123,50 +122,56 @@ fn shell_quote(word: &str) -> String {
     }
 }
 
-/// Publishes a release and follows it until it is installed.
+/// Publishes a release and runs the client until it is installed. Returns whether it was.
 async fn run_release(
-    cast: &mut impl DemoBackend,
-    draft: &ReleaseSpec,
+    backend: &mut impl DemoBackend,
+    spec: &ReleaseSpec,
     out: &mut impl Write,
 ) -> Result<bool, TestError> {
-    let manifest = cast.fixture().publish_release("log", draft, cast.now())?;
-    let head = cast.fixture().head_of("log")?;
-    writeln!(out, "{}  release {} ({} bytes)", cast.now(), manifest.label(), draft.artifact.len())?;
-    writeln!(out, "  signed     by publisher-a and publisher-b, offline")?;
-    writeln!(out, "  logged     as entry {} ({head})", head.size() - 1)?;
-    cast.poll_all_peers().await?;
+    let manifest = backend.fixture().publish_release("log", spec, backend.now())?;
+    let head = backend.fixture().head_of("log")?;
     writeln!(
         out,
-        "  polled     by {PEERS} peers, each from its own mirror, none because it was asked"
+        "{}  release {} ({} bytes)",
+        backend.now(),
+        manifest.label(),
+        spec.artifact.len()
     )?;
-    let waits = cast.run_client_update().await?;
+    writeln!(out, "  signed     by publisher-a and publisher-b, offline")?;
+    writeln!(out, "  logged     as entry {} ({head})", head.size() - 1)?;
+    backend.poll_all_peers().await?;
+    writeln!(
+        out,
+        "  polled     by {PEERS} peers, each from its own mirror, none of them on request"
+    )?;
+    let waits = backend.run_client_update().await?;
     write_round(&waits, out)?;
     if waits.exit != Exit::Settling {
         writeln!(out, "  expected to wait for `settle`, and got: {}", waits.message)?;
         return Ok(false);
     }
     writeln!(out, "  {}", waits.message)?;
-    let settle = cast.settle();
-    cast.advance_time(settle + SECOND).await;
-    cast.poll_all_peers().await?;
-    writeln!(out, "{}  {} later", cast.now(), humantime::format_duration(settle))?;
-    let ended = cast.run_client_update().await?;
-    write_round(&ended, out)?;
-    match cast.fixture().installed_version()? {
-        Some(installed) if installed.sequence == draft.sequence => {
+    let settle = backend.settle();
+    backend.advance_time(settle + SECOND).await;
+    backend.poll_all_peers().await?;
+    writeln!(out, "{}  {} later", backend.now(), humantime::format_duration(settle))?;
+    let installs = backend.run_client_update().await?;
+    write_round(&installs, out)?;
+    match backend.fixture().installed_version()? {
+        Some(installed) if installed.sequence == spec.sequence => {
             writeln!(out, "  installed  current -> versions/{}\n", installed.release)?;
             Ok(true)
         }
         _ => {
-            writeln!(out, "  expected to install, and got: {}\n", ended.message)?;
+            writeln!(out, "  expected to install, and got: {}\n", installs.message)?;
             Ok(false)
         }
     }
 }
 
 fn write_round(cycle: &CycleSummary, out: &mut impl Write) -> std::io::Result<()> {
-    let (all, short) = (cycle.peers.len(), cycle.unconfirmed().len());
+    let (all, unconfirmed) = (cycle.peers.len(), cycle.unconfirmed().len());
     let names: Vec<&str> = cycle.peers.iter().map(|(name, _)| name.as_str()).collect();
     let (size, names) = (cycle.size.unwrap_or(0), names.join(", "));
-    writeln!(out, "  roll       {} of {all} confirm size {size}: {names}", all - short)
+    writeln!(out, "  round      {} of {all} confirm size {size}: {names}", all - unconfirmed)
 }

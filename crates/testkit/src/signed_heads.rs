@@ -1,4 +1,4 @@
-//! What a log has ever signed onto a disk.
+//! A record of every checkpoint that a log has signed, for tests with crashes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,21 @@ use std::sync::{Arc, Mutex};
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Storage, temporary_path};
 
-/// Every checkpoint of a log that was ever signed onto a disk. Two roots for one size are a fork.
+/// Every checkpoint of a log that was ever in its directory. Two roots for one size are a fork.
+/// Clones share the record.
 #[derive(Clone, Default)]
 pub struct SignedHeads(Arc<Mutex<SignedHeadsState>>);
 
 #[derive(Clone, Default)]
 struct SignedHeadsState {
     roots: BTreeMap<u64, Hash>,
-    /// What was read last, so that the same bytes are not read twice.
+    /// The bytes of both files at the last look, so that unchanged files are not parsed again.
     last: [Vec<u8>; 2],
 }
 
 impl SignedHeads {
-    /// Notes what stands in a log's directory, also what is signed and not yet published.
+    /// Records the checkpoint in a log's directory, and the one in its temporary file, which is
+    /// signed and not yet published. Panics at a fork.
     pub fn record(&self, directory: &Path) {
         let path = directory.join("checkpoint");
         let mut seen = self.0.lock().unwrap();
@@ -37,12 +39,12 @@ impl SignedHeads {
         }
     }
 
-    /// The same knowledge, to go on from in several ways.
+    /// Copies the record. The copy no longer shares it.
     pub fn snapshot(&self) -> SignedHeads {
         SignedHeads(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 
-    /// A disk that looks at every step.
+    /// Returns storage that calls [`SignedHeads::record`] before every write step.
     pub fn disk(&self, directory: &Path) -> Storage {
         let (seen, directory) = (self.clone(), directory.to_owned());
         Storage::with_hook(move |_| {

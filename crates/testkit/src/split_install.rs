@@ -1,4 +1,5 @@
-//! Fetching and installing as two processes, and a release that does not work.
+//! The demo's split installation: downloading and installing as two processes, with a release that
+//! fails its health check.
 
 use std::fs;
 use std::io::Write;
@@ -13,12 +14,13 @@ use unanimity_report::Exit;
 use crate::attacks::SECOND;
 use crate::{MirrorAccess, ReleaseSpec, TestError, World};
 
-/// What the operator's check says of the second release.
+/// The operator's health check, which fails for the second release.
 const CHECK: &str =
     "case $UNANIMITY_RELEASE in 2-*) echo the service does not answer >&2; exit 1;; esac";
 
-/// Plays it in `from_directory`, from `start` on, with `installer`, the program. It must be over by now:
-/// the installer goes by this machine's clock. Returns whether all went as it should.
+/// Runs the split installation in `directory`, with the program `installer`. Its simulated time
+/// begins at `start` and must end before now, because the installer uses this machine's clock.
+/// Returns whether all went as expected.
 pub async fn run_split_install(
     directory: &Path,
     start: Timestamp,
@@ -36,22 +38,22 @@ pub async fn run_split_install(
     world.write_config()?;
     writeln!(
         out,
-        "\nFetching and installing apart: this process fetches, and `unanimity-install`, a program of its own\n\
-         that asks nobody, installs what it verifies anew. The operator's check finds that release 2 does not work.\n"
+        "\nDownloading and installing as two processes: this process downloads. `unanimity-install`, a program without\n\
+         network code, verifies again and installs. The operator's health check fails for release 2.\n"
     )?;
     let first = ReleaseSpec::new(1, "1.0.0", artifact);
     let second = ReleaseSpec::new(2, "1.1.0", &[artifact, b"\nit does not work\n"].concat());
     let mut is_good = true;
-    for (draft, expected) in [(&first, Exit::Done), (&second, Exit::Unhealthy)] {
-        download_release(&mut world, draft).await?;
-        writeln!(out, "  staged     release {}-{}, with its proof", draft.sequence, draft.version)?;
+    for (spec, expected) in [(&first, Exit::Done), (&second, Exit::Unhealthy)] {
+        download_release(&mut world, spec).await?;
+        writeln!(out, "  downloaded release {}-{}, with its proof", spec.sequence, spec.version)?;
         let config = world.directory.join("client/unanimity.toml");
-        let ended = Command::new(installer).arg("--config").arg(config).arg("--json").output()?;
-        let said: serde_json::Value = serde_json::from_slice(&ended.stdout)?;
-        let installed = said["installed"].as_str().map(|release| format!("installed {release}"));
-        let why = said["message"].as_str().unwrap_or_default().to_owned();
-        writeln!(out, "  installer  {}", installed.unwrap_or(why))?;
-        is_good &= ended.status.code().and_then(Exit::of) == Some(expected);
+        let output = Command::new(installer).arg("--config").arg(config).arg("--json").output()?;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let installed = report["installed"].as_str().map(|release| format!("installed {release}"));
+        let message = report["message"].as_str().unwrap_or_default().to_owned();
+        writeln!(out, "  installer  {}", installed.unwrap_or(message))?;
+        is_good &= output.status.code().and_then(Exit::of) == Some(expected);
     }
     let current = fs::read(world.install_root().join("current/hello"))?;
     is_good &= current == artifact;
@@ -59,15 +61,15 @@ pub async fn run_split_install(
     Ok(is_good)
 }
 
-/// Publishes a release, and fetches it when it has settled.
-async fn download_release(world: &mut World, draft: &ReleaseSpec) -> Result<(), TestError> {
-    world.publish(draft)?;
+/// Publishes a release, and downloads it when it has settled.
+async fn download_release(world: &mut World, spec: &ReleaseSpec) -> Result<(), TestError> {
+    world.publish(spec)?;
     world.poll_all().await?;
-    world.update().await.1.err().ok_or("a release did not wait for `settle`")?;
+    world.update().await.1.err().ok_or("a release was not refused as settling")?;
     world.advance(world.config.cycle.limits.settle + SECOND);
     world.poll_all().await?;
     match world.update().await.1? {
         CycleOutcome::Available(_) => Ok(()),
-        other => Err(format!("expected it to be staged: {other:?}").into()),
+        other => Err(format!("the cycle did not download the release: {other:?}").into()),
     }
 }

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use unanimity_net::{BoxedReader, Mirror};
 
-/// A directory on a disk that can be made to stall: whoever reads from it waits.
+/// A mirror of a directory. While a test holds its gate, reads from it wait.
 pub struct StallingMirror {
-    /// The mirror.
+    /// The mirror, for a client to read.
     pub mirror: Mirror,
     gate: Arc<Mutex<()>>,
     begun: Arc<AtomicUsize>,
 }
 
 impl StallingMirror {
-    /// Only files whose paths begin with `prefix` are ever waited for, or counted.
+    /// Makes a mirror of `directory`. Only reads of files whose paths begin with `prefix` are
+    /// stalled and counted.
     pub fn from_directory(directory: impl Into<PathBuf>, prefix: &'static str) -> StallingMirror {
         let directory = directory.into();
         let (gate, begun) = (Arc::new(Mutex::default()), Arc::new(AtomicUsize::new(0)));
@@ -33,17 +34,17 @@ impl StallingMirror {
         StallingMirror { mirror, gate, begun }
     }
 
-    /// Nothing is read while this is held.
+    /// Stalls the mirror until the returned guard is dropped.
     pub async fn stall(&self) -> OwnedMutexGuard<()> {
         self.gate.clone().lock_owned().await
     }
 
-    /// Reads that were begun, be they stalled or done.
+    /// Returns the number of reads that have begun, whether they are stalled or complete.
     pub fn reads_begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }
 
-    /// Lets others run until as many reads were begun.
+    /// Yields to other tasks until `begun` reads have begun.
     pub async fn wait_for_reads(&self, begun: usize) {
         while self.reads_begun() < begun {
             tokio::task::yield_now().await;

@@ -1,23 +1,22 @@
-//! A directory as any web server serves it.
+//! A file store that serves a directory as a static web server does.
 
-use std::io::Read as _;
-use std::io::{self};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use unanimity_net::file_server::{FileStore, ServedFile};
 
-/// The files in a directory, which may be another one at the next moment. Clones are the same.
+/// The files of a directory, which the caller can replace by another one. Clones share it.
 #[derive(Clone, Debug)]
 pub struct StaticFiles(Arc<Mutex<PathBuf>>);
 
 impl StaticFiles {
-    /// The files in this one.
+    /// Serves the files of `directory`.
     pub fn new(directory: PathBuf) -> StaticFiles {
         StaticFiles(Arc::new(Mutex::new(directory)))
     }
 
-    /// From now on those in that one.
+    /// Serves the files of another directory from now on.
     pub fn set_directory(&self, directory: PathBuf) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = directory;
     }
@@ -25,7 +24,7 @@ impl StaticFiles {
 
 impl FileStore for StaticFiles {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
-        // Nothing above, and nothing hidden.
+        // No path outside the directory, and no hidden file.
         if path.is_empty() || path.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -1,4 +1,4 @@
-//! Disks that record every step, or fail at one.
+//! Storage that records every write step, or fails at one.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -6,13 +6,15 @@ use std::{fs, io};
 
 use unanimity_storage::{Storage, WriteStep, temporary_path};
 
-/// The error of a full disk.
+/// Returns the error of a full disk.
 pub fn no_space() -> io::Error {
     io::Error::from(io::ErrorKind::StorageFull)
 }
 
-/// A disk that fails the steps `from` up to `until`, counted from 0. With no end it is a
-/// program that was killed; a file it was writing then keeps half of its bytes.
+/// Returns storage that fails the write steps from `from` up to `until`, counted from 0.
+///
+/// `until` is exclusive. Without it, the storage behaves as if the program was killed: the file
+/// that it was about to sync keeps half of its bytes.
 pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
     let count = Mutex::new(0);
     Storage::with_hook(move |step| {
@@ -33,7 +35,7 @@ pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
     })
 }
 
-/// A disk that records its steps.
+/// Returns storage that records its write steps, and the record.
 pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let record = steps.clone();
@@ -44,7 +46,7 @@ pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
     (disk, steps)
 }
 
-/// The path a step is about.
+/// Returns the path of a write step.
 pub fn step_path(step: &WriteStep) -> &Path {
     match step {
         WriteStep::MakeDir(path)

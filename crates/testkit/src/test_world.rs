@@ -1,4 +1,4 @@
-//! What the claims need of a [`SimulatedWorld`]: a directory of its own, impostors, and ways to look at what came out.
+//! A [`World`] for tests, with a directory of its own, impostors, and checks of a cycle's outcome.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use unanimity_client::{ClientError, CycleError, CycleOutcome, CycleReport, MirrorProblem};
+use unanimity_config::{ClientConfig, CycleSettings};
 use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Transport as _};
 use unanimity_protocol::decision::confirmation::Confirmation;
@@ -19,7 +20,7 @@ use unanimity_state::LogForked;
 use crate::scratch_dir::scratch_dir;
 use crate::{ReleaseSpec, World};
 
-/// When a circle begins.
+/// The time at which every test world begins.
 pub const NOW: Timestamp = Timestamp(1_800_000_000);
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -31,13 +32,13 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 pub const FIRST_ARTIFACT: &[u8] = b"#!/bin/sh\necho one\n";
 /// The file of release 2.
 pub const SECOND_ARTIFACT: &[u8] = b"#!/bin/sh\necho two, and a little more\n";
-/// A file that an attacker would like to be installed.
+/// The artifact of an attacker's release.
 pub const TROJAN: &[u8] = b"#!/bin/sh\necho trojan\n";
 
-/// What a cycle says of itself, and how it ended.
+/// A cycle's report and its outcome.
 pub type CycleRun = (CycleReport, Result<CycleOutcome, CycleError>);
 
-/// A world and the directory that goes with it.
+/// A world in a temporary directory, which is removed with this value.
 pub struct TestWorld {
     world: World,
     scratch: TempDir,
@@ -56,7 +57,7 @@ impl DerefMut for TestWorld {
     }
 }
 
-/// Release 1, release 2, or a later one.
+/// Describes release 1, release 2, or a later one, by its sequence.
 pub fn release_spec(sequence: u64) -> ReleaseSpec {
     match sequence {
         1 => ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT),
@@ -66,47 +67,48 @@ pub fn release_spec(sequence: u64) -> ReleaseSpec {
 }
 
 impl TestWorld {
-    /// An empty log, and peers that have not looked at it yet.
+    /// A world with an empty log, and peers that have not polled it yet.
     pub fn new(seed: u64) -> TestWorld {
-        let home = scratch_dir();
-        let world = World::create(&home.path().join("world"), seed, NOW).unwrap();
-        TestWorld { world, scratch: home }
+        let scratch = scratch_dir();
+        let world = World::create(&scratch.path().join("world"), seed, NOW).unwrap();
+        TestWorld { world, scratch }
     }
 
-    /// Release 1 is installed.
+    /// A world in which the client has installed release 1.
     pub async fn with_first_installed(seed: u64) -> TestWorld {
-        let mut circle = TestWorld::new(seed);
-        circle.publish(&release_spec(1)).unwrap();
-        circle.poll_all().await.unwrap();
-        assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
-        circle.advance_and_poll(HOUR).await;
-        assert_eq!(expect_installed(circle.update().await), 1);
-        circle
+        let mut world = TestWorld::new(seed);
+        world.publish(&release_spec(1)).unwrap();
+        world.poll_all().await.unwrap();
+        assert!(matches!(expect_refusal(world.update().await), Refusal::Settling { .. }));
+        world.advance_and_poll(HOUR).await;
+        assert_eq!(expect_installed(world.update().await), 1);
+        world
     }
 
-    /// Release 2 is in the log as well, and everybody has confirmed it for the first time just now.
+    /// A world with release 1 installed and release 2 in the log. The client has just completed the
+    /// first round that confirms release 2.
     pub async fn with_second_settling(seed: u64) -> TestWorld {
-        let mut circle = TestWorld::with_first_installed(seed).await;
-        circle.publish(&release_spec(2)).unwrap();
-        circle.poll_all().await.unwrap();
-        assert!(matches!(expect_refusal(circle.update().await), Refusal::Settling { .. }));
-        circle
+        let mut world = TestWorld::with_first_installed(seed).await;
+        world.publish(&release_spec(2)).unwrap();
+        world.poll_all().await.unwrap();
+        assert!(matches!(expect_refusal(world.update().await), Refusal::Settling { .. }));
+        world
     }
 
-    /// A copy, with files and a clock of its own.
+    /// Copies the world, with files and a clock of its own.
     pub fn copy(&self) -> TestWorld {
-        let home = scratch_dir();
-        let world = self.world.copy_to(&home.path().join("world")).unwrap();
-        TestWorld { world, scratch: home }
+        let scratch = scratch_dir();
+        let world = self.world.copy_to(&scratch.path().join("world")).unwrap();
+        TestWorld { world, scratch }
     }
 
-    /// Time goes by, and everybody polls.
+    /// Moves the clock forward, and lets every peer poll.
     pub async fn advance_and_poll(&mut self, time: Duration) {
         self.advance(time);
         self.poll_all().await.unwrap();
     }
 
-    /// Whatever asks this peer gets these answers.
+    /// Replaces a peer by an impostor that answers every question with `answer`.
     pub fn replace_with_responder(
         &mut self,
         peer: usize,
@@ -127,7 +129,8 @@ impl TestWorld {
         });
     }
 
-    /// Whoever connects to this peer is sent these bytes, one every `pace`, and then nothing.
+    /// Replaces a peer by an impostor that sends `bytes` on each connection, one every `pace`, and
+    /// then nothing. If `pace` is zero, it sends them at once.
     pub fn replace_with_bytes(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
         self.replace_peer(peer, move |mut listener| async move {
             let mut streams = Vec::new();
@@ -147,38 +150,38 @@ impl TestWorld {
         });
     }
 
-    /// A view of any head, cosigned with a peer's key.
+    /// Cosigns any head with the key of peer number `by`, at the time `at`.
     pub fn cosign_head(&self, head: &TreeHead, by: usize, at: Timestamp) -> String {
         CosignedHead::sign(head, &self.keys.peer_keys[by], at).note().to_owned()
     }
 
-    /// What the world's clock shows.
+    /// Returns the time of the world's clock.
     pub fn now(&self) -> Timestamp {
         unanimity_storage::Clock::now(&self.clock)
     }
 
-    /// Asks a peer over the network.
+    /// Asks a peer a question over the network, and returns its answer.
     pub async fn ask(&self, peer: usize, question: Question) -> Answer {
         let mut stream = self.network.dial(&self.peer_address(peer)).await.unwrap();
         unanimity_net::message::exchange(&mut stream, &question).await.unwrap()
     }
 
-    /// Its view, or whatever it says instead.
+    /// Asks a peer for its cosigned head, and returns its answer.
     pub async fn ask_for_head(&self, peer: usize) -> Answer {
         self.ask(peer, Question::CosignedHead(self.keys.log.id())).await
     }
 
-    /// The bytes that `installed_bytes` has, if something is installed.
+    /// Reads the installed program through `current`. `None` if nothing is installed.
     pub fn installed_bytes(&self) -> Option<Vec<u8>> {
         fs::read(self.config.cycle.install_root.join("current/hello")).ok()
     }
 
-    /// The head that the client trusts.
+    /// Reads the head that the client trusts.
     pub fn trusted_head(&self) -> Option<TreeHead> {
         self.load_client_state().head
     }
 
-    /// What the client remembers.
+    /// Reads the client's stored state.
     pub fn load_client_state(&self) -> unanimity_state::ClientState {
         let ClientConfig { cycle: CycleSettings { state, policy, .. }, peers, .. } = &self.config;
         unanimity_state::ClientStore::read(
@@ -190,15 +193,13 @@ impl TestWorld {
         .unwrap()
     }
 
-    /// A directory beside the world.
+    /// Returns a path beside the world's directory, in the same temporary directory.
     pub fn scratch_path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 }
 
-use unanimity_config::{ClientConfig, CycleSettings};
-
-/// Every file below a directory.
+/// Reads every file below a directory, with its path.
 pub fn read_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -212,70 +213,72 @@ pub fn read_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// The sequence of the release that a cycle installed.
+/// Returns the sequence of the release that a cycle installed. Panics if it installed none.
 #[track_caller]
-pub fn expect_installed((report, ended): CycleRun) -> u64 {
-    match ended {
+pub fn expect_installed((report, outcome): CycleRun) -> u64 {
+    match outcome {
         Ok(CycleOutcome::Installed(installed)) => installed.sequence,
         other => panic!("not installed: {other:?}\n{report:?}"),
     }
 }
 
-/// A cycle ended with nothing to install.
+/// Panics unless a cycle ended with nothing to install.
 #[track_caller]
-pub fn expect_up_to_date((report, ended): CycleRun) {
-    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?}\n{report:?}");
+pub fn expect_up_to_date((report, outcome): CycleRun) {
+    assert!(matches!(outcome, Ok(CycleOutcome::UpToDate)), "{outcome:?}\n{report:?}");
 }
 
-/// Why a cycle refused to install.
+/// Returns why a cycle refused to install. Panics if it did not refuse.
 #[track_caller]
-pub fn expect_refusal((report, ended): CycleRun) -> Refusal {
-    match ended {
+pub fn expect_refusal((report, outcome): CycleRun) -> Refusal {
+    match outcome {
         Err(CycleError::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}\n{report:?}"),
     }
 }
 
-/// What is wrong with what the mirrors show.
+/// Returns the problem with the mirrors that ended a cycle. Panics at any other end.
 #[track_caller]
-pub fn expect_mirror_problem((report, ended): CycleRun) -> MirrorProblem {
-    match ended {
+pub fn expect_mirror_problem((report, outcome): CycleRun) -> MirrorProblem {
+    match outcome {
         Err(CycleError::Mirror(problem)) => problem,
         other => panic!("no problem with the mirrors: {other:?}\n{report:?}"),
     }
 }
 
-/// The fork that holds updates back.
+/// Returns the fork that ended a cycle. Panics at any other end.
 #[track_caller]
-pub fn expect_latched((report, ended): CycleRun) -> LogForked {
-    match ended {
+pub fn expect_latched((report, outcome): CycleRun) -> LogForked {
+    match outcome {
         Err(CycleError::LogForked(forked)) => forked,
         other => panic!("not latched: {other:?}\n{report:?}"),
     }
 }
 
-/// The error that a cycle ended with.
+/// Returns the error that ended a cycle. Panics at any other end.
 #[track_caller]
-pub fn expect_error((report, ended): CycleRun) -> ClientError {
-    match ended {
+pub fn expect_error((report, outcome): CycleRun) -> ClientError {
+    match outcome {
         Err(CycleError::Client(error)) => error,
         other => panic!("no error: {other:?}\n{report:?}"),
     }
 }
 
-/// The peers that an update waits for.
+/// Returns the peers that have not confirmed, if a cycle ended as incomplete. Panics at any other
+/// end.
 #[track_caller]
-pub fn expect_unconfirmed(ended: CycleRun) -> Vec<UnconfirmedPeer> {
-    match expect_refusal(ended) {
-        Refusal::Incomplete(missing) => missing,
+pub fn expect_unconfirmed(run: CycleRun) -> Vec<UnconfirmedPeer> {
+    match expect_refusal(run) {
+        Refusal::Incomplete(unconfirmed) => unconfirmed,
         other => panic!("not incomplete: {other:?}"),
     }
 }
 
-/// The one peer that an update waits for, how it stands and why.
+/// Returns the only peer that has not confirmed, its confirmation and its failure. Panics at any
+/// other end, or if more peers are missing.
 #[track_caller]
-pub fn expect_one_unconfirmed(ended: CycleRun) -> (String, Confirmation, Option<PeerFailure>) {
-    match &expect_unconfirmed(ended)[..] {
+pub fn expect_one_unconfirmed(run: CycleRun) -> (String, Confirmation, Option<PeerFailure>) {
+    match &expect_unconfirmed(run)[..] {
         [one] => (one.peer.to_string(), one.confirmation, one.failure.clone()),
         other => panic!("{other:?}"),
     }

@@ -1,4 +1,4 @@
-//! Releases on trial: a world about to switch, and commands that leave what they saw.
+//! Fixtures for releases on trial: a world before an installation, and hooks that log their runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,54 +17,54 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 /// The versions of releases 1 to 6.
 pub const VERSIONS: [&str; 6] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"];
 
-/// The file of a release.
+/// Returns the bytes of a release's artifact.
 pub fn release_bytes(sequence: u64) -> Vec<u8> {
     format!("#!/bin/sh\necho release {sequence}\n").into_bytes()
 }
 
-/// A release with that file.
+/// Describes the release with the artifact of [`release_bytes`].
 pub fn trial_release(sequence: u64) -> ReleaseSpec {
     ReleaseSpec::new(sequence, VERSIONS[sequence as usize - 1], &release_bytes(sequence))
 }
 
-/// What the directory of a version is called.
+/// Returns the directory name of a version, such as `2-1.1.0`.
 pub fn version_label(sequence: u64) -> String {
     format!("{sequence}-{}", VERSIONS[sequence as usize - 1])
 }
 
-/// A command as it is configured.
+/// Converts a command to the form of the configuration.
 pub fn to_command(command: &[&str]) -> Vec<String> {
     command.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// A command that a shell runs.
+/// Returns a command that runs `script` in a shell.
 pub fn shell_command(script: &str) -> Vec<String> {
     to_command(&["/bin/sh", "-c", script])
 }
 
-/// A world in which `sequence` would be installed at the next update.
+/// Publishes release `sequence`, and lets it settle. The next update installs it.
 pub async fn publish_and_settle(world: &mut World, sequence: u64) {
     world.publish(&trial_release(sequence)).unwrap();
     world.poll_all().await.unwrap();
-    let (_, ended) = world.check().await;
+    let (_, outcome) = world.check().await;
     assert!(
         matches!(
-            ended,
+            outcome,
             Err(CycleError::Refused(Refusal::Settling { .. })
                 | CycleError::Install(InstallRefusal::Unhealthy { .. }))
         ),
-        "{ended:?}"
+        "{outcome:?}"
     );
     advance_and_poll(world, HOUR + Duration::from_secs(60)).await;
 }
 
-/// Time goes by, and every peer polls.
+/// Moves the clock forward, and lets every peer poll.
 pub async fn advance_and_poll(world: &mut World, time: Duration) {
     world.advance(time);
     world.poll_all().await.unwrap();
 }
 
-/// Release 1 is installed, and release 2 would be at the next update.
+/// Makes a world in which release 1 is installed. The next update installs release 2.
 pub async fn world_before_install(directory: &Path) -> World {
     let mut world = World::create(directory, 7, Timestamp(1_790_000_000)).unwrap();
     publish_and_settle(&mut world, 1).await;
@@ -73,20 +73,21 @@ pub async fn world_before_install(directory: &Path) -> World {
     world
 }
 
-/// The next cycle installs this release.
+/// Panics unless the next cycle installs this release.
 pub async fn expect_update_installs(world: &mut World, sequence: u64) {
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?} {report:?}");
+    let (report, outcome) = world.update().await;
+    assert!(matches!(outcome, Ok(CycleOutcome::Installed(_))), "{outcome:?} {report:?}");
     assert_eq!(installed_sequence(world), Some(sequence));
 }
 
-/// The next cycle ends with nothing to install.
+/// Panics unless the next cycle ends with nothing to install.
 pub async fn expect_update_up_to_date(world: &mut World) {
-    let (report, ended) = world.update().await;
-    assert!(matches!(ended, Ok(CycleOutcome::UpToDate)), "{ended:?} {report:?}");
+    let (report, outcome) = world.update().await;
+    assert!(matches!(outcome, Ok(CycleOutcome::UpToDate)), "{outcome:?} {report:?}");
 }
 
-/// The version that `installed_bytes` is, whole.
+/// Returns the sequence that is installed. Panics if its files or `current` are not of that
+/// release.
 pub fn installed_sequence(world: &World) -> Option<u64> {
     let Installed { sequence, directory, .. } = world.installed_version().unwrap()?;
     assert_eq!(fs::read(directory.join("hello")).unwrap(), release_bytes(sequence));
@@ -95,13 +96,14 @@ pub fn installed_sequence(world: &World) -> Option<u64> {
     Some(sequence)
 }
 
-/// Where the client installs, with its configured commands.
+/// Returns the client's install root, with its configured hooks.
 pub fn install_root(world: &World) -> InstallRoot {
     InstallRoot::new(&world.config.cycle.install_root, Storage::default())
         .with_hooks(world.config.cycle.hooks.clone())
 }
 
-/// The refusal of a release that does not work.
+/// Runs an update, and returns its report, the reason, and when the client tries again. Panics
+/// unless the update ended as unhealthy.
 pub async fn expect_update_unhealthy(
     world: &mut World,
 ) -> (CycleReport, String, Option<Timestamp>) {
@@ -113,25 +115,25 @@ pub async fn expect_update_unhealthy(
     }
 }
 
-/// Where commands leave what they saw.
+/// Returns the path of the log that hooks write.
 pub fn hook_log_path(world: &mut World) -> PathBuf {
     world.config.cycle.install_root.with_file_name("diary")
 }
 
-/// The lines of a file; none, if there is no such file.
+/// Reads the lines of a file. A missing file has none.
 pub fn read_lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// A command that notes in a diary why it runs, and then runs `end`.
-pub fn logging_command(diary: &Path, end: &str) -> Vec<String> {
+/// Returns a command that appends its step and release to `log`, and then runs `end` in a shell.
+pub fn logging_command(log: &Path, end: &str) -> Vec<String> {
     shell_command(&format!(
         "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
-        diary.display()
+        log.display()
     ))
 }
 
-/// A process that was killed is gone, or waits to be buried, as soon as it gets to it.
+/// Waits until a killed process has ended, or is a zombie. Panics after 10 seconds.
 pub fn wait_until_gone(pid: &str) {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
@@ -141,5 +143,5 @@ pub fn wait_until_gone(pid: &str) {
         }
         std::thread::yield_now();
     }
-    panic!("{pid} is still there");
+    panic!("process {pid} did not end within 10 seconds");
 }

@@ -1,4 +1,5 @@
-//! A circle in one process, over streams in memory, with a clock that the caller moves.
+//! Five peers and a client in one process, over streams in memory, with a clock that the caller
+//! moves.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,21 +29,21 @@ use crate::{
     PEERS, ReleaseSpec, StaticFiles, TestError, copy_tree, relay_answers,
 };
 
-/// A stage and everybody who acts on it. Everything but Tor and the clock is the code that ships.
+/// A fixture with five running peers and a client. All code but Tor and the clock is what ships.
 pub struct World {
-    /// The hands that the caller moves.
+    /// The clock of all peers and of the client. Only the caller moves it.
     pub clock: ManualClock,
-    /// Who can be reached.
+    /// The network in memory, which connects the client to the peers.
     pub network: MemoryNetwork,
     /// The client's configuration.
     pub config: ClientConfig,
-    /// Where the client reads the log and the artifacts.
+    /// The mirrors from which the client reads the log and the artifacts.
     pub mirrors: Vec<Mirror>,
-    /// The client's disk.
+    /// The client's storage.
     pub disk: Storage,
-    /// Who is told of the steps of the client's cycles.
+    /// Receives the progress of the client's cycles.
     pub progress: ProgressSink,
-    /// What a person reads of a cycle's failure.
+    /// Renders a cycle's error for [`CycleSummary::message`].
     pub render_error: fn(&CycleError) -> String,
     fixture: Fixture,
     mirror_access: MirrorAccess,
@@ -51,12 +52,12 @@ pub struct World {
     rng: StdRng,
 }
 
-/// How everybody reads their mirrors.
+/// How the peers and the client read their mirrors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MirrorAccess {
-    /// From the directories themselves.
+    /// From the directory of the log, without a connection.
     Files,
-    /// Over HTTP, each from a host of its own.
+    /// Over HTTP, each reader from a host of its own.
     Http,
 }
 
@@ -65,7 +66,7 @@ struct WorldPeer {
     server: AbortHandle,
 }
 
-/// A world is a stage with people on it.
+/// A world gives access to its keys and files.
 impl Deref for World {
     type Target = Fixture;
 
@@ -75,56 +76,58 @@ impl Deref for World {
 }
 
 impl World {
-    /// Makes a log and a circle around it in an empty directory. Peers have polled nothing yet.
+    /// Makes a log, five peers and a client in an empty directory. No peer has polled yet. Mirrors
+    /// are read as [`MirrorAccess::Files`]. Call it inside a tokio runtime.
     pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, TestError> {
         World::create_with_access(directory, seed, now, MirrorAccess::Files)
     }
 
-    /// The same, and how mirrors are read.
+    /// Makes a world as [`World::create`] does, with a choice of how mirrors are read.
     pub fn create_with_access(
         directory: &Path,
         seed: u64,
         now: Timestamp,
-        reads: MirrorAccess,
+        mirror_access: MirrorAccess,
     ) -> Result<World, TestError> {
-        let circle = FixtureKeys::generate(&mut StdRng::seed_from_u64(seed));
-        World::open(Fixture::create(directory, circle)?, seed, now, reads)
+        let keys = FixtureKeys::generate(&mut StdRng::seed_from_u64(seed));
+        World::open(Fixture::create(directory, keys)?, seed, now, mirror_access)
     }
 
-    /// Copies this world, with everybody's state and none of its connections, to another directory.
+    /// Copies this world to another directory, with the state of every peer and of the client.
+    /// Connections are not copied.
     pub fn copy_to(&self, directory: &Path) -> Result<World, TestError> {
-        let stage = self.fixture.copy_to(directory)?;
-        let mut world = World::open(stage, self.seed, self.clock.now(), self.mirror_access)?;
+        let fixture = self.fixture.copy_to(directory)?;
+        let mut world = World::open(fixture, self.seed, self.clock.now(), self.mirror_access)?;
         world.render_error = self.render_error;
         Ok(world)
     }
 
     fn open(
-        stage: Fixture,
+        fixture: Fixture,
         seed: u64,
         now: Timestamp,
-        reads: MirrorAccess,
+        mirror_access: MirrorAccess,
     ) -> Result<World, TestError> {
-        let keys = stage.keys.peer_keys.iter().map(|secret| secret.public().raw());
+        let keys = fixture.keys.peer_keys.iter().map(|secret| secret.public().raw());
         let addresses: BTreeMap<_, _> = keys.zip((0..PEERS).map(onion_address)).collect();
         let cycle = CycleSettings {
-            policy: stage.keys.policy(),
+            policy: fixture.keys.policy(),
             platform: this_platform(),
             limits: RoundLimits::default(),
             ask_timeout: Duration::from_secs(1),
             round_timeout: Duration::from_secs(12),
             polling: PollingSettings::default(),
             pinned: None,
-            install_root: stage.install_root(),
+            install_root: fixture.install_root(),
             hooks: HookSettings::default(),
             spool: None,
             freshness: None,
-            state: stage.client_state(),
+            state: fixture.client_state(),
         };
         let config = ClientConfig {
             source: None,
             cycle,
-            peers: stage.keys.peers(),
+            peers: fixture.keys.peers(),
             addresses,
             artifacts: Vec::new(),
             artifact_cache_bytes: None,
@@ -137,95 +140,97 @@ impl World {
             disk: Storage::default(),
             progress: ProgressSink::default(),
             render_error: |failure| error_chain(failure),
-            fixture: stage,
-            mirror_access: reads,
+            fixture,
+            mirror_access,
             peers: Vec::new(),
             seed,
             rng: StdRng::seed_from_u64(seed),
         };
         world.mirrors = vec![world.mirror_for("client")];
         for i in 0..PEERS {
-            let seat = world.open_peer(i, Storage::default())?;
-            world.peers.push(seat);
+            let world_peer = world.open_peer(i, Storage::default())?;
+            world.peers.push(world_peer);
         }
         Ok(world)
     }
 
     fn open_peer(&self, peer: usize, disk: Storage) -> Result<WorldPeer, TestError> {
-        let follow = WitnessConfig {
+        let config = WitnessConfig {
             log: self.keys.log.clone(),
             signing_key: self.keys.peer_keys[peer].clone(),
             mirrors: vec![self.mirror_for(PEER_NAMES[peer])],
             polling: PollingSettings::default(),
         };
         let state = self.peer_state(peer);
-        let node = Arc::new(Witness::open(follow, &state, disk, self.clock.clone())?);
-        let server = self.spawn_server(peer, node.clone());
-        Ok(WorldPeer { witness: node, server })
+        let witness = Arc::new(Witness::open(config, &state, disk, self.clock.clone())?);
+        let server = self.spawn_server(peer, witness.clone());
+        Ok(WorldPeer { witness, server })
     }
 
-    /// What somebody reads: the directory that they are shown, or a host that serves it.
+    /// Returns a reader's mirror: its directory, or a host that serves that directory. `reader` is
+    /// a peer's name or `client`.
     fn mirror_for(&self, reader: &str) -> Mirror {
         if self.mirror_access == MirrorAccess::Files {
             return self.mirror(reader);
         }
         let key = Hash::digest(format!("mirror of {reader}").as_bytes()).0;
         let listener = self.network.listen(OnionAddress { key, port: WEB_PORT });
-        let folder = StaticFiles::new(self.mirror_path(reader));
-        // It ends with the network.
-        tokio::spawn(serve_files(Arc::new(folder), listener, file_view::FILE_SERVER_LIMITS));
+        let files = StaticFiles::new(self.mirror_path(reader));
+        // The server ends with the network.
+        tokio::spawn(serve_files(Arc::new(files), listener, file_view::FILE_SERVER_LIMITS));
         let web: Arc<dyn WebConnector> = Arc::new(self.network.clone());
-        let site = MirrorUrl::from_onion_key(key);
-        Mirror::from_url(site.to_string(), site, &web)
+        let url = MirrorUrl::from_onion_key(key);
+        Mirror::from_url(url.to_string(), url, &web)
     }
 
-    fn spawn_server(&self, peer: usize, node: Arc<Witness<ManualClock>>) -> AbortHandle {
+    fn spawn_server(&self, peer: usize, witness: Arc<Witness<ManualClock>>) -> AbortHandle {
         let listener = self.network.listen(self.peer_address(peer));
-        tokio::spawn(node.serve_connections(listener)).abort_handle()
+        tokio::spawn(witness.serve_connections(listener)).abort_handle()
     }
 
-    /// What a peer is called.
+    /// Returns the name of peer number `peer`.
     pub fn peer_name(peer: usize) -> &'static str {
         PEER_NAMES[peer]
     }
 
-    /// A peer's onion address.
+    /// Returns the onion address of peer number `peer`.
     pub fn peer_address(&self, peer: usize) -> OnionAddress {
         onion_address(peer)
     }
 
-    /// A peer.
+    /// Returns the witness of peer number `peer`.
     pub fn peer(&self, peer: usize) -> &Arc<Witness<ManualClock>> {
         &self.peers[peer].witness
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// Signs a release, without logging it.
-    pub fn sign_release(&self, draft: &ReleaseSpec) -> Result<(Manifest, Note), TestError> {
-        self.sign_release_at(draft, self.clock.now())
+    /// Signs a release and does not log it.
+    pub fn sign_release(&self, spec: &ReleaseSpec) -> Result<(Manifest, Note), TestError> {
+        self.sign_release_at(spec, self.clock.now())
     }
 
     /// Signs a release and appends it to the honest log.
-    pub fn publish(&self, draft: &ReleaseSpec) -> Result<Manifest, TestError> {
-        self.publish_to("log", draft)
+    pub fn publish(&self, spec: &ReleaseSpec) -> Result<Manifest, TestError> {
+        self.publish_to("log", spec)
     }
 
-    /// Signs a release and appends it to the log in `log/`, or to the attacker's in `fork/`.
-    pub fn publish_to(&self, log: &str, draft: &ReleaseSpec) -> Result<Manifest, TestError> {
-        self.publish_release(log, draft, self.clock.now())
+    /// Signs a release and appends it to the log in the directory `log` of the fixture, such as
+    /// `log` or `fork`.
+    pub fn publish_to(&self, log: &str, spec: &ReleaseSpec) -> Result<Manifest, TestError> {
+        self.publish_release(log, spec, self.clock.now())
     }
 
-    /// A peer looks at its mirror.
+    /// Lets one peer poll its mirror.
     pub async fn poll(&mut self, peer: usize) -> Result<PollOutcome, TestError> {
-        let node = self.peers[peer].witness.clone();
-        Ok(node.poll(&mut self.rng).await?)
+        let witness = self.peers[peer].witness.clone();
+        Ok(witness.poll(&mut self.rng).await?)
     }
 
-    /// Every peer looks at its mirror.
+    /// Lets every peer poll its mirror, one after the other.
     pub async fn poll_all(&mut self) -> Result<Vec<PollOutcome>, TestError> {
         let mut polled = Vec::new();
         for peer in 0..PEERS {
@@ -234,42 +239,42 @@ impl World {
         Ok(polled)
     }
 
-    /// A peer fetches what it keeps for others, and serves it.
+    /// Lets a peer fetch the log's entries, and serves its files at [`WEB_PORT`] from now on.
     pub async fn serve_files(&mut self, peer: usize) -> Result<(), TestError> {
-        let node = self.peers[peer].witness.clone();
-        node.fetch_entries(&mut self.rng).await?;
+        let witness = self.peers[peer].witness.clone();
+        witness.fetch_entries(&mut self.rng).await?;
         let at = OnionAddress { port: WEB_PORT, ..self.peer_address(peer) };
         let listener = self.network.listen(at);
-        tokio::spawn(node.serve_files(listener));
+        tokio::spawn(witness.serve_files(listener));
         Ok(())
     }
 
-    /// Stops a peer: its address answers nobody.
+    /// Stops a peer's server: connections to its address are refused. Its witness stays in memory.
     pub fn stop(&mut self, peer: usize) {
         self.peers[peer].server.abort();
     }
 
-    /// Starts a stopped or replaced peer again; it has been awake all the time.
+    /// Starts the server of a stopped or replaced peer again, with the same witness.
     pub fn start(&mut self, peer: usize) {
         self.stop(peer);
         self.peers[peer].server = self.spawn_server(peer, self.peers[peer].witness.clone());
     }
 
-    /// Ends a peer and starts it again from what is on its disk. Whoever holds on to the old one
-    /// ([`SimulatedWorld::peer`]) has to let go first.
+    /// Ends a peer and starts it again from its state directory, with other storage. The caller
+    /// must have dropped every clone of its witness ([`World::peer`]), or this waits for ever.
     pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), TestError> {
-        let WorldPeer { witness: node, server } = self.peers.remove(peer);
+        let WorldPeer { witness, server } = self.peers.remove(peer);
         server.abort();
-        while Arc::strong_count(&node) > 1 {
+        while Arc::strong_count(&witness) > 1 {
             tokio::task::yield_now().await;
         }
-        drop(node);
-        let seat = self.open_peer(peer, disk)?;
-        self.peers.insert(peer, seat);
+        drop(witness);
+        let world_peer = self.open_peer(peer, disk)?;
+        self.peers.insert(peer, world_peer);
         Ok(())
     }
 
-    /// Puts an impostor at a peer's address.
+    /// Replaces a peer by an impostor: `serve` takes the connections to the peer's address.
     pub fn replace_peer<F>(&mut self, peer: usize, serve: impl FnOnce(MemoryListener) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -279,12 +284,12 @@ impl World {
         self.peers[peer].server = tokio::spawn(serve(listener)).abort_handle();
     }
 
-    /// Starts a peer again from other state, such as a backup. Whoever holds on to the old one
-    /// ([`SimulatedWorld::peer`]) has to let go first.
+    /// Starts a peer again from a copy of other state, such as a backup. The caller must have
+    /// dropped every clone of its witness ([`World::peer`]).
     pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         let state = self.peer_state(peer);
         self.peers[peer].server.abort();
-        // The lock in the old directory goes with it.
+        // The lock moves with the old directory.
         fs::rename(&state, state.with_extension("before"))?;
         copy_tree(backup, &state)?;
         self.peers[peer] = self.open_peer(peer, Storage::default())?;
@@ -297,7 +302,7 @@ impl World {
         self.check_with(&config, &mirrors).await
     }
 
-    /// Runs one cycle of some client, such as a peer's own, without installing.
+    /// Runs one cycle without installing, of a client with another configuration and other mirrors.
     pub async fn check_with(
         &mut self,
         config: &ClientConfig,
@@ -309,7 +314,7 @@ impl World {
         }
     }
 
-    /// Runs one cycle of the client and installs what it may.
+    /// Runs one cycle of the client, and installs the release that every peer has confirmed.
     pub async fn update(&mut self) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let client = Client::open(
             &self.config,
@@ -326,7 +331,7 @@ impl World {
 }
 
 impl DemoBackend for World {
-    const DESCRIPTION: &str = "Everything below is the program's own code, mirrors are read over HTTP; only Tor and the clock are played.";
+    const DESCRIPTION: &str = "Everything below runs the program's own code, and mirrors are read over HTTP. Only Tor and the clock are simulated.";
 
     fn fixture(&self) -> &Fixture {
         &self.fixture
@@ -390,13 +395,13 @@ impl DemoBackend for World {
     }
 }
 
-/// A peer's onion address. No service has it.
+/// Derives a peer's onion address from its name. No onion service has this address.
 fn onion_address(peer: usize) -> OnionAddress {
     OnionAddress { key: Hash::digest(PEER_NAMES[peer].as_bytes()).0, port: 4242 }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.peers.iter().for_each(|seat| seat.server.abort());
+        self.peers.iter().for_each(|world_peer| world_peer.server.abort());
     }
 }

@@ -1,4 +1,4 @@
-//! The circle at work over Tor: real processes, real onion services, and time as it is.
+//! The demo's backend over Tor: real processes, real onion services, and real time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use unanimity_tor::{AuthorizedClients, TorClient, service_settings};
 use crate::onion::process::{NodeProcess, POLL_INTERVAL, PROCESS_TIMEOUT, ProcessResult};
 use crate::onion::world::{CLIENT, OnionWorld, SETTLE};
 
-/// Five peers and a client, each a daemon, which ends with this value.
+/// Five peers and a client, each a daemon process. Dropping this value kills the processes.
 #[derive(Debug)]
 pub struct OnionBackend {
     world: OnionWorld,
@@ -29,55 +29,55 @@ pub struct OnionBackend {
 }
 
 impl OnionBackend {
-    /// Starts all of them, and waits until each can be found and vouches for its log.
-    pub async fn start(nodes: OnionWorld) -> Result<OnionBackend, TestError> {
+    /// Starts peers and client, and waits until each is reachable and every peer has polled.
+    pub async fn start(world: OnionWorld) -> Result<OnionBackend, TestError> {
         let (mut peers, mut client) =
-            (PEER_NAMES.map(|who| nodes.process(who)), nodes.process(CLIENT));
-        // All at once: each has its circuits to build and its service to publish.
-        let mut everybody: Vec<&mut NodeProcess> = peers.iter_mut().chain([&mut client]).collect();
-        everybody.iter_mut().try_for_each(|node| node.start())?;
-        for node in everybody {
+            (PEER_NAMES.map(|name| world.process(name)), world.process(CLIENT));
+        // All start at once, because each needs time for its circuits and its onion service.
+        let mut nodes: Vec<&mut NodeProcess> = peers.iter_mut().chain([&mut client]).collect();
+        nodes.iter_mut().try_for_each(|node| node.start())?;
+        for node in nodes {
             wait_reachable(node).await?;
         }
         let peers = Vec::from(peers);
-        let mut daemons = OnionBackend { world: nodes, peers, client, impostor: None };
-        daemons.poll_all_peers().await?;
-        Ok(daemons)
+        let mut backend = OnionBackend { world, peers, client, impostor: None };
+        backend.poll_all_peers().await?;
+        Ok(backend)
     }
 
-    /// Ends them. Their files stay as they are.
+    /// Stops peers, client and impostor. Their files stay.
     fn stop_all(&mut self) -> Result<(), TestError> {
         if let Some(impostor) = self.impostor.take() {
             impostor.abort();
         }
-        let everybody = || self.peers.iter().chain([&self.client]);
-        everybody().try_for_each(NodeProcess::terminate)?;
+        let nodes = || self.peers.iter().chain([&self.client]);
+        nodes().try_for_each(NodeProcess::terminate)?;
         self.peers.iter_mut().chain([&mut self.client]).try_for_each(NodeProcess::stop)
     }
 
-    /// A peer looks at its mirror: until it vouches for what that shows, or has found it to be a fork.
+    /// Waits until a peer has polled its mirror: it serves the mirror's head, or a fork latched.
     async fn wait_for_poll(&mut self, peer: usize) -> Result<(), TestError> {
-        let shown = self.world.fixture.head_of(&format!("mirrors/{}", PEER_NAMES[peer]))?;
-        let root = shown.root().hex();
-        let saw = |status: &Value| {
+        let mirror_head = self.world.fixture.head_of(&format!("mirrors/{}", PEER_NAMES[peer]))?;
+        let root = mirror_head.root().hex();
+        let has_polled = |status: &Value| {
             let (serving, head) = (&status["serving"], &status["serving"]["head"]);
             let fresh = serving["fresh"] == true;
             !status["latched"].is_null()
-                || fresh && head["size"] == shown.size() && head["root"] == root
+                || fresh && head["size"] == mirror_head.size() && head["root"] == root
         };
-        self.peers[peer].wait_status_async("look at its mirror", saw).await
+        self.peers[peer].wait_status_async("poll of its mirror", has_polled).await
     }
 }
 
-/// Waits until others can find a node.
+/// Waits until a node's onion service is reachable.
 async fn wait_reachable(node: &mut NodeProcess) -> Result<(), TestError> {
     node.wait_status_async("published service", |status| status["serving"]["reachable"] == true)
         .await
 }
 
 impl DemoBackend for OnionBackend {
-    const DESCRIPTION: &str = "Everything below is real: each of them is a process of its own, and they ask each other\n\
-        over onion services of a private Tor network on this machine. The client's mirror is one, too.";
+    const DESCRIPTION: &str = "Everything below is real: each node is a process of its own. The nodes ask each other over\n\
+        onion services of a private Tor network on this machine. The client's mirror is one, too.";
 
     fn fixture(&self) -> &Fixture {
         &self.world.fixture
@@ -115,17 +115,17 @@ impl DemoBackend for OnionBackend {
 
     async fn relay_peer(&mut self, peer: usize, other: usize) -> Result<(), TestError> {
         self.peers[peer].stop()?;
-        // It has all that the peer had, but for the key of another.
+        // The impostor has the peer's address and keys, but not the other peer's key.
         let config =
             unanimity_config::load_node_config(&self.peers[peer].directory.join("unanimity.toml"))?;
         let serve = config.serve.as_ref().ok_or("the peer does not serve")?;
         let identity = Identity::read(&config.cycle.state)?.ok_or("the peer has no keys")?;
         let other = config.peers.find(&PEER_NAMES[other].parse()?).ok_or("no such peer")?;
-        let readers = config.peers.client_auth_keys(self.now()).into_values().collect();
+        let authorized = config.peers.client_auth_keys(self.now()).into_values().collect();
         let tor = TorClient::new(&config.tor, Some(identity.client_auth))?;
         timeout(PROCESS_TIMEOUT, tor.bootstrap(|_, _| {})).await??;
         let listener =
-            tor.launch_service(&service_settings(serve), &AuthorizedClients::Listed(readers))?;
+            tor.launch_service(&service_settings(serve), &AuthorizedClients::Listed(authorized))?;
         let began = Instant::now();
         while !listener.service().is_reachable() {
             if began.elapsed() > PROCESS_TIMEOUT {
@@ -133,19 +133,19 @@ impl DemoBackend for OnionBackend {
             }
             sleep(POLL_INTERVAL).await;
         }
-        let echoing = tokio::spawn(relay_answers(listener, tor, other.address.clone()));
-        self.impostor = Some(echoing.abort_handle());
+        let relay = tokio::spawn(relay_answers(listener, tor, other.address.clone()));
+        self.impostor = Some(relay.abort_handle());
         Ok(())
     }
 
     async fn restart_peer_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         self.peers[peer].stop()?;
-        // What Tor keeps there stays, and with it the address.
+        // Tor's files stay, and with them the address.
         for entry in fs::read_dir(backup)? {
             let kept = entry?;
-            let place: PathBuf = self.world.fixture.peer_state(peer).join(kept.file_name());
-            fs::remove_dir_all(&place)?;
-            copy_tree(&kept.path(), &place)?;
+            let path: PathBuf = self.world.fixture.peer_state(peer).join(kept.file_name());
+            fs::remove_dir_all(&path)?;
+            copy_tree(&kept.path(), &path)?;
         }
         self.peers[peer].start()?;
         wait_reachable(&mut self.peers[peer]).await?;
@@ -165,7 +165,7 @@ impl DemoBackend for OnionBackend {
     }
 }
 
-/// A cycle as its command reports it.
+/// Reads a cycle from the JSON report of its command.
 impl TryFrom<ProcessResult> for CycleSummary {
     type Error = TestError;
 

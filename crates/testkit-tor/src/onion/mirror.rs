@@ -1,4 +1,4 @@
-//! A mirror behind an onion service that anybody finds.
+//! A mirror behind a public onion service.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use unanimity_testkit::{StaticFiles, TestError};
 use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 
 use crate::onion::process::PROCESS_TIMEOUT;
-use crate::tornet::network::PrivateTorNetwork as Tornet;
+use crate::tornet::network::PrivateTorNetwork;
 
-/// Files of a directory, served while this value lives.
+/// Serves the files of a directory at an onion service, until this value is dropped.
 pub struct OnionMirror {
     url: MirrorUrl,
     files: StaticFiles,
@@ -30,38 +30,41 @@ const SERVER_LIMITS: ServerLimits = ServerLimits {
 };
 
 impl OnionMirror {
-    /// Publishes the service, whose keys are kept in `state`, and waits until it can be found. Call it
-    /// inside a tokio runtime, which has to outlive it.
+    /// Publishes the service, with its keys in `state`, and waits until it is reachable. It serves
+    /// the directory `served`.
+    ///
+    /// Call it inside a tokio runtime, which must outlive the returned value.
     pub async fn start(
-        network: &Tornet,
+        network: &PrivateTorNetwork,
         state: &Path,
-        shown: PathBuf,
+        served: PathBuf,
     ) -> Result<OnionMirror, TestError> {
         let disk = Storage::default();
-        let place = |name: &str| {
-            let place = state.join(name);
-            disk.make_dir(&place, Mode::Private).map_err(StorageError::at(&place))?;
-            Ok::<_, StorageError>(place)
+        let make_dir = |name: &str| {
+            let path = state.join(name);
+            disk.make_dir(&path, Mode::Private).map_err(StorageError::at(&path))?;
+            Ok::<_, StorageError>(path)
         };
         let network = TorNetwork::Private(network.arti_config());
-        let settings = TorSettings { state: place("state")?, cache: place("cache")?, network };
+        let settings =
+            TorSettings { state: make_dir("state")?, cache: make_dir("cache")?, network };
         let tor = TorClient::new(&settings, None)?;
         timeout(PROCESS_TIMEOUT, tor.bootstrap(|_, _| {})).await??;
-        let hosting =
+        let service =
             ServiceSettings { nickname: "mirror".into(), port: WEB_PORT, proof_of_work: false };
-        let listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
+        let listener = tor.launch_service(&service, &AuthorizedClients::Anyone)?;
         timeout(PROCESS_TIMEOUT, listener.service().wait_until_reachable()).await?;
-        let (site, folder) =
-            (MirrorUrl::from_onion_key(listener.address().key), StaticFiles::new(shown));
-        let files = Arc::new(folder.clone());
-        let serving = tokio::spawn(async move {
-            serve_files(files, listener, SERVER_LIMITS).await;
+        let (url, files) =
+            (MirrorUrl::from_onion_key(listener.address().key), StaticFiles::new(served));
+        let store = Arc::new(files.clone());
+        let server = tokio::spawn(async move {
+            serve_files(store, listener, SERVER_LIMITS).await;
             drop(tor);
         });
-        Ok(OnionMirror { url: site, files: folder, server: serving.abort_handle() })
+        Ok(OnionMirror { url, files, server: server.abort_handle() })
     }
 
-    /// Where it is.
+    /// Returns the mirror's URL.
     pub fn url(&self) -> &MirrorUrl {
         &self.url
     }

@@ -1,4 +1,4 @@
-//! A group of peers as processes over the private network.
+//! Five peers and a client as processes over the private network.
 
 pub(crate) mod backend;
 pub(crate) mod mirror;

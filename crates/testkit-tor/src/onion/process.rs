@@ -1,63 +1,63 @@
-//! One node of a circle over Tor: a directory with its configuration, and a process while it runs.
+//! One node over Tor: a directory with its configuration, and its daemon process while it runs.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use std::{
-    fs::{self},
-    io,
-};
+use std::{fs, io};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use unanimity_testkit::TestError;
 
-/// Within which a process has to do what is waited for.
+/// The longest wait for a process.
 pub(crate) const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long to wait before looking again.
+/// The pause between two looks at a process.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A node. Its process ends with this value.
+/// A node. Dropping this value kills its daemon.
 #[derive(Debug)]
 pub struct NodeProcess {
-    /// Its directory: `unanimity.toml`, `peers.toml`, `state/`, and `log`, what it said.
+    /// The node's directory: `unanimity.toml`, `peers.toml`, `state/`, and the daemon's `log`.
     pub directory: PathBuf,
-    /// What its processes are started through, with its arguments, such as a tracer. It has to become
-    /// what it starts, or end with it. Mostly nothing.
+    /// A program and its arguments that start the node's processes, such as a tracer. Usually
+    /// empty. The program must replace itself by the process, or end with it.
     pub wrapper: Vec<OsString>,
     program: PathBuf,
     daemon: Option<Child>,
 }
 
-/// What a command of the program came to.
+/// The result of a command of the program.
 #[derive(Clone, Debug)]
 pub struct ProcessResult {
-    /// Its exit code.
+    /// The command's exit code.
     pub exit_code: i32,
-    /// Its report.
+    /// The command's report, as JSON.
     pub report: Value,
 }
 
 impl ProcessResult {
-    /// What a command said: events, and its report in the last line.
+    /// Reads a command's output: lines with events, and its report in the last line.
+    ///
+    /// Fails if the command was killed, or if the last line is missing or not JSON.
     pub fn parse(output: Output) -> Result<ProcessResult, TestError> {
         let text = String::from_utf8(output.stdout)?;
-        let line = text.lines().last().ok_or_else(|| io::Error::other("a command said nothing"))?;
+        let line =
+            text.lines().last().ok_or_else(|| io::Error::other("a command printed nothing"))?;
         let exit = output.status.code().ok_or_else(|| io::Error::other("a command was killed"))?;
         Ok(ProcessResult { exit_code: exit, report: serde_json::from_str(line)? })
     }
 }
 
 impl NodeProcess {
-    /// A node whose configuration is in a directory. Nothing runs yet.
+    /// A node with its configuration in a directory. Starts nothing.
     pub fn new(program: &Path, directory: &Path) -> NodeProcess {
         let (directory, program) = (directory.to_owned(), program.to_owned());
         NodeProcess { directory, wrapper: Vec::new(), program, daemon: None }
     }
 
-    /// A command of the program for this node. It never reaches the public Tor network.
+    /// Returns a command of the program for this node. It never reaches the public Tor network.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.wrapper.split_first() {
             None => Command::new(&self.program),
@@ -73,7 +73,7 @@ impl NodeProcess {
         command
     }
 
-    /// Starts its daemon.
+    /// Starts the daemon.
     pub fn start(&mut self) -> Result<(), TestError> {
         let log = self.log()?;
         let mut command = self.command(&["serve"]);
@@ -82,29 +82,33 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Starts its daemon, and waits until it takes commands.
+    /// Starts the daemon, and waits until it accepts commands.
     pub fn serve(&mut self) -> Result<(), TestError> {
         self.start()?;
         let socket = self.directory.join("state/serve/socket");
-        self.wait("its socket", |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()))
+        self.wait(
+            "control socket",
+            |_| Ok(std::os::unix::net::UnixStream::connect(&socket).is_ok()),
+        )
     }
 
     fn log(&self) -> io::Result<File> {
         File::options().create(true).append(true).open(self.directory.join("log"))
     }
 
-    /// The process id of its daemon.
+    /// Returns the daemon's process ID.
     pub fn id(&self) -> Option<u32> {
         self.daemon.as_ref().map(Child::id)
     }
 
-    /// Tells its daemon to end.
+    /// Sends the daemon SIGTERM.
     pub fn terminate(&self) -> Result<(), TestError> {
         let daemon = self.daemon.as_ref().map(Pid::from_child);
         Ok(daemon.map_or(Ok(()), |daemon| kill_process(daemon, Signal::TERM))?)
     }
 
-    /// Tells its daemon to end, and waits until it has.
+    /// Sends the daemon SIGTERM, and waits until it has ended. Kills it and fails after
+    /// 60 seconds.
     pub fn stop(&mut self) -> Result<(), TestError> {
         self.terminate()?;
         if let Some(mut child) = self.daemon.take() {
@@ -113,7 +117,11 @@ impl NodeProcess {
                 if began.elapsed() > PROCESS_TIMEOUT {
                     child.kill()?;
                     child.wait()?;
-                    return Err(format!("{} did not end", self.directory.display()).into());
+                    return Err(format!(
+                        "the daemon of {} did not end within {PROCESS_TIMEOUT:?} after SIGTERM",
+                        self.directory.display()
+                    )
+                    .into());
                 }
                 std::thread::park_timeout(POLL_INTERVAL);
             }
@@ -121,7 +129,7 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Ends its daemon in the middle of whatever it does.
+    /// Kills the daemon.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.daemon.take() {
             child.kill().ok();
@@ -129,33 +137,34 @@ impl NodeProcess {
         }
     }
 
-    /// Starts a command, for [`ProcessResult::parse`] to read what it said. It runs on by itself.
+    /// Starts a command and returns without waiting. [`ProcessResult::parse`] reads its output.
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child, TestError> {
         Ok(self.command(arguments).stdout(Stdio::piped()).stderr(self.log()?).spawn()?)
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end, and blocks the thread.
     pub fn run(&self, arguments: &[&str]) -> Result<ProcessResult, TestError> {
         ProcessResult::parse(self.spawn(arguments)?.wait_with_output()?)
     }
 
-    /// The same, for who does other things meanwhile. The command ends with the future.
+    /// Runs a command to its end, asynchronously. Dropping the future kills the command.
     pub async fn run_async(&self, arguments: &[&str]) -> Result<ProcessResult, TestError> {
         let mut command = tokio::process::Command::from(self.command(arguments));
         ProcessResult::parse(command.stderr(self.log()?).kill_on_drop(true).output().await?)
     }
 
-    /// Runs a command that has to end well.
+    /// Runs a command and returns its report. Fails unless its exit code is 0.
     pub fn run_json(&self, arguments: &[&str]) -> Result<Value, TestError> {
-        let ended = self.run(arguments)?;
-        if ended.exit_code == 0 {
-            Ok(ended.report)
+        let result = self.run(arguments)?;
+        if result.exit_code == 0 {
+            Ok(result.report)
         } else {
-            Err(format!("{arguments:?} ended with {}: {}", ended.exit_code, ended.report).into())
+            Err(format!("{arguments:?} ended with {}: {}", result.exit_code, result.report).into())
         }
     }
 
-    /// Waits for something to become true of its daemon.
+    /// Waits until `is` returns true. Fails if the daemon ends, or after 60 seconds. `what` names
+    /// the awaited thing in the error.
     pub fn wait(
         &mut self,
         what: &str,
@@ -169,7 +178,7 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// Waits for what its `status` says.
+    /// Waits until `is` returns true for the report of `status`. Fails as [`NodeProcess::wait`].
     pub fn wait_status(
         &mut self,
         what: &str,
@@ -178,7 +187,7 @@ impl NodeProcess {
         self.wait(what, |node| Ok(is(&node.run(&["status"])?.report)))
     }
 
-    /// The same, for who does other things meanwhile.
+    /// Waits as [`NodeProcess::wait_status`] does, asynchronously.
     pub async fn wait_status_async(
         &mut self,
         what: &str,
@@ -192,7 +201,7 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// That its daemon is there, and that there is time left to wait for it.
+    /// Fails if the daemon has ended, or if the wait since `began` is too long.
     fn check_alive(&mut self, what: &str, began: Instant) -> Result<(), TestError> {
         let log = || fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         if let Some(child) = &mut self.daemon

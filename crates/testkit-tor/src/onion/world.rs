@@ -1,4 +1,4 @@
-//! The files of a group of peers, on a private network.
+//! Files of five peers and a client on a private Tor network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,97 +14,97 @@ use crate::onion::mirror::OnionMirror;
 use crate::onion::process::NodeProcess;
 use crate::tornet::network::PrivateTorNetwork;
 
-/// How long every peer has to have seen a release here: real time passes.
+/// The client's `settle`: short, because real time passes.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
-/// What the client is called: it serves as well, so the others have it among their peers.
+/// The client's name as a node. It is a witness, too, so the peers list it in `peers.toml`.
 pub(crate) const CLIENT: &str = "client";
 
-/// Everybody's files, on a private network; whoever runs is a [`NodeProcess`].
+/// The files of peers and client. A running node is a [`NodeProcess`].
 #[derive(Clone)]
 pub struct OnionWorld {
-    /// The keys and files.
+    /// The keys, and the log's and nodes' files.
     pub fixture: Fixture,
     program: PathBuf,
-    /// What the client reads, if it is not the directory itself.
+    /// The client's mirror, if it is not the directory itself.
     mirror: Option<Arc<OnionMirror>>,
 }
 
 impl std::fmt::Debug for OnionWorld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Nodes(..)")
+        f.write_str("OnionWorld(..)")
     }
 }
 
 impl OnionWorld {
-    /// Writes everybody's configuration: `peers` of the circle and the client, who all know each
-    /// other. `program` is this program.
+    /// Writes the configuration of the client and of the first `peers` peers, each with all others
+    /// as counted peers. `program` is the program `unanimity`.
     pub fn create(
-        stage: Fixture,
+        fixture: Fixture,
         network: &PrivateTorNetwork,
         program: &Path,
         peers: usize,
     ) -> Result<OnionWorld, TestError> {
-        fs::write(stage.directory.join("network.toml"), network.arti_config())?;
-        fs::write(stage.directory.join("log.pub"), format!("{}\n", stage.keys.log.key))?;
-        let nodes = OnionWorld { fixture: stage, program: program.to_owned(), mirror: None };
-        let everybody: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain([CLIENT]).collect();
-        for who in &everybody {
-            nodes.configure(who, peers.min(3))?;
+        fs::write(fixture.directory.join("network.toml"), network.arti_config())?;
+        fs::write(fixture.directory.join("log.pub"), format!("{}\n", fixture.keys.log.key))?;
+        let world = OnionWorld { fixture, program: program.to_owned(), mirror: None };
+        let names: Vec<&str> = PEER_NAMES[..peers].iter().copied().chain([CLIENT]).collect();
+        for name in &names {
+            world.configure(name, peers.min(3))?;
         }
-        let mut tickets = Vec::new();
-        for who in &everybody {
-            let said = nodes.process(who).run_json(&["peers", "invite"])?;
-            tickets.push(said["ticket"].as_str().unwrap_or_default().parse::<Invite>()?);
+        let mut invites = Vec::new();
+        for name in &names {
+            let report = world.process(name).run_json(&["peers", "invite"])?;
+            invites.push(report["invite"].as_str().unwrap_or_default().parse::<Invite>()?);
         }
-        for who in &everybody {
-            for ticket in tickets.iter().filter(|ticket| ticket.name.as_str() != *who) {
-                // As an operator writes it who needs no proof that they follow one log.
-                let mut member = ticket.to_peer_entry(&nodes.fixture.keys.log)?;
-                member.membership = Membership::Counted;
+        for name in &names {
+            for invite in invites.iter().filter(|invite| invite.name.as_str() != *name) {
+                // Counted at once, because all nodes follow one log by construction.
+                let mut peer = invite.to_peer_entry(&world.fixture.keys.log)?;
+                peer.membership = Membership::Counted;
                 edit::add(
-                    &nodes.node_directory(who).join("peers.toml"),
-                    &member,
+                    &world.node_directory(name).join("peers.toml"),
+                    &peer,
                     &Storage::default(),
                 )?;
             }
         }
-        Ok(nodes)
+        Ok(world)
     }
 
-    /// The same, with a client that reads what it is shown from an onion service.
+    /// Lets the client read its log from an onion service.
     pub fn with_mirror(mut self, mirror: OnionMirror) -> Result<OnionWorld, TestError> {
         self.mirror = Some(Arc::new(mirror));
         self.write_unanimity_toml(CLIENT)?;
         Ok(self)
     }
 
-    /// The same in a copy of the stage. Nobody may be running.
+    /// Copies the files to another directory. No node may be running.
     pub fn copy_to(&self, directory: &Path) -> Result<OnionWorld, TestError> {
-        let nodes = OnionWorld { fixture: self.fixture.copy_to(directory)?, ..self.clone() };
-        if let Some(mirror) = &nodes.mirror {
-            mirror.set_directory(nodes.fixture.mirror_path(CLIENT));
+        let world = OnionWorld { fixture: self.fixture.copy_to(directory)?, ..self.clone() };
+        if let Some(mirror) = &world.mirror {
+            mirror.set_directory(world.fixture.mirror_path(CLIENT));
         }
-        for who in PEER_NAMES.iter().chain(&[CLIENT]) {
-            if nodes.node_directory(who).exists() {
-                nodes.write_unanimity_toml(who)?;
+        for name in PEER_NAMES.iter().chain(&[CLIENT]) {
+            if world.node_directory(name).exists() {
+                world.write_unanimity_toml(name)?;
             }
         }
-        Ok(nodes)
+        Ok(world)
     }
 
-    /// A node's directory.
+    /// Returns the directory of a node, by its name.
     pub fn node_directory(&self, node: &str) -> PathBuf {
         let below = if node == CLIENT { CLIENT.into() } else { format!("peers/{node}") };
         self.fixture.directory.join(below)
     }
 
-    /// A node; nothing of it runs yet.
+    /// Returns a node by its name. Starts nothing.
     pub fn process(&self, node: &str) -> NodeProcess {
         NodeProcess::new(&self.program, &self.node_directory(node))
     }
 
-    /// Writes a node's configuration, with nobody in its circle yet.
+    /// Writes a node's configuration, with an empty peer list.
     pub fn configure(&self, node: &str, min_peers: usize) -> Result<(), TestError> {
         fs::create_dir_all(self.node_directory(node))?;
         self.write_unanimity_toml(node)?;
@@ -115,14 +115,14 @@ impl OnionWorld {
     }
 
     fn write_unanimity_toml(&self, node: &str) -> Result<(), TestError> {
-        let circle = &self.fixture.keys;
-        let policy = circle.policy();
-        // Whom nobody waits for need not look so often over the network.
+        let keys = &self.fixture.keys;
+        let policy = keys.policy();
+        // No test waits for the client's polls, which use the network, so they are rare.
         let (mirror, poll) = match &self.mirror {
             Some(mirror) if node == CLIENT => (mirror.url().to_string(), "10s"),
             _ => (self.fixture.mirror(node).to_string(), "1s"),
         };
-        let keys: Vec<String> =
+        let publisher_keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
         let text = format!(
             "[product]\nname = \"{}\"\nchannel = \"{}\"\nplatform = \"{}\"\n\n\
@@ -130,16 +130,16 @@ impl OnionWorld {
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"{}\"]\n\n\
              [install]\nroot = \"hello\"\nstate = \"state\"\n\n\
              [limits]\nsettle = \"{}s\"\npoll_min = \"{poll}\"\npoll_max = \"{poll}\"\n\
-             ask_timeout = \"10s\"\nroll_timeout = \"20s\"\n\n\
+             ask_timeout = \"10s\"\nround_timeout = \"20s\"\n\n\
              [tor]\nnetwork = \"{}\"\n\n\
-             [serve]\nname = \"{node}\"\nroll_min = \"24h\"\nroll_max = \"24h\"\n",
+             [serve]\nname = \"{node}\"\nround_interval_min = \"24h\"\nround_interval_max = \"24h\"\n",
             policy.product,
             policy.channel,
             this_platform(),
             policy.threshold(),
-            keys.concat(),
-            circle.log.origin,
-            circle.log.key,
+            publisher_keys.concat(),
+            keys.log.origin,
+            keys.log.key,
             mirror,
             SETTLE.as_secs(),
             self.fixture.directory.join("network.toml").display(),

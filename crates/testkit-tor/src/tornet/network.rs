@@ -1,5 +1,6 @@
-//! A private Tor network on loopback: three directory authorities, which relay as well, and three
-//! relays, each a `tor_command` process in a temporary directory. Nothing of it knows of the public network.
+//! A private Tor network on loopback: three directory authorities and three relays. Each is a `tor`
+//! process in a temporary directory. The authorities relay, too. No configuration names the public
+//! network.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::resume_unwind;
@@ -11,9 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use unanimity_testkit::TestError;
 
-use crate::tornet::node;
 use crate::tornet::node::{
-    AUTHORITIES, DirectoryAuthority, FIRST_INTERVAL, NODES, TorNode, write_torrcs,
+    self, AUTHORITIES, DirectoryAuthority, FIRST_INTERVAL, NODES, TorNode, write_torrcs,
 };
 use crate::tornet::package::{DebianPackage, ExternalPrograms};
 
@@ -22,62 +22,62 @@ const TOR: DebianPackage = DebianPackage {
     programs: &["tor", "tor-gencert"],
     remark: "; its service need not run",
 };
-/// How long to wait before [`PrivateTorNetwork::is_ready`] is asked again.
+/// The pause between two calls of [`PrivateTorNetwork::is_ready`].
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Within which the network has to stand; it takes 10 seconds where nothing else is going on.
+/// The longest wait for the network. It takes 10 seconds on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The first consensus comes this many seconds after the start, where all goes well.
+/// The time from the start to the first consensus, in seconds, if no vote fails.
 const FIRST_CONSENSUS_DELAY_SECS: u64 = 8;
-/// How much later it may come before the nodes vote anew.
+/// The delay of the first consensus after which the nodes are restarted for a new vote.
 const CONSENSUS_GRACE: Duration = Duration::from_secs(8);
-/// How long a relay has to fetch it before it is told again.
+/// The time that a relay has to fetch the consensus, before it receives SIGHUP again.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The network, which ends with this value.
+/// A running network. Dropping this value kills its processes.
 pub struct PrivateTorNetwork {
     programs: ExternalPrograms,
     directory: TempDir,
     nodes: Vec<TorNode>,
     running: Vec<Child>,
     started: Instant,
-    /// When the nodes were started, and after how many seconds they were to have a consensus.
+    /// The time of the last start of all nodes, and the planned seconds from it to the consensus.
     last_restart: (Instant, u64),
     last_refetch: Option<Instant>,
 }
 
 impl std::fmt::Debug for PrivateTorNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TorNetwork(..)")
+        f.write_str("PrivateTorNetwork(..)")
     }
 }
 
 impl PrivateTorNetwork {
     /// Starts the network and waits until every node has the consensus that names all of them.
     ///
-    /// Where the machine has no `tor_command`, Debian's package of it is downloaded and unpacked in
-    /// `package`, and found there the next time. `run_onion_demo` hears of every step.
-    pub fn start(package: &Path, tell: impl FnMut(&str)) -> Result<PrivateTorNetwork, TestError> {
-        let mut network = PrivateTorNetwork::start_without_waiting(package, tell)?;
+    /// If the machine has no `tor`, Debian's package is downloaded and unpacked in `package`, where
+    /// the next call finds it. `report` receives a line for every step. Fails after 90 seconds.
+    pub fn start(package: &Path, report: impl FnMut(&str)) -> Result<PrivateTorNetwork, TestError> {
+        let mut network = PrivateTorNetwork::start_without_waiting(package, report)?;
         while !network.is_ready()? {
             std::thread::park_timeout(POLL_INTERVAL);
         }
         Ok(network)
     }
 
-    /// Starts the network, and leaves the waiting to the caller: see [`PrivateTorNetwork::is_ready`].
+    /// Starts the network and does not wait. Call [`PrivateTorNetwork::is_ready`] until it is true.
     pub fn start_without_waiting(
         package: &Path,
-        mut tell: impl FnMut(&str),
+        mut report: impl FnMut(&str),
     ) -> Result<PrivateTorNetwork, TestError> {
-        let programs = ExternalPrograms::find(&TOR, package, &mut tell)?;
-        tell(&format!(
-            "making the keys of {NODES} relays, {AUTHORITIES} of them directory authorities"
+        let programs = ExternalPrograms::find(&TOR, package, &mut report)?;
+        report(&format!(
+            "making the keys of {NODES} relays, of which {AUTHORITIES} are directory authorities"
         ));
         let directory = tempfile::tempdir()?;
         let ports = free_ports(2 * NODES)?;
         let nodes: Result<Vec<TorNode>, TestError> = std::thread::scope(|scope| {
-            let making: Vec<_> = ports
+            let creating: Vec<_> = ports
                 .chunks_exact(2)
                 .enumerate()
                 .map(|(i, ports)| {
@@ -85,8 +85,8 @@ impl PrivateTorNetwork {
                     scope.spawn(move || TorNode::create(programs, above, i, ports[0], ports[1]))
                 })
                 .collect();
-            let made = making.into_iter().map(|node| node.join());
-            made.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            let created = creating.into_iter().map(|node| node.join());
+            created.map(|node| node.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
         let began = Instant::now();
         let mut network = PrivateTorNetwork {
@@ -98,18 +98,18 @@ impl PrivateTorNetwork {
             last_restart: (began, FIRST_CONSENSUS_DELAY_SECS),
             last_refetch: None,
         };
-        tell("waiting for their first consensus, about ten seconds");
+        report("waiting for the first consensus of the directory authorities, about ten seconds");
         network.restart_nodes(FIRST_CONSENSUS_DELAY_SECS)?;
         Ok(network)
     }
 
-    /// Starts every node anew.
+    /// Starts every node again, with the first consensus `lead` seconds from now.
     fn restart_nodes(&mut self, lead: u64) -> Result<(), TestError> {
         self.kill_nodes();
         write_torrcs(&self.nodes, lead)?;
         for node in &self.nodes {
             let tor = node.command(&self.programs)?.spawn();
-            self.running.push(tor.map_err(|error| format!("tor cannot be started: {error}"))?);
+            self.running.push(tor.map_err(|error| format!("cannot start tor: {error}"))?);
         }
         (self.last_restart, self.last_refetch) = ((Instant::now(), lead), None);
         Ok(())
@@ -122,7 +122,7 @@ impl PrivateTorNetwork {
         }
     }
 
-    /// The network as a fragment of arti's configuration.
+    /// Returns the network as a fragment of arti's configuration.
     pub fn arti_config(&self) -> String {
         let caches: Vec<String> = (self.nodes.iter())
             .map(|node| {
@@ -137,11 +137,11 @@ impl PrivateTorNetwork {
             authorities.map(each).collect::<Vec<_>>().join(", ")
         };
         let identities = list(&|authority| format!("\"{}\"", authority.v3_identity));
-        let places = list(&|authority| format!("[\"127.0.0.1:{}\"]", authority.dir_port));
+        let dir_addresses = list(&|authority| format!("[\"127.0.0.1:{}\"]", authority.dir_port));
         format!(
             "[tor_network]\nfallback_caches = [\n{}\n]\n\
              [tor_network.authorities]\nv3idents = [{identities}]\n\
-             uploads = [{places}]\ndownloads = [{places}]\nvotes = [{places}]\n\
+             uploads = [{dir_addresses}]\ndownloads = [{dir_addresses}]\nvotes = [{dir_addresses}]\n\
              [path_rules]\nipv4_subnet_family_prefix = 33\nipv6_subnet_family_prefix = 129\n\
              [address_filter]\nallow_local_addrs = true\n\
              [preemptive_circuits]\ndisable_at_threshold = 0\ninitial_predicted_ports = []\n\
@@ -151,24 +151,26 @@ impl PrivateTorNetwork {
         )
     }
 
-    /// A further `tor_command` that takes part in it, to be started, with these lines in its torrc. It works
-    /// in a directory that is made for it.
+    /// Returns the command of a further `tor` that uses the network, with `lines` in its torrc.
+    /// Makes `directory` for it, which must not exist.
     pub fn participant_command(&self, directory: &Path, lines: &str) -> Result<Command, TestError> {
         node::participant_command(&self.nodes, &self.programs, directory, lines)
     }
 
-    /// Where its relays take connections: whoever takes part in it connects to nothing else.
+    /// Returns the addresses of the relays. A participant of the network connects to nothing else.
     pub fn relays(&self) -> Vec<SocketAddr> {
         let ports = self.nodes.iter().map(|node| node.or_port);
         ports.map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect()
     }
 
-    /// A directory that ends with the network.
+    /// Returns a path in the network's temporary directory, which is removed with the network.
     pub fn scratch_path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Whether every node has the consensus that names all of them. Once it has, that stays so.
+    /// Whether every node has the consensus that names all of them. Once true, it stays true.
+    ///
+    /// Fails if a node has ended, or 90 seconds after the start.
     pub fn is_ready(&mut self) -> Result<bool, TestError> {
         if self.nodes.iter().all(TorNode::has_full_consensus) {
             return Ok(true);
@@ -180,13 +182,16 @@ impl PrivateTorNetwork {
             );
             let log = late.map_or_else(String::new, TorNode::log);
             return Err(
-                format!("the private Tor network did not stand within {wait} s: {log}").into()
+                format!("the private Tor network was not ready within {wait} s: {log}").into()
             );
         }
         for (node, child) in self.nodes.iter().zip(&mut self.running) {
             if let Some(status) = child.try_wait()? {
                 let (name, log) = (&node.name, node.log());
-                return Err(format!("{name} of the private Tor network: {status}\n{log}").into());
+                return Err(format!(
+                    "{name} of the private Tor network ended with {status}\n{log}"
+                )
+                .into());
             }
         }
         let authorities = &self.nodes[..AUTHORITIES];
@@ -202,7 +207,7 @@ impl PrivateTorNetwork {
         } else if authorities.iter().any(TorNode::has_partial_consensus)
             || voting.elapsed() > Duration::from_secs(lead) + CONSENSUS_GRACE
         {
-            // Where the machine had much else to do, somebody came too late for the vote.
+            // On a busy machine, an authority may be too late for the vote.
             self.restart_nodes((2 * lead).min(FIRST_INTERVAL - 1))?;
         }
         Ok(false)
@@ -215,7 +220,7 @@ impl Drop for PrivateTorNetwork {
     }
 }
 
-/// Ports of 127.0.0.1 that nobody listened on a moment ago, all different.
+/// Returns different ports of 127.0.0.1 that were free a moment ago.
 fn free_ports(count: usize) -> Result<Vec<u16>, TestError> {
     let held: Result<Vec<TcpListener>, _> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();

@@ -1,4 +1,4 @@
-//! One `tor_command` of the network: its keys, and the torrc that keeps it on loopback.
+//! One `tor` of the private network: its keys, and the torrc that keeps it on loopback.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,14 +11,17 @@ use unanimity_testkit::TestError;
 
 use crate::tornet::package::{ExternalPrograms, run_to_end};
 
+/// The number of directory authorities.
 pub(crate) const AUTHORITIES: usize = 3;
+/// The number of nodes: the authorities and the other relays.
 pub(crate) const NODES: usize = 6;
-/// Seconds between two consensuses, after the first: longer than any run.
+/// The time between two consensuses after the first, in seconds: longer than any run.
 const INTERVAL: u64 = 28_800;
-/// Seconds between two tries at the first one. It divides half an hour, as tor wants it.
+/// The time between two attempts at the first consensus, in seconds. It divides half an hour, as
+/// `tor` requires.
 pub(crate) const FIRST_INTERVAL: u64 = 30;
 
-/// A directory authority, a relay, or both.
+/// A relay, which may be a directory authority, too.
 pub(crate) struct TorNode {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
@@ -28,14 +31,14 @@ pub(crate) struct TorNode {
     pub(crate) authority: Option<DirectoryAuthority>,
 }
 
-/// What an authority has besides.
+/// The properties of a directory authority.
 pub(crate) struct DirectoryAuthority {
     pub(crate) v3_identity: String,
     pub(crate) dir_port: u16,
 }
 
 impl TorNode {
-    /// Makes the keys of node number `i` in a directory of its own.
+    /// Makes the keys of node number `i` in a new directory below `above`.
     pub(crate) fn create(
         programs: &ExternalPrograms,
         above: &Path,
@@ -56,7 +59,7 @@ impl TorNode {
             }),
             false => None,
         };
-        // Not even to make its keys does a tor run that knows of the public authorities.
+        // The dummy authority replaces the public ones, also while `tor` only makes its keys.
         let torrc = format!(
             "TestingTorNetwork 1\nDirAuthority dummy orport=1 no-v2 v3ident={} 127.0.0.1:1 {}\n\
              DataDirectory {}\nNickname {name}\nORPort 127.0.0.1:{or_port}\nAddress 127.0.0.1\n\
@@ -77,19 +80,19 @@ impl TorNode {
         Ok(TorNode { name, directory, or_port, rsa, ed25519, authority })
     }
 
-    /// The process, to be started. Its torrc has to be written first.
+    /// Returns the command that runs the node. Its torrc must be written first.
     pub(crate) fn command(&self, programs: &ExternalPrograms) -> Result<Command, TestError> {
         let mut tor = tor_command(programs, &self.directory)?;
         tor.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(tor)
     }
 
-    /// Whether it has a consensus that names every node, each fit for every role.
+    /// Whether the node has a consensus that lists every node as guard and as HSDir.
     pub(crate) fn has_full_consensus(&self) -> bool {
         self.consensus() == Some(true)
     }
 
-    /// Whether it has one that does not. A longer one comes hours later.
+    /// Whether the node has a consensus without some nodes. The next consensus is hours away.
     pub(crate) fn has_partial_consensus(&self) -> bool {
         self.consensus() == Some(false)
     }
@@ -104,7 +107,7 @@ impl TorNode {
         Some(flags("HSDir") == NODES && flags("Guard") == NODES)
     }
 
-    /// Leaves nothing of an earlier run but its keys and what it has logged.
+    /// Removes the files of an earlier run, except the keys and the log.
     fn clear_state(&self) -> Result<(), TestError> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
@@ -121,20 +124,20 @@ impl TorNode {
         Ok(())
     }
 
-    /// What it has logged.
+    /// Returns the node's log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 }
 
-/// A tor that reads the torrc of its directory, and no other.
+/// Returns a `tor` command that reads only the torrc of `directory`.
 fn tor_command(programs: &ExternalPrograms, directory: &Path) -> Result<Command, TestError> {
     let mut tor = programs.command("tor")?;
     tor.args(["--defaults-torrc", "/dev/null", "--hush", "-f"]).arg(directory.join("torrc"));
     Ok(tor)
 }
 
-/// Makes an authority's keys and returns its v3 identity.
+/// Makes a directory authority's keys and returns its v3 identity.
 fn create_authority_keys(
     programs: &ExternalPrograms,
     keys: &Path,
@@ -156,7 +159,7 @@ fn create_authority_keys(
     Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
 }
 
-/// The lines of a torrc that name the authorities, and no others are known.
+/// Returns the lines of a torrc that name the authorities. They replace the public ones.
 fn authority_lines(nodes: &[TorNode]) -> String {
     let line = |node: &TorNode| {
         let DirectoryAuthority { v3_identity, dir_port } = node.authority.as_ref()?;
@@ -168,7 +171,8 @@ fn authority_lines(nodes: &[TorNode]) -> String {
     nodes.iter().filter_map(line).collect()
 }
 
-/// A tor that takes part without relaying, and does what is in these further lines of its torrc.
+/// Returns the command of a `tor` that uses the network without relaying, with further `lines` in
+/// its torrc. Makes `directory`, which must not exist.
 pub(crate) fn participant_command(
     nodes: &[TorNode],
     programs: &ExternalPrograms,
@@ -191,16 +195,18 @@ pub(crate) fn participant_command(
     Ok(tor)
 }
 
-/// Writes every node's torrc: the same authorities in all of them, and nothing but loopback. The
-/// first consensus comes `lead` seconds from now, less than [`FIRST_INTERVAL`]; one from before is forgotten.
+/// Writes every node's torrc. Each names the authorities, and loopback addresses only.
+///
+/// The first consensus is made `lead` seconds from now. `lead` is less than [`FIRST_INTERVAL`]. An
+/// earlier consensus is removed.
 pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError> {
     let authorities = authority_lines(nodes);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for node in nodes {
         node.clear_state()?;
-        // An exit reaches only what can be reached from 127.0.0.1, to which all its sockets are bound,
-        // and asks nobody for names. (Its policy has to say more: one that is good for loopback alone
-        // counts as none in the consensus.)
+        // All sockets of an exit are bound to 127.0.0.1, so it reaches only loopback. It resolves
+        // no names. Its policy accepts everything, because the consensus would treat a policy for
+        // loopback alone as a rejection of all.
         let resolver = node.directory.join("resolv.conf");
         fs::write(&resolver, "nameserver 127.0.0.1\n")?;
         let mut torrc = format!(
@@ -218,7 +224,7 @@ pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError
             node.directory.join("log").display(),
             node.or_port,
             resolver.display(),
-            // It ends by itself when we are gone without having ended it.
+            // The node ends by itself if this process has ended without killing it.
             std::process::id(),
         );
         if let Some(authority) = &node.authority {
@@ -246,10 +252,10 @@ pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError
     Ok(())
 }
 
-/// A young network has no shared random values for a day, and without two of them an onion
-/// service has no second time period to be published in.
+/// Returns an authority's state with two shared random values. A new network would have none for
+/// a day, and an onion service needs two, because it is published for two time periods.
 fn shared_random_state(now: u64, seed: &str) -> String {
-    let value = |word: &str| Hash::digest(format!("{word}{seed}").as_bytes()).base64();
+    let value = |label: &str| Hash::digest(format!("{label}{seed}").as_bytes()).base64();
     // `2026-11-22 09:45:00`
     let day = |days: u64| {
         let moment = UNIX_EPOCH + Duration::from_secs(now + days * 86_400);
