@@ -1,14 +1,15 @@
-//! What a population costs, and what its engine costs beside others.
+//! The cost of a population, and of its engine in comparison with other engines.
 //!
-//! - *The population*: events a second on one core and bytes a node, at 10^4, 10^5 and 10^6 nodes of five
-//!   peers each. The last column is the time of one event: where it stays, cost is linear.
-//! - *The hold model* (every node waits 5 to 15 minutes, again and again) on our engine, on a binary
-//!   heap, on nexosim with one thread, and on SimPy. The engines of others run tasks, ours only
-//!   events: what is compared is what a node's event costs when it is written for each.
+//! - *The population*: events per second on one core and bytes per node, at 10^4, 10^5 and 10^6
+//!   nodes with five peers each. The last column is the time of one event. If it stays constant,
+//!   the cost is linear.
+//! - *The hold model* (every node waits 5 to 15 minutes, again and again) on our engine, on a
+//!   binary heap, on nexosim with one thread, and on SimPy. Other engines run tasks, and ours runs
+//!   events only. The comparison is the cost of a node's event, written for each engine.
 //!
-//! Every figure comes from a process of its own, the best of as many as are said. Memory is
-//! what is resident more than before, and for the population also what it counts itself. SimPy runs
-//! in a virtual environment below the target directory, which is made if it is missing.
+//! Every figure comes from a process of its own, and is the best of the stated number of runs.
+//! Memory is the growth of resident memory; for the population also its own count. SimPy runs in a
+//! virtual environment below the target directory, which is created if it is missing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,7 +34,7 @@ type BenchError = Box<dyn Error>;
 const SIZES: [u32; 3] = [10_000, 100_000, 1_000_000];
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
-/// The virtual environment that SimPy runs in.
+/// The SimPy requirement for pip.
 const SIMPY: &str = "simpy==4.1.2";
 
 fn main() -> Result<(), BenchError> {
@@ -89,7 +90,7 @@ struct Measurement {
     per_second: f64,
     /// Bytes a node.
     resident: f64,
-    /// The same, as the simulator counts it.
+    /// Bytes a node, as the simulator counts them; 0 if it does not.
     counted: f64,
 }
 
@@ -100,7 +101,7 @@ fn best_of(runs: u32, what: &str, nodes: u32, events: u64) -> Result<Measurement
         all.push(run_child(command.args([what, &nodes.to_string(), &events.to_string()]))?);
     }
     let best = all.into_iter().max_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    best.ok_or_else(|| "no run at all".into())
+    best.ok_or_else(|| "there was no run".into())
 }
 
 fn run_child(command: &mut Command) -> Result<Measurement, BenchError> {
@@ -113,7 +114,7 @@ fn run_child(command: &mut Command) -> Result<Measurement, BenchError> {
     match numbers?[..] {
         [per_second, resident] => Ok(Measurement { per_second, resident, counted: 0.0 }),
         [per_second, resident, counted] => Ok(Measurement { per_second, resident, counted }),
-        _ => Err(format!("no figures: {text}").into()),
+        _ => Err(format!("the child process printed no figures: {text}").into()),
     }
 }
 
@@ -124,14 +125,14 @@ fn measure(what: &str, nodes: u32, events: u64) -> Result<Measurement, BenchErro
         "ours" => hold_engine(nodes, events),
         "heap" => hold_heap(nodes, events),
         "nexosim" => return hold_nexosim(nodes, events),
-        other => return Err(format!("{other} is nothing that is measured").into()),
+        other => return Err(format!("there is no measurement {other}").into()),
     };
     let resident = (peak_memory_bytes() - before) / f64::from(nodes);
     Ok(Measurement { per_second, resident, counted })
 }
 
-/// The process's memory, in bytes, as Linux tells it; elsewhere 0. At its largest: what was freed
-/// was needed as well.
+/// The process's peak resident memory in bytes, on Linux; elsewhere 0. The peak includes memory
+/// that was freed later, because it was needed, too.
 fn peak_memory_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -139,7 +140,8 @@ fn peak_memory_bytes() -> f64 {
     kib.unwrap_or(0.0) * 1024.0
 }
 
-/// Two hours and a half of ordinary life, with a release in it.
+/// Runs two and a half hours of ordinary operation with one release. Returns events per second and
+/// bytes per node.
 fn population(nodes: u32) -> (f64, f64) {
     let scenario = Scenario {
         horizon: 5 * HOUR / 2,
@@ -159,7 +161,7 @@ fn population(nodes: u32) -> (f64, f64) {
     (ran.events as f64 / took, ran.bytes)
 }
 
-/// Waits from 5 to 15 minutes, in ms (xorshift64*; Vigna 2016).
+/// A generator of waits from 5 to 15 minutes, in ms (xorshift64*; Vigna 2016).
 struct RandomWaits(u64);
 
 impl RandomWaits {
@@ -208,7 +210,7 @@ fn hold_heap(nodes: u32, events: u64) -> (f64, f64) {
     (events as f64 / took, size_of::<(u64, u32, u32)>() as f64)
 }
 
-/// A node as nexosim has them.
+/// A node of the hold model as a nexosim model.
 #[derive(Serialize, Deserialize)]
 struct HoldNode {
     state: u64,
@@ -236,13 +238,13 @@ fn hold_nexosim(nodes: u32, events: u64) -> Result<Measurement, BenchError> {
     let mut seeds = RandomWaits(7);
     for _ in 0..nodes {
         seeds.next();
-        // Of the default capacity, 16 messages, mailboxes would be most of the memory.
+        // With the default capacity of 16 messages, mailboxes would be most of the memory.
         bench = bench.add_model(HoldNode { state: seeds.0 }, Mailbox::with_capacity(1), "");
     }
     let mut simulation = bench.init(MonotonicTime::EPOCH)?;
     let mean = 10 * MINUTE;
     simulation.step_until(Duration::from_millis(2 * mean))?;
-    // It tells no number of events: so many happen in so long, to within a thousandth.
+    // nexosim does not count events. This time has `events` of them, to within a thousandth.
     let lasts = Duration::from_millis(events * mean / u64::from(nodes));
     let began = Instant::now();
     simulation.step_until(lasts)?;
@@ -254,10 +256,11 @@ fn hold_nexosim(nodes: u32, events: u64) -> Result<Measurement, BenchError> {
     })
 }
 
-/// A Python that has SimPy.
+/// The path of a Python interpreter with SimPy, which is installed if it is missing. Fails with the
+/// reason.
 fn find_simpy() -> Result<PathBuf, String> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simpy");
-    let python = place.join("bin/python");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simpy");
+    let python = directory.join("bin/python");
     let run = |command: &mut Command| match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -266,9 +269,9 @@ fn find_simpy() -> Result<PathBuf, String> {
     if run(Command::new(&python).args(["-c", "import simpy"])).is_ok() {
         return Ok(python);
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&place))
-        .map_err(|why| format!("there is no Python to run it ({why})"))?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&directory))
+        .map_err(|why| format!("python3 cannot make a virtual environment ({why})"))?;
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", SIMPY]))
-        .map_err(|why| format!("it cannot be had from PyPI; is there a network? ({why})"))?;
+        .map_err(|why| format!("pip cannot install it from PyPI; is there a network? ({why})"))?;
     Ok(python)
 }

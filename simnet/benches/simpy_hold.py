@@ -1,4 +1,7 @@
-"""The hold model in SimPy: every node waits, again and again. Arguments: nodes, events."""
+"""The hold model in SimPy: every node waits 5 to 15 minutes, again and again.
+
+Arguments: nodes, events. Prints events per second and resident bytes per node.
+"""
 
 import random
 import resource

@@ -1,5 +1,7 @@
-//! What must be true in every world, whoever acts in it. Checkers know events, circles and who is
-//! the adversary's; they know nothing of how anything came about.
+//! Rules that must hold in every world, and the checker that compares events with them.
+//!
+//! The checker knows events, peer lists, faults and the adversary's nodes. It knows nothing of the
+//! code that caused the events.
 
 use std::fmt;
 
@@ -9,102 +11,103 @@ use crate::scenario::fault::FaultKind;
 use crate::scenario::{AttackScenario, Scenario, Shape};
 use crate::trace::{CycleResult, Event, EventKind, EventObserver, TraceHead};
 
-/// What was violated, by whom, when.
+/// A broken rule, and the event that broke it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which rule.
+    /// The broken rule.
     pub rule: Rule,
     /// The event that broke it.
     pub event: Event,
 }
 
-/// The rules.
+/// A rule that must hold in every world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// A peer vouches for nothing but what its own mirrors have shown.
+    /// A peer cosigns only heads that its own mirrors have shown.
     OwnMirror,
-    /// What installs is a release of the chain that it is said to be of.
+    /// An installed entry is a release of the log or of the fork, whichever the event names.
     Logged,
-    /// What installs was covered by every honest peer's view `settle` before, and is still.
+    /// An installed release was covered by every honest peer's head `settle` before, and still is.
     Confirmed,
-    /// Nobody is unanimous with a peer that could not have given a good answer at the time.
+    /// No cycle is unanimous with a peer that could not have given a valid answer at the time.
     Everyone,
-    /// Nobody is told that nothing is new while every peer covers a release that is not installed.
+    /// No client reports that nothing is new while every peer covers a release that it lacks.
     Complete,
-    /// Nothing installs that was taken back in the sight of an honest peer when the cycle began, and nobody is
-    /// told that what they run was taken back when it was not.
+    /// No release installs that was withdrawn in an honest peer's head when the cycle began. No
+    /// client reports a withdrawal of its installed release before the log has it.
     Withdrawn,
-    /// A node that installed from one chain never installs from the other.
+    /// A node that installed from the log never installs from the fork, and the reverse.
     OneChain,
     /// A node that is off does nothing, and ends nothing that it began before.
     Away,
-    /// Sequences only grow.
+    /// Installed sequences only grow.
     Forwards,
-    /// Nothing honest is ever called a fork.
+    /// No honest log is ever called a fork.
     NoFalseAlarm,
-    /// Whoever has evidence installs nothing more.
+    /// A node with evidence of a fork installs nothing more.
     Latched,
     /// Once all faults are over, every node installs.
     Live,
-    /// Once all faults are over, whoever is shown a fork and asks an honest peer that has seen more than
-    /// both chains share has evidence.
+    /// Once all faults are over, a victim of a fork has evidence, if it asks an honest peer whose
+    /// head is larger than the common part of both chains.
     Noticed,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Event { at, node, kind: what } = self.event;
-        write!(f, "{:?} does not hold: node {node} at {at} ms: {what:?}", self.rule)
+        let Event { at, node, kind } = self.event;
+        write!(f, "{:?} does not hold: node {node} at {at} ms: {kind:?}", self.rule)
     }
 }
 
-/// Holds every event against the rules.
+/// Checks every event against the rules.
 pub struct RuleChecker<'a> {
     environment: &'a Environment,
     nodes: Vec<NodeHistory>,
-    /// What was violated so far.
+    /// The violations so far.
     pub violations: Vec<Violation>,
 }
 
-/// What is known of one node.
+/// The past events of one node.
 #[derive(Clone, Default)]
 struct NodeHistory {
-    /// What it vouched for, from when on.
+    /// The head that the node cosigned after each poll, and the time of the poll.
     polled: Vec<(Millis, Option<TraceHead>)>,
     installed: Option<(u32, u8)>,
     latched: bool,
 }
 
 impl<'a> RuleChecker<'a> {
-    /// Watches a world from its beginning.
+    /// A checker for a world that has not begun.
     pub fn new(environment: &'a Environment) -> RuleChecker<'a> {
         let nodes = vec![NodeHistory::default(); environment.scenario.nodes as usize];
         RuleChecker { environment, nodes, violations: Vec::new() }
     }
 
-    /// All rules, the last one too, at the end of the world.
+    /// Checks the rules `Live` and `Noticed`, which apply at the end of the world, and returns all
+    /// violations.
     pub fn finish(mut self) -> Vec<Violation> {
-        if let Some((release, by)) = self.install_deadline() {
+        if let Some((release, deadline)) = self.install_deadline() {
             for node in 0..self.environment.scenario.nodes {
-                let known = &self.nodes[node as usize];
-                if known.installed.is_none_or(|(index, _)| index < release) {
-                    let what = EventKind::Cycled(0, CycleResult::Incomplete);
+                let history = &self.nodes[node as usize];
+                if history.installed.is_none_or(|(index, _)| index < release) {
+                    let kind = EventKind::Cycled(0, CycleResult::Incomplete);
                     self.violations.push(Violation {
                         rule: Rule::Live,
-                        event: Event { at: by, node, kind: what },
+                        event: Event { at: deadline, node, kind },
                     });
                 }
             }
         }
-        if let Some(by) = self.notice_deadline() {
+        if let Some(deadline) = self.notice_deadline() {
             for &victim in self.environment.victims() {
                 let honest = |&peer: &u32| {
                     !self.environment.colludes(peer) && !self.environment.is_victim(peer)
                 };
-                let is_told = self.environment.peers_of(victim).iter().any(honest);
-                if is_told && !self.nodes[victim as usize].latched {
+                let has_honest_peer = self.environment.peers_of(victim).iter().any(honest);
+                if has_honest_peer && !self.nodes[victim as usize].latched {
                     let event = Event {
-                        at: by,
+                        at: deadline,
                         node: victim,
                         kind: EventKind::Cycled(0, CycleResult::UpToDate),
                     };
@@ -115,8 +118,8 @@ impl<'a> RuleChecker<'a> {
         self.violations
     }
 
-    /// By when every victim of a fork that goes on must have noticed it, if honest peers have seen
-    /// enough of the log by then.
+    /// The time by which every victim of a lasting fork must have noticed it; `None` if honest
+    /// peers may not have seen enough of the log by then.
     fn notice_deadline(&self) -> Option<Millis> {
         let scenario = &self.environment.scenario;
         let adversary = scenario.adversary.as_ref()?;
@@ -139,7 +142,7 @@ impl<'a> RuleChecker<'a> {
         (since <= latest).then_some(since + wait)
     }
 
-    /// Whether everybody is up, and Tor lets nobody wait for ever.
+    /// Whether all peers are up, and no Tor connection hangs for ever.
     fn is_calm(&self) -> bool {
         let Scenario { tor, faults, ask_timeout, .. } = &self.environment.scenario;
         let shift = tor.vantage.iter().max().copied().unwrap_or(0);
@@ -153,19 +156,21 @@ impl<'a> RuleChecker<'a> {
             && faults.iter().all(|fault| !fault.kind.is_peer_fault() || fault.share < 1.0)
     }
 
-    /// When the last fault is over.
+    /// The end of the last fault and of the mirrors' outages.
     fn faults_end(&self) -> Millis {
         let scenario = &self.environment.scenario;
         let mirrors = if scenario.mirrors.can_fail() { scenario.mirrors.within.1 } else { 0 };
         scenario.faults.iter().map(|fault| fault.until).fold(mirrors, Millis::max)
     }
 
-    /// The newest release that every node must have by the end, and by when: in a world without an
-    /// adversary, where everybody is up and Tor lets nobody wait for ever, once faults are over.
+    /// The newest release that every node must install, and its deadline. `None` in a world with an
+    /// adversary, with unavailable peers, with connections that hang for ever, or with too little
+    /// time after the faults.
     fn install_deadline(&self) -> Option<(u32, Millis)> {
         let scenario = &self.environment.scenario;
         let calm = scenario.adversary.is_none() && self.is_calm();
-        // To see it, to have it confirmed, to settle, and once more for what a fault left behind.
+        // Time to poll, to confirm and to settle, with rounds to spare for what a fault left
+        // behind.
         let wait = scenario.poll.1 + scenario.settle + 4 * scenario.round_interval.1 + HOUR;
         let until = scenario.horizon.checked_sub(wait)?;
         let count = self.environment.releases_until(until);
@@ -186,7 +191,7 @@ impl<'a> RuleChecker<'a> {
 
     fn check_install(&mut self, event: &Event, took: Millis, (index, chain): (u32, u8)) {
         let environment = self.environment;
-        // A trojan that the publisher's stolen keys logged for everybody is a release like any other.
+        // A trojan that was logged with the publisher's stolen keys is a release like any other.
         let attacked = environment.scenario.adversary.as_ref().map(|adversary| adversary.start);
         let trojan = attacked <= Some(event.at) && environment.is_trojan(index, chain);
         let count = environment.releases_until(event.at);
@@ -195,12 +200,10 @@ impl<'a> RuleChecker<'a> {
         if !logged {
             self.record_violation(Rule::Logged, event);
         }
-        let known = &self.nodes[event.node as usize];
-        if known.latched {
+        if self.nodes[event.node as usize].latched {
             self.record_violation(Rule::Latched, event);
         }
-        let known = &self.nodes[event.node as usize];
-        if let Some((before, other)) = known.installed {
+        if let Some((before, other)) = self.nodes[event.node as usize].installed {
             let shared = before < environment.split_size() || index < environment.split_size();
             if other != chain && !shared {
                 self.record_violation(Rule::OneChain, event);
@@ -218,20 +221,20 @@ impl<'a> RuleChecker<'a> {
             }
             let held = self.held_head(peer, event.at - took);
             if environment.is_trojan(index, chain)
-                && held.is_some_and(|view| environment.is_withdrawn(view.size))
+                && held.is_some_and(|head| environment.is_withdrawn(head.size))
             {
                 self.record_violation(Rule::Withdrawn, event);
             }
         }
     }
 
-    /// What a node vouched for at last before a time.
+    /// The head that a node cosigned at its last poll before a time.
     fn held_head(&self, node: u32, before: Millis) -> Option<TraceHead> {
         let polled = &self.nodes[node as usize].polled;
         polled.iter().rfind(|(at, _)| *at < before)?.1
     }
 
-    /// Whether a node runs what is taken back in the log by then.
+    /// Whether a node runs the trojan, and the log has its withdrawal at `at`.
     fn runs_withdrawn_release(&self, node: u32, at: Millis) -> bool {
         let environment = self.environment;
         let installed = self.nodes[node as usize].installed;
@@ -239,22 +242,22 @@ impl<'a> RuleChecker<'a> {
             && environment.is_withdrawn(environment.log_size(at))
     }
 
-    /// Whether a node's mirrors have shown a head of this chain and at least this size until now.
-    fn has_been_shown(&self, node: u32, at: Millis, view: TraceHead) -> bool {
+    /// Whether a node's mirror has shown a head of this chain and of at least this size until `at`.
+    fn has_been_shown(&self, node: u32, at: Millis, head: TraceHead) -> bool {
         let polled = self.nodes[node as usize].polled.iter().map(|(at, _)| *at).chain([at]);
         let mut shown = polled.map(|at| self.environment.mirror_head(node, at));
-        shown.any(|shown| shown.chain == view.chain && view.size <= shown.size)
+        shown.any(|shown| shown.chain == head.chain && head.size <= shown.size)
     }
 
-    /// Whether no release that every peer of a node's vouched for when its cycle began is missing there.
-    /// Says nothing of circles in which somebody is not honest.
+    /// Whether a node has installed every release that all its peers covered when its cycle began.
+    /// `true` if one of the peers is not honest.
     fn has_every_covered_release(&self, node: u32, began: Millis, at: Millis) -> bool {
         let environment = self.environment;
-        let circle = environment.peers_of(node).iter();
-        let sizes = circle.map(|&peer| {
+        let peers = environment.peers_of(node).iter();
+        let sizes = peers.map(|&peer| {
             let honest = !environment.colludes(peer) && !environment.is_ever_faulty_peer(peer);
-            let view = self.held_head(peer, began)?;
-            (honest && view.chain == 0).then_some(view.size)
+            let head = self.held_head(peer, began)?;
+            (honest && head.chain == 0).then_some(head.size)
         });
         let Some(covered) = sizes.min().flatten() else { return true };
         let installed = self.nodes[node as usize].installed.map_or(0, |(index, _)| index);
@@ -262,15 +265,15 @@ impl<'a> RuleChecker<'a> {
         let newest = (0..=released.unwrap_or(0)).rev().map(|n| environment.release_index(n));
         let newest = newest.filter(|_| released.is_some());
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0);
-        // From the moment that it is taken back, a mirror may say so before any peer does.
+        // From the withdrawal on, a client's mirror may show it before any peer does.
         let trojan = trojan.filter(|_| !environment.is_withdrawn(environment.log_size(at)));
         let all = newest.chain(trojan.map(|(index, _)| index));
         let due = all.filter(|index| *index < covered).max();
         due.is_none_or(|index| index <= installed)
     }
 
-    /// Whether no peer of a node's was faulty, blind or out of reach from one time to another in a way
-    /// that leaves it without a good answer.
+    /// Whether every peer of a node could have given a valid answer between `from` and `until`. A
+    /// peer could not if it was faulty, without a fresh head, or out of reach for the whole period.
     fn all_peers_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
         let environment = self.environment;
         environment.peers_of(node).iter().all(|&peer| {
@@ -282,36 +285,37 @@ impl<'a> RuleChecker<'a> {
                     .is_some_and(FaultKind::prevents_valid_answer)
             };
             let is_mute = !lies && mute(from) && mute(until);
-            let is_blind = !lies
+            let has_no_head = !lies
                 && !environment.is_ever_faulty_peer(peer)
                 && self.lacks_fresh_head(peer, from, until);
-            !(is_mute || is_blind || environment.is_partitioned(node, peer, from, until))
+            !(is_mute || has_no_head || environment.is_partitioned(node, peer, from, until))
         })
     }
 
-    /// Whether an honest peer vouched for nothing from one time to another: it has not polled in
-    /// between, nor since it was found wanting or went off.
+    /// Whether an honest peer had no fresh head from `from` to `until`: its last poll was before,
+    /// and found none or was followed by an absence.
     fn lacks_fresh_head(&self, peer: u32, from: Millis, until: Millis) -> bool {
         let polled = &self.nodes[peer as usize].polled;
         let last = polled.iter().rfind(|(at, _)| *at <= until);
-        last.is_none_or(|&(at, view)| {
+        last.is_none_or(|&(at, head)| {
             at <= from
-                && (view.is_none() || self.environment.first_offline_at(peer, at, from).is_some())
+                && (head.is_none() || self.environment.first_offline_at(peer, at, from).is_some())
         })
     }
 
-    /// Whether an honest peer vouched for an entry `settle` before, and for the last time too.
+    /// Whether an honest peer covered an entry `settle` before `at`, and covered it with its latest
+    /// head.
     fn has_confirmed(&self, peer: u32, at: Millis, index: u32, chain: u8) -> bool {
         let polled = &self.nodes[peer as usize].polled;
         let shared = index < self.environment.split_size();
-        let covers = |view: TraceHead| view.size > index && (shared || view.chain == chain);
-        // Cosignatures bear whole seconds.
+        let covers = |head: TraceHead| head.size > index && (shared || head.chain == chain);
+        // Times of cosignatures are whole seconds, so one second is tolerated.
         let before = (at + 1000).saturating_sub(self.environment.scenario.settle);
-        let since = |(when, view): &(Millis, Option<TraceHead>)| {
-            *when <= before && view.is_some_and(covers)
+        let since = |(when, head): &(Millis, Option<TraceHead>)| {
+            *when <= before && head.is_some_and(covers)
         };
-        let last = polled.iter().rfind(|(when, view)| *when <= at && view.is_some());
-        polled.iter().any(since) && last.is_some_and(|(_, view)| view.is_some_and(covers))
+        let last = polled.iter().rfind(|(when, head)| *when <= at && head.is_some());
+        polled.iter().any(since) && last.is_some_and(|(_, head)| head.is_some_and(covers))
     }
 }
 
@@ -324,11 +328,11 @@ impl EventObserver for RuleChecker<'_> {
             self.record_violation(Rule::Away, event);
         }
         match event.kind {
-            EventKind::Polled(view) => {
-                if view.is_some_and(|view| !self.has_been_shown(event.node, event.at, view)) {
+            EventKind::Polled(head) => {
+                if head.is_some_and(|head| !self.has_been_shown(event.node, event.at, head)) {
                     self.record_violation(Rule::OwnMirror, event);
                 }
-                self.nodes[event.node as usize].polled.push((event.at, view));
+                self.nodes[event.node as usize].polled.push((event.at, head));
             }
             EventKind::Evidence => {
                 self.nodes[event.node as usize].latched = true;
@@ -351,8 +355,8 @@ impl EventObserver for RuleChecker<'_> {
             }
             EventKind::Cycled(..) => {}
         }
-        if let EventKind::Cycled(took, came_to) = event.kind
-            && came_to.is_unanimous()
+        if let EventKind::Cycled(took, result) = event.kind
+            && result.is_unanimous()
             && !self.all_peers_could_answer(event.node, event.at - took, event.at)
         {
             self.record_violation(Rule::Everyone, event);

@@ -1,16 +1,16 @@
-//! What is known without a simulator, as formulas.
+//! Closed formulas for quantities that the simulator must reproduce.
 
-/// n over k.
+/// The binomial coefficient, n over k.
 pub fn binomial(n: u32, k: u32) -> f64 {
     (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product::<f64>()
         * f64::from(u8::from(k <= n))
 }
 
-/// The mean time until all n are up, from a random time when they are not. Each is up with probability `p`,
-/// and down for `outage` on average; the result has the unit of `outage`.
+/// The mean time until all of n services are up, from a random time at which not all are. Each is
+/// up with probability `p`, and down for `outage` on average. The result has the unit of `outage`.
 pub fn mean_wait_until_all_up(n: u32, p: f64, outage: f64) -> f64 {
     let (fails, mends) = ((1.0 - p) / (p * outage), 1.0 / outage);
-    // One fewer down from k down, on average: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
+    // Mean time from k down to k-1 down: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
     let mut fewer = vec![0.0; n as usize + 2];
     for k in (1..=n).rev() {
         let more = f64::from(n - k) * fails * fewer[k as usize + 1];
@@ -21,7 +21,8 @@ pub fn mean_wait_until_all_up(n: u32, p: f64, outage: f64) -> f64 {
     (1..=n).map(|k| down(k) * wait(k)).sum::<f64>() / (1.0 - p.powi(n as i32))
 }
 
-/// The mean of the slowest of n lognormal times: the integral of exp(mu + sigma z) n phi(z) Phi(z)^(n-1).
+/// The mean of the longest of n lognormal times: the integral of exp(mu + sigma z) n phi(z)
+/// Phi(z)^(n-1). It has the unit of `median`.
 pub fn mean_of_slowest(n: u32, median: f64, sigma: f64) -> f64 {
     let (step, mut below, mut sum) = (1e-4, 0.0, 0.0);
     for i in -90_000..90_000 {

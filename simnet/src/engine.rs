@@ -1,60 +1,64 @@
-//! The discrete-event engine: what is to happen, in order of (time, node, sequence).
+//! The queue of the discrete-event engine, ordered by (time, node, order of pushes).
 //!
-//! A calendar queue (Brown 1988) over flat arrays, with few, wide days. Events of one day lie in
-//! chains of chunks, unordered; a day is sorted when it comes, and what is then still pushed into
-//! it goes to a small heap. Events after the calendar's last day wait in one more chain. The
-//! calendar is drawn anew, to the number of events and how far off they are on average, when its
-//! last day is over or there are four times as many: by Markov's inequality, few events are copied
-//! more than once for that. So both ends cost O(1), amortised, unless most events are due at one time,
-//! when they cost a sort and a heap.
+//! It is a calendar queue (Brown 1988) over flat arrays, with few, wide days:
 //!
-//! No sequence numbers are stored: chains keep the order of pushes, and the sort is stable.
+//! - Events of one day lie unordered in a list of chunks.
+//! - A day is sorted when it begins. Events that are then still pushed into it go to a small heap.
+//! - Events after the calendar's last day wait in one more list.
+//! - The calendar is rebuilt when its last day is over, or when there are four times as many
+//!   events. The width of a day follows from the number of events and their mean distance. By
+//!   Markov's inequality, few events are copied more than once by this.
+//!
+//! So push and pop cost amortised O(1). If most events are due at one time, they cost a sort and a
+//! heap.
+//!
+//! No sequence numbers are stored: lists keep the order of pushes, and the sort is stable.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use crate::Millis;
 
-/// Entries of a chunk.
+/// Events of a chunk.
 const CHUNK_ENTRIES: usize = 16;
-/// Events to a day, if they were spread evenly over the whole calendar.
+/// Events of a day, if they were spread evenly over the whole calendar.
 const EVENTS_PER_DAY: usize = 64;
-/// The calendar covers so many times the farthest event.
+/// The calendar covers this multiple of the distance to the farthest event.
 const COVER_FACTOR: u64 = 4;
-/// No event is looked upon as farther off than so many times the mean.
+/// The distance of the farthest event counts as at most this multiple of the mean distance.
 const OUTLIER_FACTOR: u64 = 8;
-/// Days are shorter than 2^31 ms, so that time and node of one day fit 64 bits.
+/// Days have at most 2^31 ms, so that time and node of an event of one day fit into 64 bits.
 const MAX_DAY_SHIFT: u32 = 31;
-/// Events that are looked at together before the first of them happens.
+/// Events that a caller can prefetch together, before the first of them happens.
 const BATCH_EVENTS: usize = 32;
-/// No chunk.
+/// The index that stands for no chunk.
 const NO_CHUNK: u32 = u32::MAX;
 
 /// Events that have not happened yet.
 #[derive(Clone, Debug)]
 pub struct Queue<E> {
-    /// The day that has come, sorted; from `value_today_index_rank` on it has not been popped.
+    /// The current day, sorted. Its events from `today_index` on have not been popped.
     today: Vec<QueuedEvent<E>>,
     today_index: usize,
     /// Whether the event popped last was the first of a batch.
     at_batch_start: bool,
-    /// What was pushed into that day when it was sorted already.
+    /// Events that were pushed into the current day after it was sorted.
     late: BinaryHeap<Reverse<LateEvent<E>>>,
     pushed_late: u64,
-    /// When that day began, and when the next does.
+    /// When the current day began, and when the next begins.
     today_began: Millis,
     today_ends: Millis,
-    /// The days to come, each of 2^shift ms. The first began when the calendar was drawn.
+    /// The days of the calendar, each of 2^shift ms. The first began when the calendar was built.
     days: Vec<ChunkList>,
     day: usize,
     first: Millis,
     shift: u32,
     after_calendar: ChunkList,
-    /// The chunks of all chains, one after another, and for each the next in its chain.
+    /// The chunks of all lists, one after another, and for each chunk the next in its list.
     entries: Vec<QueuedEvent<E>>,
     next: Vec<u32>,
     free: u32,
-    /// Events in chains, and how many there were when the calendar was drawn.
+    /// The number of events in lists, now and when the calendar was built.
     chained: usize,
     chained_at_rebuild: usize,
 }
@@ -66,7 +70,7 @@ struct QueuedEvent<E> {
     event: E,
 }
 
-/// Chunks, linked; all but the last are full.
+/// A linked list of chunks. All but the last are full.
 #[derive(Clone, Copy, Debug)]
 struct ChunkList {
     first: u32,
@@ -115,7 +119,7 @@ impl<E: Copy> Default for Queue<E> {
 }
 
 impl<E: Copy> Queue<E> {
-    /// With room for so many events.
+    /// An empty queue with room for this number of events.
     pub fn with_capacity(events: usize) -> Queue<E> {
         Queue {
             today: Vec::new(),
@@ -138,17 +142,17 @@ impl<E: Copy> Queue<E> {
         }
     }
 
-    /// How many events are to come.
+    /// The number of events that have not been popped.
     pub fn len(&self) -> usize {
         self.chained + self.late.len() + self.today.len() - self.today_index
     }
 
-    /// Whether nothing is to come.
+    /// Whether all events have been popped.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The memory held, in bytes.
+    /// The allocated memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.today.capacity() * size_of::<QueuedEvent<E>>()
             + self.late.capacity() * size_of::<LateEvent<E>>()
@@ -157,8 +161,8 @@ impl<E: Copy> Queue<E> {
             + self.next.capacity() * size_of::<u32>()
     }
 
-    /// Something is to happen to a node at a time. Of what happens to one node at one time, what
-    /// was pushed first happens first. A time before the last one popped counts as in its day.
+    /// Adds an event of a node at a time. Events of one node and time are popped in the order of
+    /// pushes. A time before the current day is popped within the current day.
     #[inline]
     pub fn push(&mut self, at: Millis, node: u32, event: E) {
         let entry = QueuedEvent { at, node, event };
@@ -171,7 +175,7 @@ impl<E: Copy> Queue<E> {
         self.append(entry);
     }
 
-    /// The next event: when, to whom, what.
+    /// Removes the next event, and returns its time, node and value.
     #[inline]
     pub fn pop(&mut self) -> Option<(Millis, u32, E)> {
         loop {
@@ -201,42 +205,42 @@ impl<E: Copy> Queue<E> {
         }
     }
 
-    /// After a pop, once for each 32 events of a day: that event and the other 31, as far as they
-    /// are known; at other times nothing. Whoever looks at what they are about to touch waits
-    /// for memory once, and not 32 times.
+    /// The popped event and up to 31 that follow, once for each 32 events of a day; otherwise
+    /// nothing. A caller that prefetches what these events need waits for memory once instead of 32
+    /// times.
     #[inline]
     pub fn upcoming_batch(&self) -> impl Iterator<Item = (u32, E)> {
         let batch = if self.at_batch_start { &self.today[self.today_index - 1..] } else { &[] };
         batch.iter().take(BATCH_EVENTS).map(|entry| (entry.node, entry.event))
     }
 
-    /// Goes on to the next day.
+    /// Makes the next day the current one.
     fn advance_day(&mut self) {
         if self.day == self.days.len() || self.chained > 4 * self.chained_at_rebuild {
             self.rebuild_calendar();
         }
-        let chain = std::mem::replace(&mut self.days[self.day], EMPTY_LIST);
+        let list = std::mem::replace(&mut self.days[self.day], EMPTY_LIST);
         self.today_began = self.today_ends;
         self.day += 1;
         self.today_ends = self.first.saturating_add((self.day as u64) << self.shift);
         self.today_index = 0;
         let mut today = std::mem::take(&mut self.today);
         today.clear();
-        self.drain_list(chain, |_, entry| today.push(entry));
+        self.drain_list(list, |_, entry| today.push(entry));
         self.chained -= today.len();
         let began = self.today_began;
         today.sort_by_key(|entry| (entry.at - began) << 32 | u64::from(entry.node));
         self.today = today;
     }
 
-    /// Draws the calendar anew, from the end of the day that has come on.
+    /// Builds a new calendar that begins at the end of the current day.
     fn rebuild_calendar(&mut self) {
         let mut days = std::mem::take(&mut self.days);
         let beyond = std::mem::replace(&mut self.after_calendar, EMPTY_LIST);
         let mut sum = 0u128;
         let mut farthest = 0;
-        for chain in days[self.day..].iter().chain([&beyond]) {
-            self.for_each_event(*chain, |entry| {
+        for list in days[self.day..].iter().chain([&beyond]) {
+            self.for_each_event(*list, |entry| {
                 sum += u128::from(entry.at - self.today_ends);
                 farthest = farthest.max(entry.at - self.today_ends);
             });
@@ -250,33 +254,33 @@ impl<E: Copy> Queue<E> {
         (self.first, self.chained_at_rebuild) = (self.today_ends, self.chained);
         self.days = vec![EMPTY_LIST; count];
         let passed = std::mem::take(&mut self.day);
-        for chain in days.drain(passed..).chain([beyond]) {
-            self.drain_list(chain, |queue, entry| queue.append(entry));
+        for list in days.drain(passed..).chain([beyond]) {
+            self.drain_list(list, |queue, entry| queue.append(entry));
         }
     }
 
-    /// Puts an event at the end of its chain.
+    /// Puts an event at the end of its list.
     #[inline]
     fn append(&mut self, entry: QueuedEvent<E>) {
         let day = (entry.at - self.first) >> self.shift;
-        // Before the calendar is drawn for the first time, everything is beyond it.
+        // Before the calendar is built for the first time, every event is beyond it.
         let within = day < self.days.len() as u64;
-        let mut chain = if within { self.days[day as usize] } else { self.after_calendar };
-        if chain.last == NO_CHUNK || chain.in_last as usize == CHUNK_ENTRIES {
+        let mut list = if within { self.days[day as usize] } else { self.after_calendar };
+        if list.last == NO_CHUNK || list.in_last as usize == CHUNK_ENTRIES {
             let chunk = self.allocate_chunk(entry);
-            match chain.last {
-                NO_CHUNK => chain.first = chunk,
+            match list.last {
+                NO_CHUNK => list.first = chunk,
                 last => self.next[last as usize] = chunk,
             }
-            (chain.last, chain.in_last) = (chunk, 1);
+            (list.last, list.in_last) = (chunk, 1);
         } else {
-            self.entries[chain.last as usize * CHUNK_ENTRIES + chain.in_last as usize] = entry;
-            chain.in_last += 1;
+            self.entries[list.last as usize * CHUNK_ENTRIES + list.in_last as usize] = entry;
+            list.in_last += 1;
         }
-        *(if within { &mut self.days[day as usize] } else { &mut self.after_calendar }) = chain;
+        *(if within { &mut self.days[day as usize] } else { &mut self.after_calendar }) = list;
     }
 
-    /// A chunk that begins with an entry, and that nobody else uses.
+    /// Takes a free chunk, or allocates one, and puts `entry` first in it.
     fn allocate_chunk(&mut self, entry: QueuedEvent<E>) -> u32 {
         let chunk = self.free;
         if chunk != NO_CHUNK {
@@ -284,7 +288,7 @@ impl<E: Copy> Queue<E> {
             self.entries[chunk as usize * CHUNK_ENTRIES] = entry;
             return chunk;
         }
-        // Doubled, the largest array of all would be half empty.
+        // Growth by an eighth: doubling would leave the largest array half empty.
         if self.next.len() == self.next.capacity() {
             self.next.reserve_exact(self.next.len() / 8 + 16);
             self.entries.reserve_exact((self.next.len() / 8 + 16) * CHUNK_ENTRIES);
@@ -294,22 +298,22 @@ impl<E: Copy> Queue<E> {
         self.next.len() as u32 - 1
     }
 
-    fn for_each_event(&self, chain: ChunkList, mut see: impl FnMut(&QueuedEvent<E>)) {
-        let mut chunk = chain.first;
+    fn for_each_event(&self, list: ChunkList, mut see: impl FnMut(&QueuedEvent<E>)) {
+        let mut chunk = list.first;
         while chunk != NO_CHUNK {
-            let filled = if chunk == chain.last { chain.in_last as usize } else { CHUNK_ENTRIES };
+            let filled = if chunk == list.last { list.in_last as usize } else { CHUNK_ENTRIES };
             self.entries[chunk as usize * CHUNK_ENTRIES..][..filled].iter().for_each(&mut see);
             chunk = self.next[chunk as usize];
         }
     }
 
-    /// Hands out a chain's events in order, and its chunks to whoever needs some.
-    fn drain_list(&mut self, chain: ChunkList, mut take: impl FnMut(&mut Self, QueuedEvent<E>)) {
-        let mut chunk = chain.first;
+    /// Passes a list's events to `take` in order, and frees its chunks.
+    fn drain_list(&mut self, list: ChunkList, mut take: impl FnMut(&mut Self, QueuedEvent<E>)) {
+        let mut chunk = list.first;
         while chunk != NO_CHUNK {
-            let filled = if chunk == chain.last { chain.in_last as usize } else { CHUNK_ENTRIES };
-            for place in 0..filled {
-                let entry = self.entries[chunk as usize * CHUNK_ENTRIES + place];
+            let filled = if chunk == list.last { list.in_last as usize } else { CHUNK_ENTRIES };
+            for index in 0..filled {
+                let entry = self.entries[chunk as usize * CHUNK_ENTRIES + index];
                 take(self, entry);
             }
             let next = std::mem::replace(&mut self.next[chunk as usize], self.free);

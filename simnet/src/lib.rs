@@ -1,19 +1,23 @@
-//! A laboratory for `unanimity`: how likely is a targeted update noticed, by whom and when, and
-//! what does unanimity cost.
+//! A simulator of networks of `unanimity` nodes. It measures how likely and how soon a targeted
+//! update is noticed, and what unanimity costs.
 //!
-//! A world is a [`Scenario`] and a [`Seed`], and nothing else. What happens around the nodes (who
-//! is up, how long a circuit takes, what a mirror shows to whom) is a pure function of both, in
-//! [`environment`]. Two tiers live in that environment:
+//! A world is a [`Scenario`] and a [`Seed`], and nothing else. Availability of services, circuit
+//! times and the heads that mirrors show are a pure function of both, in [`environment`]. Two tiers
+//! live in that environment:
 //!
-//! 1. [`full`]: the client and the peer that ship, over simulated byte streams in virtual time.
-//! 2. [`population`]: a million nodes as numbers, with the same pure decisions.
+//! 1. [`full`]: the shipped client and witness, over simulated byte streams in virtual time.
+//! 2. [`population`]: up to a million nodes as numbers, with the same pure decisions.
 //!
-//! Both tell what happened as [`Event`]s. [`checkers`] and [`format_measure_events`] know those and nothing of
-//! how they came about; so both tiers are checked and measured alike, and compared with each other.
+//! Both tiers report [`Event`]s. [`checkers`] and [`measure`] read only events, so both tiers are
+//! checked and measured alike, and compared with each other.
 //!
-//! Around them: [`swarm`] makes random worlds for the first tier, [`study`] reads scenario files,
-//! [`run_run_swarm`] plays all their worlds on one machine or many, [`report`] draws what came of it, and
-//! [`validate`] holds the second tier against what is known without it, the formulas of [`closed_form`].
+//! Other modules:
+//!
+//! - [`swarm`] makes random worlds for the full tier.
+//! - [`study`] reads scenario files.
+//! - [`sweep`] plays all worlds of a study, on one machine or many.
+//! - [`report`] draws the results.
+//! - [`validate`] compares the population with the formulas of [`closed_form`].
 
 pub mod checkers;
 pub mod cli;

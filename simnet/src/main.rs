@@ -1,4 +1,4 @@
-//! Nothing but: parse, run, exit code.
+//! The program `simnet`: parses the command line, runs the command and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,6 @@ fn main() -> ExitCode {
     };
     let bytes_needed = population::bytes_needed;
     let refuse =
-        |world: &Scenario| population::check_playable(world).err().map(|why| why.to_string());
+        |world: &Scenario| population::check_playable(world).err().map(|fault| fault.to_string());
     simnet::cli::main(&Simulator { play: simnet::play, refuse, bytes_needed, validate })
 }

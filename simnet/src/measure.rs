@@ -1,4 +1,4 @@
-//! What happened in a world, counted and timed.
+//! Measurement of a world: its events, counted and timed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,10 @@ use crate::seed::Seed;
 use crate::trace::{CycleResult, Event, EventKind, EventObserver};
 use crate::{Millis, population};
 
-/// Plays a world with a population, and tells what was measured.
+/// Plays a world with a population, and returns its counts and times.
+///
+/// # Panics
+/// [`population::check_playable`] refuses the world.
 pub fn play(scenario: &Scenario, seed: Seed) -> Results {
     let environment = Environment::new(scenario.clone(), seed);
     let mut measure = Measure::new(&environment);
@@ -17,7 +20,7 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Results {
     measure.into_results()
 }
 
-/// What is measured in a world that was played already, in order of time.
+/// Counts and times the events of a world that has been played. `events` must be in order of time.
 pub fn measure_events(scenario: &Scenario, seed: Seed, events: &[Event]) -> Results {
     let environment = Environment::new(scenario.clone(), seed);
     let mut measure = Measure::new(&environment);
@@ -27,36 +30,47 @@ pub fn measure_events(scenario: &Scenario, seed: Seed, events: &[Event]) -> Resu
 
 /// Counts and times the events of one world.
 ///
-/// Counts:
-/// - `worlds_csv`, `poll_draws`, `polls.blind` (after which a peer vouches for nothing), `round_draws` (cycles, whatever they came to) and, of these, `rolls.unanimous` (nothing
-///   new, settling, installed, or what is installed was taken back), `rolls.incomplete`, `rolls.stale`, `rolls.fork`, `rolls.latched`,
-///   `rolls.undecided`; `check_install`;
-/// - `releases.due`: pairs of a node and a release whose time to be installed is over before the
-///   world is; `releases.late`: those of them that were not installed by then, nor a newer one;
-/// - `attacks`, `attacks.noticed` (by a victim), `attacks.evident` (an honest node, victim or not, holds
-///   evidence), `attacks.installed`: 1 or 0 for the world; `victims`, `victims.noticed`,
-///   `victims.installed`: each of them;
-/// - `evidence.nodes`: who held evidence in the end.
+/// Counts ([`COUNTS`](crate::results::COUNTS)):
 ///
-/// Times: `patch_times` (from release to installation, for each node and each release that is due and
-/// that it installed), `round_loop` (how long each roll took), `record_notice` (from the attack's start to each victim's
-/// first notice), `read_with_unlogged_release` (to its installation by each victim), `public_at` (to the first poll of an honest peer that covers a
-/// trojan in the log), `evidence.half` and `evidence.all` (from the first evidence that anybody held
-/// until half or all of the nodes held some; missing if they never did).
+/// - `worlds`: 1.
+/// - `polls`, and of these `polls.no_fresh_head`: the peer has no fresh head afterwards.
+/// - `rounds`: cycles. Each has one result:
+///   - `rounds.unanimous`: nothing new, settling, installed, or the installed release is withdrawn.
+///   - `rounds.incomplete`, `rounds.stale`, `rounds.fork`, `rounds.latched`, `rounds.undecided`.
+/// - `installs`: installations of releases other than the trojan.
+/// - `releases.due`: pairs of a node and a release whose `late` is over before counting ends.
+/// - `releases.late`: those of them in which the node had neither this nor a newer release by then.
+/// - `attacks`, `attacks.noticed` (by a victim), `attacks.installed` (by a victim),
+///   `attacks.evident` (an honest node, victim or not, holds evidence): 1 or 0.
+/// - `victims`, `victims.noticed`, `victims.installed`: the same for each victim.
+/// - `evidence.nodes`: honest nodes that hold evidence in the end.
 ///
-/// The adversary's own nodes poll and roll, and count in nothing else. To notice is to find a fork or
-/// be told of it, to be told that what is installed was taken back, to call the mirrors stale in a freeze,
-/// and to call a roll incomplete when the peers are blocked or change their story.
+/// Times in milliseconds ([`TIMES`](crate::results::TIMES)):
+///
+/// - `patch`: from a release to its installation, for each node and each due release that it
+///   installed.
+/// - `round`: from the beginning of a cycle to its end, except for latched cycles that asked no
+///   peer.
+/// - `notice`: from the attack's start until a victim notices first.
+/// - `trojan`: from the attack's start until a victim installs the trojan.
+/// - `public`: from the attack's start to the first poll of an honest peer that covers a logged
+///   trojan.
+/// - `evidence.half`, `evidence.all`: from the first evidence until half of the honest nodes, or
+///   all of them, hold evidence. Missing if that never happens.
+///
+/// The adversary's own nodes count in `polls` and `rounds`, and in nothing else. A victim notices a
+/// fork by evidence, a logged trojan by its withdrawal, a freeze by stale mirrors, and the other
+/// attacks by an incomplete round.
 #[derive(Debug)]
 pub struct Measure<'a> {
     environment: &'a Environment,
-    /// For each node, how many releases were installed or passed over for a newer one.
+    /// For each node, the number of releases that were installed or skipped for a newer one.
     releases_done: Vec<u32>,
     counts: EventCounts,
     patch_times: Histogram,
     round_times: Histogram,
     victims: BTreeMap<u32, VictimTimes>,
-    /// When an honest peer first covered a trojan that was logged for everybody.
+    /// When an honest peer first covered a logged trojan.
     public_at: Option<Millis>,
     evidence: EvidenceHolders,
 }
@@ -82,7 +96,7 @@ struct VictimTimes {
     installed: Option<Millis>,
 }
 
-/// Who holds evidence, and since when: the first of all, and each that is not the adversary's.
+/// When evidence was first held by any node, which nodes hold it, and since when honest nodes do.
 #[derive(Debug, Default)]
 struct EvidenceHolders {
     first: Option<Millis>,
@@ -91,7 +105,7 @@ struct EvidenceHolders {
 }
 
 impl<'a> Measure<'a> {
-    /// Of a world that has not begun.
+    /// An empty measurement of a world that has not begun.
     pub fn new(environment: &'a Environment) -> Measure<'a> {
         let nodes = environment.scenario.nodes as usize;
         let victims = environment.victims().iter();
@@ -107,14 +121,14 @@ impl<'a> Measure<'a> {
         }
     }
 
-    /// What came of it, once the world is over.
+    /// The counts and times of the world, once it is over.
     pub fn into_results(mut self) -> Results {
         let (nodes, ends) = (self.environment.scenario.nodes, self.counting_end());
         let releases = (0..self.environment.releases_until(ends)).map(|n| n as u32);
         let due = releases.filter(|n| self.deadline(*n) <= ends).count() as u32;
         let honest: Vec<u32> = (0..nodes).filter(|n| !self.environment.colludes(*n)).collect();
         for node in &honest {
-            // Deadlines come in the order of releases.
+            // Deadlines have the order of releases.
             self.counts.late += u64::from(due.saturating_sub(self.releases_done[*node as usize]));
         }
         let mut results = Results::default();
@@ -134,7 +148,7 @@ impl<'a> Measure<'a> {
                 }
             }
         }
-        for (name, times) in [("patch", self.patch_times), ("roll", self.round_times)] {
+        for (name, times) in [("patch", self.patch_times), ("round", self.round_times)] {
             if times.count() > 0 {
                 results.times.insert(name.to_owned(), times);
             }
@@ -159,8 +173,8 @@ impl<'a> Measure<'a> {
         self.public_at.iter().for_each(|at| results.add_time("public", at - adversary.start));
     }
 
-    /// Until when releases are counted: the world's end, or the beginning of an attack. What an attack
-    /// holds back is the attack's doing.
+    /// The end of the period in which releases count: the world's end, or the start of an attack.
+    /// Releases that an attack holds back are not late.
     fn counting_end(&self) -> Millis {
         let Scenario { horizon, adversary, .. } = &self.environment.scenario;
         adversary.as_ref().map_or(*horizon, |adversary| adversary.start.min(*horizon))
@@ -204,7 +218,7 @@ impl<'a> Measure<'a> {
             CycleResult::Latched => counts.latched += 1,
             CycleResult::Undecided => counts.undecided += 1,
         }
-        // Who has latched asks nobody.
+        // A latched client asks no peer, so its cycle is no round.
         if cycle != CycleResult::Latched || took > 0 {
             self.round_times.add(took);
         }
@@ -221,17 +235,17 @@ impl<'a> Measure<'a> {
         self.record_notice(at, node, EventKind::Cycled(took, cycle));
     }
 
-    fn record_notice(&mut self, at: Millis, node: u32, what: EventKind) {
+    fn record_notice(&mut self, at: Millis, node: u32, kind: EventKind) {
         let Some(adversary) = &self.environment.scenario.adversary else { return };
         let is_notice = match adversary.attack {
             AttackScenario::Fork | AttackScenario::Flash(..) => {
-                matches!(what, EventKind::Evidence | EventKind::Cycled(_, CycleResult::Fork))
+                matches!(kind, EventKind::Evidence | EventKind::Cycled(_, CycleResult::Fork))
             }
-            // Until it is taken back, it is for whoever reads the log to notice.
-            AttackScenario::Logged => matches!(what, EventKind::Cycled(_, CycleResult::Withdrawn)),
-            AttackScenario::Freeze => matches!(what, EventKind::Cycled(_, CycleResult::Stale)),
+            // Before its withdrawal, only readers of the log can notice a logged trojan.
+            AttackScenario::Logged => matches!(kind, EventKind::Cycled(_, CycleResult::Withdrawn)),
+            AttackScenario::Freeze => matches!(kind, EventKind::Cycled(_, CycleResult::Stale)),
             AttackScenario::Block | AttackScenario::Equivocate => {
-                matches!(what, EventKind::Cycled(_, CycleResult::Incomplete))
+                matches!(kind, EventKind::Cycled(_, CycleResult::Incomplete))
             }
         };
         if at < adversary.start || !is_notice {
@@ -256,14 +270,14 @@ impl EventCounts {
     fn add_to(&self, results: &mut Results) {
         for (name, count) in [
             ("polls", self.polls),
-            ("polls.blind", self.no_fresh_head),
-            ("rolls", self.rounds),
-            ("rolls.unanimous", self.unanimous),
-            ("rolls.incomplete", self.incomplete),
-            ("rolls.stale", self.stale),
-            ("rolls.fork", self.fork),
-            ("rolls.latched", self.latched),
-            ("rolls.undecided", self.undecided),
+            ("polls.no_fresh_head", self.no_fresh_head),
+            ("rounds", self.rounds),
+            ("rounds.unanimous", self.unanimous),
+            ("rounds.incomplete", self.incomplete),
+            ("rounds.stale", self.stale),
+            ("rounds.fork", self.fork),
+            ("rounds.latched", self.latched),
+            ("rounds.undecided", self.undecided),
             ("installs", self.installs),
             ("releases.late", self.late),
         ] {
@@ -274,13 +288,13 @@ impl EventCounts {
 
 impl EventObserver for Measure<'_> {
     fn observe(&mut self, event: &Event) {
-        let Event { at, node, kind: what } = *event;
-        match what {
+        let Event { at, node, kind } = *event;
+        match kind {
             EventKind::Polled(held) => {
                 self.counts.polls += 1;
                 self.counts.no_fresh_head += u64::from(held.is_none());
                 let trojan = self.environment.trojan().filter(|(_, chain)| *chain == 0);
-                let covers = |(index, _)| held.is_some_and(|view| view.size > index);
+                let covers = |(index, _)| held.is_some_and(|head| head.size > index);
                 if self.public_at.is_none()
                     && trojan.is_some_and(covers)
                     && !self.environment.colludes(node)

@@ -1,38 +1,38 @@
-//! What was counted and measured, so that it merges exactly: in any order, to the same bytes.
+//! Counts and time distributions of worlds. They merge exactly: in any order, to the same bytes.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What is counted, and in words.
+/// Name and description of every count.
 pub const COUNTS: &[(&str, &str)] = &[
     ("worlds", "worlds"),
     ("polls", "polls"),
-    ("polls.blind", "polls after which a peer vouches for nothing"),
-    ("rolls", "rolls"),
-    ("rolls.unanimous", "unanimous rolls"),
-    ("rolls.incomplete", "incomplete rolls"),
-    ("rolls.stale", "rolls that found the mirror stale"),
-    ("rolls.fork", "rolls that found a fork"),
-    ("rolls.latched", "rolls refused because of a fork found before"),
-    ("rolls.undecided", "rolls that came to no decision"),
+    ("polls.no_fresh_head", "polls after which a peer has no fresh head"),
+    ("rounds", "rounds"),
+    ("rounds.unanimous", "unanimous rounds"),
+    ("rounds.incomplete", "incomplete rounds"),
+    ("rounds.stale", "rounds that found the mirror stale"),
+    ("rounds.fork", "rounds that found a fork"),
+    ("rounds.latched", "rounds refused because of a fork that was found before"),
+    ("rounds.undecided", "rounds without a decision"),
     ("installs", "installs"),
     ("releases.due", "releases due"),
     ("releases.late", "releases late"),
     ("attacks", "attacks"),
     ("attacks.noticed", "attacks that a victim noticed"),
-    ("attacks.evident", "attacks of which an honest node holds evidence"),
+    ("attacks.evident", "attacks after which an honest node holds evidence"),
     ("attacks.installed", "attacks whose trojan was installed"),
     ("victims", "victims"),
-    ("victims.noticed", "victims who noticed"),
-    ("victims.installed", "victims who installed the trojan"),
+    ("victims.noticed", "victims that noticed"),
+    ("victims.installed", "victims that installed the trojan"),
     ("evidence.nodes", "nodes that hold evidence"),
 ];
 
-/// What is measured in time, and in words.
+/// Name and description of every distribution of times.
 pub const TIMES: &[(&str, &str)] = &[
     ("patch", "time from release to install"),
-    ("roll", "length of a roll"),
+    ("round", "length of a round"),
     ("notice", "time from the attack's start until a victim notices"),
     ("trojan", "time from the attack's start until a victim installs the trojan"),
     ("public", "time from the attack's start until an honest peer holds the trojan's entry"),
@@ -44,14 +44,14 @@ pub const TIMES: &[(&str, &str)] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Results {
-    /// How often something happened.
+    /// Counts, by a name of [`COUNTS`].
     pub counts: BTreeMap<String, u64>,
-    /// How long something took, in milliseconds.
+    /// Distributions of times in milliseconds, by a name of [`TIMES`].
     pub times: BTreeMap<String, Histogram>,
 }
 
-/// A distribution of whole numbers, in bins of a fixed width in the logarithm: 32 to an octave,
-/// exact below 64. A quantile read from it is at most 1/32 too high.
+/// A distribution of whole numbers, in bins of fixed logarithmic width: 32 for each octave, exact
+/// below 64. A quantile is at most 1/32 too high.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
@@ -62,17 +62,17 @@ pub struct Histogram {
 }
 
 impl Results {
-    /// One more, or many.
+    /// Adds `more` to a count.
     pub fn add_count(&mut self, name: &str, more: u64) {
         *self.counts.entry(name.to_owned()).or_default() += more;
     }
 
-    /// One more value of a distribution.
+    /// Adds a value to a distribution.
     pub fn add_time(&mut self, name: &str, value: u64) {
         self.times.entry(name.to_owned()).or_default().add(value);
     }
 
-    /// Adds what somebody else counted and measured.
+    /// Adds the counts and distributions of other worlds.
     pub fn merge(&mut self, other: &Results) {
         for (name, count) in &other.counts {
             self.add_count(name, *count);
@@ -84,7 +84,7 @@ impl Results {
 }
 
 impl Histogram {
-    /// One more value.
+    /// Adds a value.
     pub fn add(&mut self, value: u64) {
         *self.bins.entry(bin_index(value)).or_default() += 1;
         self.count += 1;
@@ -102,22 +102,22 @@ impl Histogram {
         self.squares += other.squares;
     }
 
-    /// How many values.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Their sum, in milliseconds.
+    /// The sum of all values, in milliseconds.
     pub fn sum(&self) -> u128 {
         self.sum
     }
 
-    /// How many values lie in the bins up to the one of `format_value`.
+    /// The number of values in the bins up to that of `value`.
     pub fn count_to(&self, value: u64) -> u64 {
         self.bins.range(..=bin_index(value)).map(|(_, count)| count).sum()
     }
 
-    /// Their mean; `None` if there are none.
+    /// The mean of all values; `None` without values.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
     }
@@ -129,12 +129,13 @@ impl Histogram {
         (self.count > 1).then(|| (variance.max(0.0) / count).sqrt())
     }
 
-    /// The value that a fraction of all values does not exceed (the top of its bin).
+    /// The value that a fraction of all values does not exceed: the top of its bin. `None` without
+    /// values.
     pub fn quantile(&self, fraction: f64) -> Option<u64> {
         self.value_at_rank(rank_of_fraction(fraction, self.count))
     }
 
-    /// The value of this rank (from 1), by size: the top of its bin.
+    /// The value of a rank by size, from 1: the top of its bin. `None` if there are fewer values.
     pub fn value_at_rank(&self, rank: u64) -> Option<u64> {
         let mut seen = 0;
         self.bins.iter().find_map(|(bin, count)| {
@@ -143,7 +144,7 @@ impl Histogram {
         })
     }
 
-    /// Each bin's top value, and how many values lie in it or below.
+    /// The top value of each bin, and the number of values in this bin and below.
     pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut seen = 0;
         self.bins.iter().map(move |(bin, count)| {
@@ -153,8 +154,8 @@ impl Histogram {
     }
 }
 
-/// The least rank (from 1) at which a fraction of so many values is reached. What is whole but for
-/// the rounding of fractions is whole.
+/// The lowest rank (from 1) at which a fraction of `count` values is reached. A rank that is whole
+/// except for a rounding error counts as whole.
 pub fn rank_of_fraction(fraction: f64, count: u64) -> u64 {
     let exact = fraction * count as f64;
     let whole = exact.round();

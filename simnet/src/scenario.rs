@@ -1,7 +1,8 @@
-//! What a world is made of. All times in milliseconds, all probabilities from 0 to 1.
+//! The parameters of a simulated world. All times are milliseconds, all probabilities are from 0 to
+//! 1.
 //!
-//! People write it as a file, which [`crate::study`] reads: every field has a default or is asked for,
-//! and what makes no sense is refused with the line it stands in.
+//! [`crate::study`] reads scenarios from files. In a file, a field is required or has a default. An
+//! invalid value is refused with its line.
 
 mod check;
 pub mod fault;
@@ -16,120 +17,125 @@ use serde::{Deserialize, Serialize};
 
 use crate::Millis;
 
-/// A world, but for its seed.
+/// All parameters of a world except its seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
-    /// What it is called in reports.
+    /// The name in reports: the file's name without directory and extension.
     pub name: String,
-    /// The question it answers, in words.
+    /// The question that the scenario answers, in words.
     pub question: String,
     /// When the world ends.
     pub horizon: Millis,
-    /// How many nodes; each is a client of its circle and a peer to whoever has it in theirs.
+    /// Number of nodes. Each is a client, and a peer of the nodes that list it.
     pub nodes: u32,
-    /// How many peers each node asks.
+    /// Number of peers that each node asks.
     pub peers: u32,
-    /// Who they are.
+    /// Which peers each node has.
     pub topology: Topology,
     /// The fraction of time that a node's onion service is up.
     pub availability: f64,
-    /// The mean of an outage, which is exponential.
+    /// The mean duration of an onion service's outage, exponential.
     pub mean_outage: Millis,
-    /// Whether mirrors are up.
+    /// How often mirrors are up.
     #[serde(default, skip_serializing_if = "Mirrors::are_usual")]
     pub mirrors: Mirrors,
-    /// The waits between two polls of a peer, uniform.
+    /// The shortest and longest wait between two polls of a witness, uniform.
     pub poll: (Millis, Millis),
-    /// How long a poll counts.
+    /// How long a poll counts: without a newer one, the witness has no fresh head afterwards.
     pub max_poll_age: Millis,
-    /// The waits between the end of one cycle of a client and the next, uniform.
+    /// The shortest and longest wait from the beginning of one cycle of a client to the next,
+    /// uniform.
     pub round_interval: (Millis, Millis),
     /// How long every peer must have seen a release before it installs.
     pub settle: Millis,
-    /// One try at one peer.
+    /// The limit of one try at one peer.
     pub ask_timeout: Millis,
-    /// All tries of a roll.
+    /// The limit of all tries of a round.
     pub round_timeout: Millis,
-    /// How long Tor takes.
+    /// How long Tor connections take, and how often they fail.
     pub tor: TorScenario,
-    /// When our product's releases come: the first, and then one in every such time.
+    /// The product's releases: when the first is logged, and the time between two; 0 for only one.
     pub release: (Millis, Millis),
-    /// Other entries of the log: one in every such time; 0 for none.
+    /// The time between two log entries of other products; 0 for none.
     pub background: Millis,
-    /// A release that is not installed after this long is late.
+    /// A release that a node has not installed after this time is late.
     pub late: Millis,
-    /// Who attacks, if anybody.
+    /// The adversary, if there is an attack.
     pub adversary: Option<Adversary>,
-    /// What goes wrong besides.
+    /// What goes wrong besides the adversary and outages.
     pub faults: Vec<Fault>,
 }
 
-/// How often every node's own mirror is up.
+/// How often the nodes' mirrors are up. Every node has a mirror of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mirrors {
-    /// The fraction of time that it is.
+    /// The fraction of time that a mirror is up.
     pub availability: f64,
-    /// The mean of an outage, which is exponential.
+    /// The mean duration of a mirror's outage, exponential.
     pub mean_outage: Millis,
-    /// From when until when there are outages at all.
+    /// The period in which outages happen: its beginning and its end. All mirrors are up outside
+    /// it.
     pub within: (Millis, Millis),
 }
 
 impl Default for Mirrors {
-    /// Always up.
+    /// Mirrors that are always up.
     fn default() -> Mirrors {
         Mirrors { availability: 1.0, mean_outage: 4 * 3_600_000, within: (0, Millis::MAX) }
     }
 }
 
-/// Who asks whom.
+/// How the peers of each node are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Topology {
-    /// Peers drawn uniformly from all others.
+    /// Peers are drawn uniformly from all other nodes.
     Random,
-    /// The next ones round a ring.
+    /// Peers are the next nodes round a ring.
     Ring,
-    /// A ring, of which this fraction of edges was drawn anew.
+    /// A ring in which this fraction of the edges is drawn again.
     SmallWorld(f64),
-    /// That many communities; this fraction of a node's peers is drawn from its own.
+    /// This many communities. The fraction of a node's peers is drawn from its own community.
     Communities(u32, f64),
 }
 
-/// The model of Tor. SIMNET's table; every number in it is a field.
+/// The model of Tor. `docs/src/researcher/scenario-files.md` has the source of every default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TorScenario {
-    /// Median and sigma of the lognormal onion connection.
+    /// Median and sigma of the lognormal time to connect to an onion service.
     pub connect: (Millis, f64),
     /// Probability that a connection is stuck until the deadline.
     pub stuck: f64,
-    /// Probability that a connection is one of the slow ones, uniform in `slow`.
+    /// Probability that a connection is slow, and the least and most time that it then takes,
+    /// uniform.
     pub slow: (f64, Millis, Millis),
     /// Median and sigma of the lognormal round trip on an open circuit.
     pub round_trip: (Millis, f64),
-    /// Probability and range of a round trip that hangs for a while.
+    /// Probability that a round trip hangs, and the least and most time that it then hangs,
+    /// uniform.
     pub hiccup: (f64, Millis, Millis),
-    /// Added to each round trip, drawn once for each pair of client and peer.
+    /// Times of which one is added to each round trip. It is drawn once for each pair of client and
+    /// peer.
     pub vantage: Vec<Millis>,
     /// Good days and bad days of the whole network.
     #[serde(default, skip_serializing_if = "Days::are_alike")]
     pub days: Days,
-    /// The fraction of relays that leave in an hour. A connection is over six of them.
+    /// The fraction of relays that leave in an hour. A connection goes over six relays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub churn: f64,
 }
 
-/// A Markov chain of good days and bad days, the same for everybody: the probability that a connection
-/// is stuck, and how long such days last in the mean, which is exponential.
+/// A Markov chain of good days and bad days of the whole network. Each kind has the probability
+/// that a connection is stuck, and its mean duration, exponential.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Days {
-    /// On good days.
+    /// Probability that a connection is stuck on good days, and their mean duration.
     pub good: (f64, Millis),
-    /// On bad ones.
+    /// Probability that a connection is stuck on bad days, and their mean duration.
     pub bad: (f64, Millis),
 }
 
 impl Default for Days {
-    /// Nothing fails on any of them.
+    /// Days on which no connection fails: 14 good days, then 2 bad days, in the mean.
     fn default() -> Days {
         let day = 24 * 3_600_000;
         Days { good: (0.0, 14 * day), bad: (0.0, 2 * day) }
@@ -137,12 +143,12 @@ impl Default for Days {
 }
 
 impl Days {
-    /// Whether a connection ever fails because of them.
+    /// Whether a connection ever fails because of the day.
     pub fn can_fail(&self) -> bool {
         self.good.0 > 0.0 || self.bad.0 > 0.0
     }
 
-    /// How long they last then makes no difference.
+    /// Whether good and bad days have the same effect: none.
     fn are_alike(&self) -> bool {
         !self.can_fail()
     }
@@ -153,87 +159,90 @@ fn is_zero(number: &f64) -> bool {
     *number == 0.0
 }
 
-/// Who attacks, from when, and how.
+/// An attack: its start, its victims, the adversary's nodes and what they do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adversary {
-    /// From when.
+    /// When the attack starts.
     pub start: Millis,
-    /// How many nodes are targeted.
+    /// Number of targeted nodes.
     pub victims: u32,
-    /// Who of the nodes are the adversary's.
+    /// Which nodes are the adversary's.
     pub colluding: Colluding,
-    /// What it does.
+    /// What the adversary does.
     pub attack: AttackScenario,
-    /// If that is a fork: where it parts from the log, and how large it is.
+    /// For a fork: where it departs from the log, and how large it is.
     #[serde(default, skip_serializing_if = "Shape::is_usual")]
     pub shape: Shape,
-    /// If that is a fork: whether peers that collude show it to everybody who asks, so that honest
-    /// peers might vouch for it.
+    /// For a fork: whether colluding peers show it to every client that asks, so that honest peers
+    /// might cosign it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub equivocate_to_all: bool,
-    /// If it logs a trojan: how long after that the publisher, who has its keys as well, takes it back.
+    /// For a logged trojan: the time from its log entry to its withdrawal by the publisher, which
+    /// still has its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_after: Option<Millis>,
 }
 
-/// What a fork looks like beside the log. In all shapes the trojan is the first entry that is not the log's.
+/// How a fork compares with the log. In all shapes the trojan is the first entry that differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
-    /// The log at the start, and the trojan after it: one entry larger, until the log has grown.
+    /// The log of the start, and the trojan after it: one entry larger, until the log has grown.
     #[default]
     Next,
-    /// The log at the start, with the trojan in place of its newest entry: one size, two roots.
+    /// The log of the start, with the trojan in place of its newest entry: one size, two roots.
     Same,
-    /// That many entries larger than the log, for as long as it grows: no honest head ever reaches it.
+    /// Always this many entries larger than the log, so no honest head ever reaches its size.
     Longer(u32),
-    /// As `Next`, and for so long honest mirrors show no more than what the log was at the start:
-    /// honest heads are prefixes of the fork, and prove nothing against it.
+    /// As `Next`, and for this time honest mirrors show only the log of the start. Honest heads are
+    /// then prefixes of the fork, and prove nothing against it.
     Starved(Millis),
 }
 
-/// How many peers lie for the adversary.
+/// The nodes that lie for the adversary.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Colluding {
-    /// That many of each victim's own circle.
+    /// This many of each victim's own peers.
     OfPeers(u32),
-    /// That many of all nodes, wherever they are.
+    /// This many of all nodes.
     OfAll(u32),
 }
 
 /// What an adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttackScenario {
-    /// Holds every key and the victims' mirrors; shows them a fork with a trojan in it.
+    /// The adversary holds every key and the victims' mirrors. It shows the victims a fork with a
+    /// trojan.
     Fork,
-    /// The same, and shows the fork to this many percent of all honest nodes' mirrors for so long.
+    /// A fork that the mirrors of this percentage of honest nodes show, too, for this time.
     Flash(u32, Millis),
-    /// Holds enough of the publisher's keys and appends a trojan to the log, for everybody to see and to
-    /// install. Victims are those of whom that is counted.
+    /// The adversary holds enough of the publisher's keys, and appends a trojan to the log. All
+    /// nodes see and install it; the installations of the victims are counted.
     Logged,
-    /// The victims' mirrors show what they showed at the start, for ever.
+    /// The victims' mirrors show the log of the start, for ever.
     Freeze,
     /// The victims reach none of their peers.
     Block,
-    /// Peers that collude change their story: in every other minute they show a victim the log as it
-    /// was at the start, else the log as it is.
+    /// Colluding peers show a victim the log of the start in every other minute, and the current
+    /// log in the rest.
     Equivocate,
 }
 
 impl Mirrors {
-    /// Whether one is ever down.
+    /// Whether a mirror is ever down.
     pub fn can_fail(&self) -> bool {
         self.availability < 1.0
     }
 
-    /// What is as ever goes without saying: so worlds from before there was a choice are the same.
+    /// Whether the value is the default. Defaults are not serialized, so adding this field changed
+    /// neither the canonical text nor the seeds of earlier worlds.
     fn are_usual(&self) -> bool {
         *self == Mirrors::default()
     }
 }
 
 impl Adversary {
-    /// One victim, nobody colludes, a fork is of the usual shape and not laundered, and what is logged
-    /// stays.
+    /// An attack on one victim without colluding peers. A fork has the shape `Next` and is shown to
+    /// victims only. A logged trojan is never withdrawn.
     pub fn new(attack: AttackScenario, start: Millis) -> Adversary {
         Adversary {
             start,
@@ -248,7 +257,7 @@ impl Adversary {
 }
 
 impl AttackScenario {
-    /// Whether victims are shown another log than everybody else.
+    /// Whether victims are shown another log than other nodes.
     pub fn is_fork(self) -> bool {
         matches!(self, AttackScenario::Fork | AttackScenario::Flash(..))
     }
@@ -261,8 +270,8 @@ impl Shape {
 }
 
 impl Scenario {
-    /// Whether it can be played at all, however little sense it makes. A file that people write is
-    /// held to more.
+    /// Whether the simulator can play the world without a panic or an endless loop. Scenario files
+    /// are checked more strictly.
     pub fn is_playable(&self) -> bool {
         let waits = |(least, most): (Millis, Millis)| (1_000..=most).contains(&least);
         let chance = |p: f64| (0.0..=1.0).contains(&p);
@@ -283,8 +292,8 @@ impl Scenario {
             && self.faults.iter().all(|fault| chance(fault.share))
     }
 
-    /// One text for one world: what it is made of, without what it is called. Two files that say the
-    /// same in other words (`60min`, `1h`) have one canonical text.
+    /// The canonical text of a world: all parameters, without name and question. Two files that
+    /// write one value differently (`60min`, `1h`) have one canonical text.
     pub fn canonical_text(&self) -> String {
         let bare = Scenario { name: String::new(), question: String::new(), ..self.clone() };
         serde_json::to_string(&bare).expect("plain data")
@@ -306,15 +315,16 @@ impl TorScenario {
         }
     }
 
-    /// The same over months: bad days, which take the place of the stuck, and relays that leave.
+    /// Tor over months: like [`TorScenario::calm`], with bad days in place of `stuck`, and relays
+    /// that leave.
     pub fn days() -> TorScenario {
         let Days { good, bad } = Days::default();
         let days = Days { good: (0.007, good.1), bad: (0.33, bad.1) };
         TorScenario { stuck: 0.0, days, churn: 0.009, ..TorScenario::calm() }
     }
 
-    /// Under a denial of service on the whole network, as in October 2022. The slow twentieth takes
-    /// the place of the stuck.
+    /// Tor under a denial of service on the whole network, as in October 2022. Slow connections
+    /// (5%) take the place of `stuck`.
     pub fn attack() -> TorScenario {
         let slow = (0.05, 50_000, 120_000);
         TorScenario { connect: (6_100, 0.5), stuck: 0.0, slow, ..TorScenario::calm() }

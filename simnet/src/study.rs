@@ -1,5 +1,5 @@
-//! A scenario file with everything in it: the worlds (one cell for every combination of what is
-//! varied), how often each is played, and what is to be drawn.
+//! Studies: the complete contents of a scenario file. A study has a cell for every combination of
+//! the varied values, the number of worlds of each cell, and the plots.
 
 mod load;
 mod plot;
@@ -11,57 +11,57 @@ pub use plot::{Plot, PlotKind, PlotMeasure, Quantity};
 
 use crate::{Scenario, Seed};
 
-/// Everything that a scenario file asks for.
+/// The complete contents of a scenario file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
-    /// What the file is called.
+    /// The name of the file, without directory and extension.
     pub name: String,
-    /// Its question, in words.
+    /// The question of the file, in words.
     pub question: String,
-    /// What is varied; empty if nothing is.
+    /// The varied fields; empty if no field is varied.
     pub axes: Vec<Axis>,
-    /// How many worlds of each cell.
+    /// The number of worlds of each cell.
     pub replications: u32,
     /// Every combination of the axes' values; the last axis varies fastest.
     pub cells: Vec<Scenario>,
-    /// What to draw.
+    /// The plots to draw.
     pub plots: Vec<Plot>,
 }
 
-/// One field that is varied.
+/// One varied field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Axis {
     /// The field's path.
     pub field: String,
-    /// Its values, as they are written in the file.
+    /// The field's values, as the file writes them.
     pub values: Vec<String>,
 }
 
-/// One world: a cell by its place in the study, and which replication of it. Both from 0.
+/// The identity of a world in a study: its cell and its replication, both from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorldId {
-    /// Index of [`Study::cells`].
+    /// An index of [`Study::cells`].
     pub cell: u32,
-    /// Below [`Study::replications`].
+    /// The number of the world in its cell, below [`Study::replications`].
     pub replication: u32,
 }
 
 impl Study {
-    /// How many worlds.
+    /// The number of worlds.
     pub fn worlds(&self) -> u64 {
         self.cells.len() as u64 * u64::from(self.replications)
     }
 
-    /// The n-th world.
+    /// The n-th world, from 0.
     pub fn world_id(&self, n: u64) -> WorldId {
         let each = u64::from(self.replications);
         WorldId { cell: (n / each) as u32, replication: (n % each) as u32 }
     }
 
-    /// SHA-256 over all that decides about numbers: the cells and the replications. Words and plots
-    /// may change without it.
+    /// SHA-256 over everything that decides about results: the cells and the number of
+    /// replications. Questions and plots do not change it.
     pub fn digest(&self) -> String {
         let mut text = format!("simnet/study/v1\n{}\n", self.replications);
         for cell in &self.cells {
@@ -71,30 +71,29 @@ impl Study {
         Hash::digest(text.as_bytes()).to_string()
     }
 
-    /// The seed of one world. It hangs on what the cell is made of and not on where it stands, so
-    /// a value more on an axis changes no other cell's worlds.
-    pub fn seed(&self, master: u64, unit: WorldId) -> Seed {
-        let cell = self.cells[unit.cell as usize].canonical_text();
-        let text = format!("simnet/world/v1\n{master}\n{cell}\n{}", unit.replication);
+    /// The seed of one world. It depends on the cell's parameters and not on its index, so another
+    /// value on an axis changes no other cell's worlds.
+    pub fn seed(&self, master: u64, world: WorldId) -> Seed {
+        let cell = self.cells[world.cell as usize].canonical_text();
+        let text = format!("simnet/world/v1\n{master}\n{cell}\n{}", world.replication);
         let digest = Hash::digest(text.as_bytes()).0;
         Seed(u64::from_le_bytes(digest[..8].try_into().expect("eight bytes")))
     }
 
-    /// Which value of each axis a cell has, as indices.
+    /// The cell's value on each axis, as an index of [`Axis::values`].
     pub fn axis_indices(&self, cell: u32) -> Vec<usize> {
         let mut rest = cell as usize;
-        let mut place = vec![0; self.axes.len()];
-        for (index, axis) in self.axes.iter().enumerate().rev() {
-            place[index] = rest % axis.values.len();
+        let mut indices = vec![0; self.axes.len()];
+        for (number, axis) in self.axes.iter().enumerate().rev() {
+            indices[number] = rest % axis.values.len();
             rest /= axis.values.len();
         }
-        place
+        indices
     }
 
-    /// The values of a cell on every axis: `circle = 5, settle = 1h`; empty if nothing is varied.
+    /// The values of a cell on every axis: `peers = 5, settle = 1h`; empty if nothing is varied.
     pub fn label(&self, cell: u32) -> String {
-        let place = self.axis_indices(cell);
-        let values = self.axes.iter().zip(place);
+        let values = self.axes.iter().zip(self.axis_indices(cell));
         let words: Vec<String> = values
             .map(|(axis, index)| format!("{} = {}", axis.short_name(), axis.values[index]))
             .collect();

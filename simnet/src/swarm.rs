@@ -1,4 +1,4 @@
-//! Swarm testing: every seed is a small world with a random half of all that can go wrong in it.
+//! Swarm testing: every seed is a small random world with a random half of all faults.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -20,7 +20,7 @@ use crate::{
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// The world of a seed.
+/// The random world of a seed.
 pub fn random_scenario(seed: Seed) -> Scenario {
     let mut rng = seed.draws("swarm").rng(0, 0);
     let nodes = rng.random_range(4..=8);
@@ -30,7 +30,7 @@ pub fn random_scenario(seed: Seed) -> Scenario {
         if rng.random() {
             let from = rng.random_range(0..5 * HOUR);
             let until = from + rng.random_range(HOUR / 2..2 * HOUR);
-            // Where one node alone is apart from all, there is nobody left to be on its side.
+            // A larger share, because a partition of one node leaves it no peer on its side.
             let share = if kind == FaultKind::Partition { 0.4 } else { 0.12 };
             faults.push(Fault { kind, share, from, until });
         }
@@ -110,7 +110,8 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     Adversary { victims, colluding, ..Adversary::new(attack, start) }
 }
 
-/// What else may be in a world, drawn apart so that the rest of it is what it was without.
+/// Adds options that swarms had later. They have draws of their own, so worlds of earlier seeds
+/// stay the same.
 fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     let (shape, is_logged) = (shape(rng), rng.random_bool(0.15));
     if let Some(adversary) = &mut world.adversary
@@ -127,7 +128,8 @@ fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     vary_tor(&mut world.tor, rng);
 }
 
-/// Bad days that last for hours, and relays that leave sooner, so that something comes of it.
+/// Adds bad days that last for hours, and relays that leave within the hour, so that a short world
+/// shows them.
 fn vary_tor(tor: &mut TorScenario, rng: &mut StdRng) {
     let days = Days { good: (0.007, 2 * HOUR), bad: (0.33, HOUR) };
     if rng.random_bool(0.25) {
@@ -144,26 +146,33 @@ fn shape(rng: &mut StdRng) -> Shape {
     *[Shape::Next, Shape::Same, longer, starved].choose(rng).expect("four")
 }
 
-/// What became of a world.
+/// A world that was played: its events and the broken rules.
 #[derive(Clone, Debug)]
 pub struct PlayedWorld {
-    /// All that happened.
+    /// All events, in order of time.
     pub events: Vec<Event>,
-    /// The rules that did not hold.
+    /// The violations of rules.
     pub violations: Vec<Violation>,
 }
 
-/// Plays a world with the code that ships and holds it against every rule.
+/// Plays a world with the shipped code, and checks every rule.
+///
+/// # Errors
+/// The world could not be played.
 pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError> {
     let environment = Environment::new(scenario.clone(), seed);
     let events = full::run(environment.clone(), seed)?;
-    let mut safety = RuleChecker::new(&environment);
-    events.iter().for_each(|event| safety.observe(event));
-    Ok(PlayedWorld { events, violations: safety.finish() })
+    let mut checker = RuleChecker::new(&environment);
+    events.iter().for_each(|event| checker.observe(event));
+    Ok(PlayedWorld { events, violations: checker.finish() })
 }
 
-/// A smaller world in which the same rule breaks: without faults, nodes, peers or time that it does
-/// not take. Every step is tried once more after each that worked, so nothing in it can go alone.
+/// Finds a smaller world in which the same rule breaks, without faults, nodes, peers or time that
+/// this does not need. After each success, every reduction is tried again, so no single reduction
+/// is left.
+///
+/// # Errors
+/// A smaller world could not be played.
 pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, FullRunError> {
     let mut smallest = scenario.clone();
     'smaller: loop {
@@ -178,7 +187,7 @@ pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, F
     }
 }
 
-/// What is left of a world when one thing is taken out of it, the largest things first.
+/// The worlds that remain if one thing is taken out of a world, the largest things first.
 fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
     let with = |change: &dyn Fn(&mut Scenario)| {
         let mut smaller = scenario.clone();
@@ -202,12 +211,12 @@ fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
         with(&|s| s.availability = 1.0),
         with(&|s| s.horizon -= s.horizon / 8),
     ];
-    all.extend((0..scenario.faults.len()).map(|which| {
+    all.extend((0..scenario.faults.len()).map(|number| {
         with(&|s| {
-            s.faults.remove(which);
+            s.faults.remove(number);
         })
     }));
-    let can_be = |s: &Scenario| s.peers > 0 && s.peers < s.nodes && s.horizon > HOUR;
-    all.retain(|smaller| can_be(smaller) && smaller != scenario);
+    let is_valid = |s: &Scenario| s.peers > 0 && s.peers < s.nodes && s.horizon > HOUR;
+    all.retain(|smaller| is_valid(smaller) && smaller != scenario);
     all
 }

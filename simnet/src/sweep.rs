@@ -1,13 +1,14 @@
-//! Many worlds, on one machine or many, so that nothing finished is lost.
+//! Sweeps: all worlds of a study, played on one machine or many, without losing finished worlds.
 //!
-//! A world is finished when the file that holds its results has its name; files are written under
-//! another name, synced, renamed. Worlds that finish while a file is written go into the next one
-//! together, so quick worlds do not wait for the disk one by one. In the end a shard's files become one.
+//! A world is finished when the file with its result has its final name. Files are written under
+//! another name, synced and renamed. Worlds that finish while a file is written go into the next
+//! file together, so quick worlds do not wait for the disk one by one. At the end, the files of a
+//! shard become one.
 //!
 //! ```text
-//! DIR/shard-3-of-64.lock            held while somebody works on the shard
-//! DIR/shard-3-of-64.parts/*.jsonl   what is finished so far
-//! DIR/shard-3-of-64.jsonl           the whole shard, and then no parts
+//! DIR/shard-3-of-64.lock            locked while a process works on the shard
+//! DIR/shard-3-of-64.parts/*.jsonl   finished worlds of an unfinished shard
+//! DIR/shard-3-of-64.jsonl           the whole shard; its parts are then removed
 //! ```
 
 mod error;
@@ -33,37 +34,40 @@ pub use shard::Shard;
 use crate::study::WorldId;
 use crate::{Results, Scenario, Seed, Study};
 
-/// One shard of a study's worlds, and where its results go.
+/// The task of one process: a shard of a study's worlds, and the directory for the results.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What to play.
+    /// The study whose worlds are played.
     pub study: &'a Study,
     /// The master seed.
     pub master: u64,
-    /// Which of the worlds.
+    /// The shard to play.
     pub shard: Shard,
     /// The directory for the results.
     pub out: &'a Path,
-    /// How many worlds at once.
+    /// The number of worlds that are played at once.
     pub threads: usize,
-    /// Whether to go on where an earlier sweep stopped.
+    /// Whether to continue an earlier sweep.
     pub resume: bool,
-    /// Where durable writes go through.
+    /// The storage for durable writes.
     pub storage: &'a Storage,
 }
 
-/// How far a sweep is, in worlds.
+/// The progress of a sweep, in worlds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SweepProgress {
-    /// All of the shard.
+    /// All worlds of the shard.
     pub all: u64,
-    /// Those finished earlier.
+    /// Worlds that earlier sweeps finished.
     pub before: u64,
-    /// Those finished now.
+    /// Worlds that this sweep finished.
     pub now: u64,
 }
 
-/// Plays every world of the shard that is not finished yet, and returns the shard's file.
+/// Plays every unfinished world of the shard, and returns the path of the shard's file.
+///
+/// # Errors
+/// See [`SweepError`]. Finished worlds are kept, and a sweep with [`Job::resume`] continues.
 pub fn sweep(
     job: &Job<'_>,
     play: impl Fn(&Scenario, Seed) -> Results + Sync,
@@ -92,9 +96,10 @@ pub fn sweep(
         return Ok(final_file);
     }
     let mut done = open_parts(job, &manifest, &parts)?;
-    let todo: Vec<WorldId> = all.iter().copied().filter(|unit| !done.contains_key(unit)).collect();
-    let mut told = SweepProgress { all: all.len() as u64, before: done.len() as u64, now: 0 };
-    progress(told);
+    let todo: Vec<WorldId> =
+        all.iter().copied().filter(|world| !done.contains_key(world)).collect();
+    let mut state = SweepProgress { all: all.len() as u64, before: done.len() as u64, now: 0 };
+    progress(state);
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
@@ -104,15 +109,15 @@ pub fn sweep(
         }
         drop(sender);
         let write = |rows: &BTreeMap<WorldId, String>| {
-            let first = rows.keys().next().expect("one at least");
+            let first = rows.keys().next().expect("at least one row");
             let name = format!("part-{:06}-{:08}.jsonl", first.cell, first.replication);
             files::write_result_file(job.storage, &parts.join(name), &manifest, None, rows)
         };
-        let mut tell = |more: u64| {
-            told.now += more;
-            progress(told);
+        let mut report = |more: u64| {
+            state.now += more;
+            progress(state);
         };
-        let collected = collect_rows(&receiver, write, &mut done, &mut tell);
+        let collected = collect_rows(&receiver, write, &mut done, &mut report);
         stop.store(collected.is_err(), Ordering::Relaxed);
         collected
     })?;
@@ -121,7 +126,7 @@ pub fn sweep(
     Ok(final_file)
 }
 
-/// One thread: plays worlds until there are no more.
+/// The work of one thread: plays worlds until none is left or `stop` is set.
 fn play_worlds(
     job: &Job<'_>,
     todo: &[WorldId],
@@ -131,19 +136,19 @@ fn play_worlds(
     sender: Sender<Result<ResultRow, SweepError>>,
 ) {
     while !stop.load(Ordering::Relaxed) {
-        let Some(&unit) = todo.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-        let seed = job.study.seed(job.master, unit);
-        let world = &job.study.cells[unit.cell as usize];
+        let Some(&id) = todo.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+        let seed = job.study.seed(job.master, id);
+        let world = &job.study.cells[id.cell as usize];
         let played = catch_unwind(AssertUnwindSafe(|| play(world, seed)));
         let row = played
             .map(|results| ResultRow {
-                cell: unit.cell,
-                replication: unit.replication,
+                cell: id.cell,
+                replication: id.replication,
                 seed: seed.0,
                 results,
             })
             .map_err(|panic| SweepError::Panicked {
-                world: job.study.label(unit.cell),
+                world: job.study.label(id.cell),
                 seed,
                 why: panic_message(&*panic),
             });
@@ -158,12 +163,12 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// Writes what has finished, as long as something may still come.
+/// Writes finished worlds until all threads have ended, or one fails.
 fn collect_rows(
     receiver: &Receiver<Result<ResultRow, SweepError>>,
     write: impl Fn(&BTreeMap<WorldId, String>) -> Result<(), SweepError>,
     done: &mut BTreeMap<WorldId, String>,
-    tell: &mut impl FnMut(u64),
+    report: &mut impl FnMut(u64),
 ) -> Result<(), SweepError> {
     while let Ok(first) = receiver.recv() {
         let mut rows = BTreeMap::new();
@@ -176,7 +181,7 @@ fn collect_rows(
         }
         if !rows.is_empty() {
             write(&rows)?;
-            tell(rows.len() as u64);
+            report(rows.len() as u64);
             done.append(&mut rows);
         }
         if let Some(error) = failed {
@@ -186,7 +191,7 @@ fn collect_rows(
     Ok(())
 }
 
-/// Makes the directory of parts, or reads what an earlier sweep left in it.
+/// Makes the directory of parts, and reads the worlds that an earlier sweep left in it.
 fn open_parts(
     job: &Job<'_>,
     manifest: &SweepManifest,
@@ -211,7 +216,7 @@ fn lock(path: &Path) -> Result<Option<File>, SweepError> {
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(SweepError::Busy(path.to_owned())),
-        // Some network file systems have no locks; then nobody is warned of a second sweep.
+        // Some network file systems have no locks, so a second sweep goes unnoticed there.
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }

@@ -1,82 +1,85 @@
-//! What happened, in words that both tiers share.
+//! Events of a world, in the form that both tiers share.
 
 use unanimity_protocol::Hash;
 
 use crate::Millis;
 
-/// A tree's head without its bytes: which chain it is of, and how large.
+/// A tree head as its chain and size, without hashes.
 ///
-/// Chain 0 is the log that everybody is meant to see, chain 1 what a forking adversary shows. They
-/// are one up to the split: a head no larger than that is always of chain 0.
+/// Chain 0 is the log, chain 1 is the adversary's fork. Both are equal up to the split, and a head
+/// that is no larger always has chain 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceHead {
-    /// 0 honest, 1 forked.
+    /// 0 for the log, 1 for the fork.
     pub chain: u8,
-    /// Entries.
+    /// Number of entries.
     pub size: u32,
 }
 
-/// What a cycle of a client came to.
+/// The result of a client's cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CycleResult {
-    /// Every peer agrees, and nothing is new.
+    /// Every peer confirmed the log, and there is nothing new.
     UpToDate,
     /// Every peer confirms a release, but not yet for `settle`.
     Settling,
-    /// Somebody did not confirm.
+    /// A peer did not confirm.
     Incomplete,
-    /// Every mirror shows less than the peers have.
+    /// Every mirror shows less of the log than the peers have.
     Stale,
     /// Evidence of a fork was found in this cycle.
     Fork,
-    /// Evidence was found earlier, and nobody has acknowledged it.
+    /// Evidence was found in an earlier cycle or by the witness, and is not acknowledged.
     Latched,
-    /// A release was installed: its place in the log, and of which chain.
+    /// A release was installed.
     Installed {
-        /// Its index in the log.
+        /// The release's index in its chain.
         index: u32,
-        /// 0 honest, 1 the adversary's.
+        /// 0 for the log, 1 for the fork.
         chain: u8,
     },
-    /// Every peer agrees; what is installed was taken back, and nothing newer can be.
+    /// Every peer confirmed the log; the installed release is withdrawn, and no newer one can be
+    /// installed.
     Withdrawn,
-    /// Anything else that ended without a decision.
+    /// The cycle ended without a decision for another reason, such as a file that cannot be read.
     Undecided,
 }
 
 impl CycleResult {
-    /// Whether every peer answered well, and agrees on the log.
+    /// Whether every peer gave a valid answer, and all agree on the log.
     pub fn is_unanimous(self) -> bool {
         use CycleResult::{Installed, Settling, UpToDate, Withdrawn};
         matches!(self, UpToDate | Settling | Withdrawn | Installed { .. })
     }
 }
 
-/// One thing that happened to one node.
+/// An event of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Event {
-    /// When.
+    /// When the event happened.
     pub at: Millis,
-    /// To whom.
+    /// The node's number.
     pub node: u32,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
-/// What can happen.
+/// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
-    /// As a peer it looked at its mirrors, and vouches for this now.
+    /// The witness polled its mirrors, and cosigns this head from now on; `None` if it has no fresh
+    /// head.
     Polled(Option<TraceHead>),
-    /// As a client it called the roll, which took so long, and came to this.
+    /// The client's cycle ended: its duration in milliseconds, and its result.
     Cycled(Millis, CycleResult),
-    /// Evidence of a fork is stored here from now on.
+    /// The node has stored evidence of a fork.
     Evidence,
 }
 
-/// Whoever is told what happens: a checker, a collector of results, a trace.
+/// A receiver of events: a checker, a collector of results, or a trace.
 pub trait EventObserver {
-    /// Events come in order of time; those of one node in the order they happened.
+    /// Receives one event. Events arrive in order of time, and those of one node in the order in
+    /// which they happened.
     fn observe(&mut self, event: &Event);
 }
 
@@ -86,7 +89,7 @@ impl EventObserver for Vec<Event> {
     }
 }
 
-/// A digest of all that happened: equal for two runs exactly if they were the same to the millisecond.
+/// A digest of all events. It is equal for two runs exactly if they are equal to the millisecond.
 pub fn digest(events: &[Event]) -> Hash {
     let lines = events.iter().map(|event| format!("{event:?}\n"));
     Hash::digest(lines.collect::<String>().as_bytes())

@@ -1,8 +1,9 @@
-//! What the simulator must reproduce: results that are known without it.
+//! Comparison of the simulator with results that are known in closed form.
 //!
-//! Nothing in the simulator is fitted to them. Each row sets a closed form beside what the
-//! simulator's own parts came to, with an interval of 99.9%: of a table of twenty rows from
-//! a right simulator, one in fifty has a row outside; with a fixed seed it is always the same one.
+//! Nothing in the simulator is fitted to these results. Each row has the value of a formula, and
+//! the simulated value with an interval of 99.9%. For a correct simulator, about one in fifty
+//! tables of twenty rows has a row outside its interval. With a fixed seed, it is always the same
+//! row.
 
 use std::fmt;
 
@@ -21,14 +22,14 @@ const WIDE: f64 = 3.2905;
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// One known result beside the simulated one.
+/// One known result and the simulated one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidationRow {
-    /// What is measured, and in which unit.
+    /// The measured quantity and its unit.
     pub name: String,
-    /// By the closed form.
+    /// The value of the closed form.
     pub expected: f64,
-    /// By the simulator.
+    /// The value of the simulator.
     pub simulated: f64,
     /// Half the width of the simulated value's 99.9% interval.
     pub half_width: f64,
@@ -43,14 +44,14 @@ impl ValidationRow {
 
 impl fmt::Display for ValidationRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ValidationRow { name, expected, simulated, half_width: within } = self;
-        let (low, high) = (simulated - within, simulated + within);
+        let ValidationRow { name, expected, simulated, half_width } = self;
+        let (low, high) = (simulated - half_width, simulated + half_width);
         let verdict = if self.is_reproduced() { "" } else { "  OUTSIDE" };
         write!(f, "{name:<58} {expected:>9.4} {simulated:>9.4}  {low:.4} to {high:.4}{verdict}")
     }
 }
 
-/// All rows. Takes about a second in a release build.
+/// Computes all rows from a master seed. Takes about a second in a release build.
 pub fn validate_all(master: Seed) -> Vec<ValidationRow> {
     let mut rows = Vec::new();
     rows.extend([(5, 0.99), (5, 0.95), (3, 0.9)].map(|(n, p)| all_up(master, n, p)));
@@ -65,15 +66,15 @@ pub fn validate_all(master: Seed) -> Vec<ValidationRow> {
     rows
 }
 
-/// A world in which nothing takes time, nobody is down, nothing is released and nobody attacks:
-/// what differs from it is what a measurement is about.
-pub fn quiet_scenario(nodes: u32, circle: u32) -> Scenario {
+/// A world in which no connection takes time, all services are up, and there is neither a release
+/// nor an attack. Measurements change single parameters of it.
+pub fn quiet_scenario(nodes: u32, peers: u32) -> Scenario {
     Scenario {
         name: "quiet".to_owned(),
         question: "Does the simulator reproduce what is known?".to_owned(),
         horizon: 2 * HOUR,
         nodes,
-        peers: circle,
+        peers,
         topology: Topology::Random,
         availability: 1.0,
         mean_outage: 8 * HOUR,
@@ -93,12 +94,12 @@ pub fn quiet_scenario(nodes: u32, circle: u32) -> Scenario {
     }
 }
 
-/// A seed of its own for one world of one row.
+/// The seed for one world of one row.
 fn row_seed(master: Seed, row: &str, world: u64) -> Seed {
     Seed(master.draws(row).bits(world, 0))
 }
 
-/// The mean of values from independent worlds.
+/// A row for the mean of values from independent worlds.
 fn mean_row(name: String, expected: f64, values: &[f64]) -> ValidationRow {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -106,41 +107,42 @@ fn mean_row(name: String, expected: f64, values: &[f64]) -> ValidationRow {
     ValidationRow { name, expected, simulated: mean, half_width: WIDE * (variance / count).sqrt() }
 }
 
-/// The probability of something that happened in so many of so many worlds, by Wilson's interval,
-/// widened to be symmetric.
+/// A row for the probability of an event that happened in `happened` of `worlds` worlds. It has
+/// Wilson's interval, widened to be symmetric.
 fn share_row(name: String, expected: f64, happened: u64, worlds: u64) -> ValidationRow {
     let (share, count) = (happened as f64 / worlds as f64, worlds as f64);
     let z2 = WIDE * WIDE;
     let centre = (share + z2 / (2.0 * count)) / (1.0 + z2 / count);
     let spread = WIDE * (share * (1.0 - share) / count + z2 / (4.0 * count * count)).sqrt();
-    let within = spread / (1.0 + z2 / count) + (centre - share).abs();
-    ValidationRow { name, expected, simulated: share, half_width: within }
+    let half_width = spread / (1.0 + z2 / count) + (centre - share).abs();
+    ValidationRow { name, expected, simulated: share, half_width }
 }
 
-/// How likely are all n peers up when they are asked? p^n.
+/// The probability that all n peers are up when they are asked: p^n.
 fn all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
     let scenario = Scenario { availability: p, ..quiet_scenario(500, n) };
     let share = |world| {
         let results = play(&scenario, row_seed(master, "all up", world));
         let count = |name| results.counts[name] as f64;
-        count("rolls.unanimous") / count("rolls")
+        count("rounds.unanimous") / count("rounds")
     };
     let values: Vec<f64> = (0..60).map(share).collect();
     mean_row(format!("all {n} peers up, each {p}: probability"), p.powi(n as i32), &values)
 }
 
-/// If not, how long until they are? A birth and death process of those that are down.
+/// The wait until all peers are up, from a time at which not all are: a birth and death process of
+/// the peers that are down.
 fn wait_until_all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
     let scenario = Scenario { availability: p, ..quiet_scenario(40_000, n) };
     let environment = Environment::new(scenario, row_seed(master, "wait", 0));
     let step = MINUTE;
     let mut values = Vec::new();
-    for circle in 0..environment.scenario.nodes / n {
-        let peers = circle * n..(circle + 1) * n;
+    for group in 0..environment.scenario.nodes / n {
+        let peers = group * n..(group + 1) * n;
         let mut services: Vec<(u32, ServiceSchedule)> =
             peers.map(|peer| (peer, environment.service(peer))).collect();
         let mut all_up = |at: Millis| {
-            // All are asked, so that all go on.
+            // Every schedule is asked at every step, so that all advance.
             let up = |(peer, service): &mut (u32, ServiceSchedule)| {
                 service.is_up(&environment, *peer, at)
             };
@@ -149,7 +151,7 @@ fn wait_until_all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
         };
         let steps = (0..).position(|steps| all_up(steps * step)).unwrap_or(0);
         if steps > 0 {
-            // On average it happened half a step ago.
+            // On average, the last peer came up half a step before.
             values.push((steps as f64 - 0.5) * step as f64 / HOUR as f64);
         }
     }
@@ -157,30 +159,28 @@ fn wait_until_all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
     mean_row(name, mean_wait_until_all_up(n, p, 8.0), &values)
 }
 
-/// How long does the slowest of n lognormal connections take?
+/// The mean time of the slowest of n lognormal connections.
 fn slowest(master: Seed, n: u32) -> ValidationRow {
     let (median, sigma) = (2500, 0.55);
     let patient = Scenario { ask_timeout: HOUR, round_timeout: HOUR, ..quiet_scenario(600, n) };
-    let roll = (10 * MINUTE, 10 * MINUTE);
+    let round_interval = (10 * MINUTE, 10 * MINUTE);
     let tor = TorScenario { connect: (median, sigma), ..patient.tor.clone() };
-    let results = play(
-        &Scenario { round_interval: roll, tor, ..patient },
-        row_seed(master, "slowest", n.into()),
-    );
-    let roll = &results.times["roll"];
-    let (mean, error) = (roll.mean().unwrap_or(0.0), roll.standard_error().unwrap_or(0.0));
+    let results =
+        play(&Scenario { round_interval, tor, ..patient }, row_seed(master, "slowest", n.into()));
+    let round = &results.times["round"];
+    let (mean, error) = (round.mean().unwrap_or(0.0), round.standard_error().unwrap_or(0.0));
     ValidationRow {
         name: format!("slowest of {n} lognormal(2.5 s, 0.55): mean seconds"),
         expected: mean_of_slowest(n, median as f64 / 1000.0, sigma),
-        // Rounded up to whole milliseconds.
+        // Simulated times are rounded up to whole milliseconds.
         simulated: (mean - 0.5) / 1000.0,
         half_width: WIDE * error / 1000.0,
     }
 }
 
-/// A world with one victim, and with a log that grows fast enough for every honest peer to see
-/// more of it than the fork has.
-fn attacked(nodes: u32, circle: u32, attack: AttackScenario, colluding: Colluding) -> Scenario {
+/// A world with one victim. Its log grows so fast that every honest peer soon has a larger head
+/// than the fork.
+fn attacked(nodes: u32, peers: u32, attack: AttackScenario, colluding: Colluding) -> Scenario {
     let start = 30 * MINUTE;
     Scenario {
         horizon: 2 * HOUR,
@@ -188,7 +188,7 @@ fn attacked(nodes: u32, circle: u32, attack: AttackScenario, colluding: Colludin
         round_interval: (10 * MINUTE, 20 * MINUTE),
         background: 10_000,
         adversary: Some(Adversary { colluding, ..Adversary::new(attack, start) }),
-        ..quiet_scenario(nodes, circle)
+        ..quiet_scenario(nodes, peers)
     }
 }
 
@@ -200,18 +200,20 @@ fn noticed(master: Seed, row: &str, scenario: &Scenario) -> (u64, u64) {
     (sum.counts["attacks.noticed"], sum.counts["attacks"])
 }
 
-/// Every peer sees the log with probability q, and else the victim's fork: 1-(1-q)^n. The circle
-/// is everybody, so that no news comes from elsewhere.
+/// The probability of detection if each peer sees the log with probability q and otherwise the
+/// victim's fork: 1-(1-q)^n. All other nodes are peers of the victim, so evidence reaches it from
+/// no other node.
 fn independent(master: Seed, n: u32, q: f64) -> ValidationRow {
-    let fooled = ((1.0 - q) * 100.0).round() as u32;
-    let attack = AttackScenario::Flash(fooled, 24 * HOUR);
+    let deceived_percent = ((1.0 - q) * 100.0).round() as u32;
+    let attack = AttackScenario::Flash(deceived_percent, 24 * HOUR);
     let scenario = attacked(n + 1, n, attack, Colluding::OfAll(0));
     let row = format!("detection by {n} peers, each with q = {q}: probability");
     let (happened, worlds) = noticed(master, &row, &scenario);
     share_row(row, 1.0 - (1.0 - q).powi(n as i32), happened, worlds)
 }
 
-/// Of N nodes beside the victim f collude, and n are its peers: 1 - C(f,n)/C(N,n).
+/// The probability of detection if, of N nodes beside the victim, f collude and n are its peers:
+/// 1 - C(f,n)/C(N,n).
 fn colluding(master: Seed, others: u32, f: u32, n: u32) -> ValidationRow {
     let scenario = attacked(others + 1, n, AttackScenario::Fork, Colluding::OfAll(f));
     let row = format!("detection by {n} of {others} nodes, {f} colluding: probability");
@@ -219,7 +221,8 @@ fn colluding(master: Seed, others: u32, f: u32, n: u32) -> ValidationRow {
     share_row(row, 1.0 - binomial(f, n) / binomial(others, n), happened, worlds)
 }
 
-/// How often is a connection stuck, over good days and bad days? Their mean, by how long they last.
+/// The probability that a connection is stuck over good and bad days: the mean of both, weighted by
+/// their durations.
 fn bad_days(master: Seed) -> ValidationRow {
     let (tor, day) = (TorScenario { churn: 0.0, ..TorScenario::days() }, 24 * HOUR);
     let Days { good, bad } = tor.days;
@@ -243,7 +246,7 @@ fn bad_days(master: Seed) -> ValidationRow {
     )
 }
 
-/// How often does one of six relays leave that a connection of 2 min goes over?
+/// The probability that one of the six relays of a connection leaves within its 2 minutes.
 fn relay_leaves(master: Seed) -> ValidationRow {
     let (churn, lasts) = (0.5, 2 * MINUTE);
     let tor = TorScenario { connect: (lasts, 0.0), churn, ..TorScenario::none() };
@@ -262,8 +265,9 @@ fn relay_leaves(master: Seed) -> ValidationRow {
     share_row(name, 1.0 - (-hazard).exp(), happened, tries)
 }
 
-/// How long until everybody has heard, on a complete graph in which everyone starts one contact per
-/// unit of time? (n-1) H(n-1) / n if news crosses in both directions, twice that if in one.
+/// The time until a rumour has reached all nodes of a complete graph, if each node starts one
+/// contact per unit of time. It is (n-1) H(n-1) / n if news crosses a contact in both directions,
+/// and twice that if in one.
 fn rumour(master: Seed, n: u32, both: bool) -> ValidationRow {
     let values: Vec<f64> = (0..300)
         .map(|world| {
@@ -272,14 +276,15 @@ fn rumour(master: Seed, n: u32, both: bool) -> ValidationRow {
         })
         .collect();
     let harmonic: f64 = (1..n).map(|i| 1.0 / f64::from(i)).sum();
-    let pull = f64::from(n - 1) * harmonic / f64::from(n) * if both { 1.0 } else { 2.0 };
+    let expected = f64::from(n - 1) * harmonic / f64::from(n) * if both { 1.0 } else { 2.0 };
     let how = if both { "both directions" } else { "one direction" };
-    mean_row(format!("rumour among {n}, {how}: mean time"), pull, &values)
+    mean_row(format!("rumour among {n}, {how}: mean time"), expected, &values)
 }
 
-/// A unit of time, fine enough that contacts at one time do not matter.
+/// One unit of time in milliseconds. It is so long that simultaneous contacts do not matter.
 const UNIT: Millis = 1 << 32;
 
+/// The time until a rumour has reached all of n nodes.
 fn spread(seed: Seed, n: u32, both: bool) -> Millis {
     let (waits, others) = (seed.draws("contact"), seed.draws("other"));
     let wait = |node: u32, contact: u64| {
@@ -297,14 +302,14 @@ fn spread(seed: Seed, n: u32, both: bool) -> Millis {
         let other = (others.bits(node.into(), contacts) % u64::from(n - 1)) as u32;
         let other = (node + 1 + other) % n;
         let (mine, theirs) = (knows[node as usize], knows[other as usize]);
-        let told = if theirs && !mine {
+        let learner = if theirs && !mine {
             node
         } else if both && mine && !theirs {
             other
         } else {
             continue;
         };
-        knows[told as usize] = true;
+        knows[learner as usize] = true;
         missing -= 1;
         if missing == 0 {
             return now;

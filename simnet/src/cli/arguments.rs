@@ -1,4 +1,4 @@
-//! The arguments of every command.
+//! The command line arguments of every command.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use super::tier1::WorldArgs;
 use crate::Study;
 use crate::sweep::Shard;
 
-/// How likely is a targeted update noticed, by whom and when; and what does unanimity cost.
+/// Simulate networks of unanimity nodes: how likely and how soon a targeted update is noticed, and
+/// what unanimity costs
 #[derive(Parser)]
 #[command(name = "simnet", version, after_help = format_exit_codes(), max_term_width = 100)]
 pub(super) struct SimnetArguments {
@@ -20,24 +21,25 @@ pub(super) struct SimnetArguments {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Answer a scenario's question on this machine: sweep, merge and report in one
+    /// Answer the question of a scenario on this machine: sweep, merge and report in one
     Answer {
         #[command(flatten)]
         scenario_args: ScenarioArgs,
-        /// Where to put results and report
+        /// The directory for results and report
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
         sweep_args: SweepArgs,
     },
-    /// Play one world (a sweep's first cell, unless --set says which) and print what came of it
+    /// Play one world (the scenario's first cell, unless --set selects another) and print its
+    /// results
     Run {
         #[command(flatten)]
         scenario_args: ScenarioArgs,
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
-        /// Play it with the code that ships, and hold it against every rule; small worlds only
+        /// Play the world with the shipped code, and check every rule; small worlds only
         #[arg(long)]
         full: bool,
     },
@@ -48,13 +50,13 @@ pub(super) enum Command {
         /// The directory for results; shards may share it
         #[arg(long)]
         out: PathBuf,
-        /// Which shard, i/n with i from 0 to n-1 [default: what Slurm or Kubernetes say, else 0/1]
+        /// The shard, as i/n with i from 0 to n-1 [default: that of Slurm or Kubernetes, else 0/1]
         #[arg(long)]
         shard: Option<Shard>,
         #[command(flatten)]
         sweep_args: SweepArgs,
     },
-    /// Make one file of the results of all shards
+    /// Merge the results of all shards into one file
     Merge {
         /// Directories that `simnet sweep` wrote to, or merged files
         #[arg(required = true)]
@@ -62,52 +64,52 @@ pub(super) enum Command {
         /// The file to write
         #[arg(long)]
         out: PathBuf,
-        /// Merge although worlds are missing
+        /// Merge even if worlds are missing
         #[arg(long)]
         partial: bool,
     },
-    /// Write a page with plots, and the numbers as CSV and JSON Lines, from merged results
+    /// Write a page with plots, and the numbers as CSV and JSON Lines
     Report {
-        /// What `simnet merge` wrote
+        /// The file that `simnet merge` wrote
         file: PathBuf,
         /// The directory to write to
         #[arg(long)]
         out: PathBuf,
-        /// Take questions and plots from this file, whose worlds must be the same
+        /// Take questions and plots from this file; its worlds must be the same
         #[arg(long)]
         scenario: Option<PathBuf>,
     },
-    /// Compare the simulator with what is known in closed form
+    /// Compare the simulator with results that are known in closed form
     Validate {
         /// The master seed
         #[arg(long)]
         seed: u64,
     },
-    /// Play random small worlds with the code that ships, and stop at the first broken rule
+    /// Play small random worlds with the shipped code, and stop at the first broken rule
     Swarm {
-        /// The first seed
+        /// The first seed; each seed is one world
         #[arg(long)]
         seed: u64,
-        /// How many seeds
+        /// The number of seeds
         #[arg(long, default_value_t = 1000)]
         worlds: u64,
-        /// How many worlds at once [default: the processors]
+        /// The number of worlds that are played at once [default: the number of processors]
         #[arg(long)]
         threads: Option<std::num::NonZeroUsize>,
     },
-    /// Play one world with the code that ships, and say which rules broke
+    /// Play one world with the shipped code, and print the broken rules
     Replay {
         #[command(flatten)]
         world_args: WorldArgs,
-        /// Print everything that happened
+        /// Print all events
         #[arg(long)]
         events: bool,
     },
-    /// Take away whatever a broken rule does not need, and write the world that is left
+    /// Remove all that a broken rule does not need, and write the remaining world
     Shrink {
         #[command(flatten)]
         world_args: WorldArgs,
-        /// The file to write (JSON)
+        /// The JSON file to write
         #[arg(long)]
         out: PathBuf,
     },
@@ -115,22 +117,23 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct ScenarioArgs {
-    /// The scenario's file
+    /// The scenario file
     pub(super) scenario: PathBuf,
-    /// The seed. With the scenario and the version it is the whole reproduction
+    /// The seed. Scenario, seed and version of simnet reproduce every result
     #[arg(long)]
     pub(super) seed: u64,
-    /// Another value for a field: circle=5, settle=2h, availability=[0.9,0.99] where it is varied
+    /// Replace a value of the file: peers=5, settle=2h; for a varied field also
+    /// availability=[0.9,0.99]
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub(super) set: Vec<String>,
 }
 
 #[derive(Args)]
 pub(super) struct SweepArgs {
-    /// Go on where an earlier sweep stopped
+    /// Continue an earlier sweep
     #[arg(long)]
     pub(super) resume: bool,
-    /// How many worlds at once [default: the processors]
+    /// The number of worlds that are played at once [default: the number of processors]
     #[arg(long)]
     pub(super) threads: Option<std::num::NonZeroUsize>,
 }

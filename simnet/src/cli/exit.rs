@@ -1,4 +1,4 @@
-//! Every exit code, and what leads to it.
+//! Exit codes, and the errors that lead to them.
 
 use std::process::ExitCode;
 
@@ -8,25 +8,25 @@ use crate::full::FullRunError;
 use crate::scenario::text::ScenarioError;
 use crate::sweep::SweepError;
 
-/// How the program ends.
+/// An exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// What was asked for is done.
+    /// The command succeeded.
     Done = 0,
-    /// It could not be found out.
+    /// The command failed for a reason that has no code of its own.
     Failed = 1,
     /// The command line or the scenario makes no sense.
     Usage = 2,
-    /// The simulator does not reproduce what is known.
+    /// The simulator does not reproduce the reference values.
     NotReproduced = 3,
-    /// A rule broke in a world of the code that ships.
+    /// A rule broke in a world of the shipped code.
     RuleBroken = 4,
     /// A file or directory could not be read or written, or is in use.
     Disk = 6,
     /// Results are cut short, damaged, missing, doubled, or do not belong together.
     BadInput = 8,
-    /// The simulator failed where it must not; what Rust's panics end with.
+    /// The simulator panicked. Rust's panics end with this code.
     Bug = 101,
 }
 
@@ -35,14 +35,14 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Done, "done"),
     (Exit::Failed, "could not find out: something failed that has no code of its own"),
     (Exit::Usage, "the command line or the scenario makes no sense"),
-    (Exit::NotReproduced, "the simulator does not reproduce what is known (validate)"),
+    (Exit::NotReproduced, "the simulator does not reproduce the reference values (validate)"),
     (
         Exit::RuleBroken,
-        "a rule broke in a world of the code that ships (swarm, replay, run --real)",
+        "a rule broke in a world of the code that ships (swarm, replay, run --full)",
     ),
     (Exit::Disk, "a file or directory could not be read or written, or is in use"),
     (Exit::BadInput, "results are cut short, damaged, missing, doubled, or do not belong together"),
-    (Exit::Bug, "a bug of ours"),
+    (Exit::Bug, "a bug of the simulator"),
 ];
 
 /// The table for `--help`.
@@ -60,40 +60,40 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the program did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
     /// A scenario is refused.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// A command makes no sense.
+    /// The command line is invalid.
     #[error("{0}")]
     Usage(String),
-    /// A scenario cannot be read.
+    /// A scenario file cannot be read.
     #[error(transparent)]
     Unreadable(StorageError),
-    /// A file cannot be used.
+    /// A file or directory cannot be written.
     #[error(transparent)]
     Disk(#[from] StorageError),
     /// Standard output cannot be written to.
-    #[error("cannot print: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Output(std::io::Error),
     /// A sweep or merge failed.
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    /// `validate` found something.
-    #[error("the simulator does not reproduce what is known: see above")]
+    /// A row of `validate` is outside its interval.
+    #[error("the simulator does not reproduce the reference values: see the rows marked OUTSIDE")]
     NotReproduced,
-    /// `swarm` or `replay_world` found something.
+    /// A rule broke in a world of the shipped code.
     #[error("{0}")]
     RuleBroken(String),
-    /// A world of the code that ships cannot be played.
+    /// A world of the shipped code cannot be played.
     #[error(transparent)]
     FullRun(#[from] FullRunError),
 }
 
 impl SimulatorError {
-    /// The code for it.
+    /// The exit code for the error.
     pub fn exit(&self) -> Exit {
         match self {
             SimulatorError::Scenario(_) | SimulatorError::Usage(_) => Exit::Usage,

@@ -1,11 +1,11 @@
-//! Whether the worlds fit into this machine's memory.
+//! The check that the worlds fit into this machine's memory.
 
 use std::fs::read_to_string;
 
 use super::exit::SimulatorError;
 use crate::{Scenario, Study};
 
-/// Refuses a study of which as many worlds as there are threads do not fit at once.
+/// Refuses a study if a world for each thread does not fit into the free memory.
 pub(super) fn check_memory(
     study: &Study,
     threads: usize,
@@ -20,11 +20,11 @@ pub(super) fn check_memory(
     }
     let nodes = study.cells.iter().map(|cell| cell.nodes).max().unwrap_or(0);
     let advice = match needed <= free {
-        true => format!("--threads {} fits", free / needed),
+        true => format!("give --threads {}", free / needed),
         false => "lower count in [nodes]".to_owned(),
     };
     Err(SimulatorError::Usage(format!(
-        "a world of {nodes} nodes takes about {}, {worlds} at once {}; {} are free: {advice}",
+        "a world of {nodes} nodes takes about {} of memory, {worlds} at once {}; {} are free: {advice}",
         format_bytes(needed),
         format_bytes(all),
         format_bytes(free),
@@ -38,7 +38,7 @@ fn format_bytes(count: u64) -> String {
     }
 }
 
-/// Free bytes: the machine's, or what is left of a container's limit. `None` where neither is known.
+/// Free memory in bytes: the machine's, or the rest of a container's limit. `None` if unknown.
 fn free_bytes() -> Option<u64> {
     let memory = read_to_string("/proc/meminfo").ok()?;
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,4 +1,4 @@
-//! The command line: arguments, the words people read, exit codes.
+//! The command line: arguments, commands, printed text and exit codes.
 
 mod arguments;
 mod exit;

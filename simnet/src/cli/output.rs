@@ -1,4 +1,4 @@
-//! Directories and printed lines.
+//! Output directories and printed lines.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ pub(super) fn make_dir(path: &Path) -> Result<(), SimulatorError> {
     Ok(Storage::default().make_dir(path, Mode::Public).map_err(StorageError::at(path))?)
 }
 
-/// Prints; a reader that went away early is no failure.
+/// Prints a line. A reader that closes the pipe early is no failure.
 pub(super) fn print_line(text: &str) -> Result<(), SimulatorError> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

@@ -14,20 +14,20 @@ use super::{memory, progress, table, tier1};
 use crate::sweep::{Job, Shard, merge, read_merged, sweep, write_merged};
 use crate::{Results, Scenario, Seed, Study, report};
 
-/// What plays worlds.
+/// The functions of the simulator that the commands use.
 #[derive(Clone, Copy, Debug)]
 pub struct Simulator<P> {
     /// Plays one world.
     pub play: P,
-    /// Why it does not play a world, if it does not.
+    /// Why a world cannot be played; `None` if it can.
     pub refuse: fn(&Scenario) -> Option<String>,
-    /// Bytes of memory that one world takes.
+    /// The memory that one world takes, in bytes.
     pub bytes_needed: fn(&Scenario) -> u64,
-    /// What the simulator must reproduce, a line for each, from a master seed; whether all of it holds.
+    /// The comparison with known results from a master seed: its lines, and whether all rows hold.
     pub validate: fn(u64) -> (Vec<String>, bool),
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line, and prints an error if it fails.
 pub fn main<P: Fn(&Scenario, Seed) -> Results + Sync>(simulator: &Simulator<P>) -> ExitCode {
     let arguments = match SimnetArguments::try_parse() {
         Ok(arguments) => arguments,
@@ -38,9 +38,9 @@ pub fn main<P: Fn(&Scenario, Seed) -> Results + Sync>(simulator: &Simulator<P>) 
     };
     match simulator.run_command(arguments.command) {
         Ok(()) => Exit::Done.into(),
-        Err(failure) => {
-            eprintln!("simnet: {failure}");
-            failure.exit().into()
+        Err(error) => {
+            eprintln!("simnet: {error}");
+            error.exit().into()
         }
     }
 }
@@ -48,10 +48,10 @@ pub fn main<P: Fn(&Scenario, Seed) -> Results + Sync>(simulator: &Simulator<P>) 
 impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
     fn run_command(&self, command: Command) -> Result<(), SimulatorError> {
         match command {
-            Command::Answer { scenario_args: what, out, sweep_args: how } => {
-                let study = what.read_study_file()?;
-                self.check_playable(&what, &study.cells)?;
-                self.run_sweep(&study, what.seed, &out, Shard::WHOLE, &how)?;
+            Command::Answer { scenario_args, out, sweep_args } => {
+                let study = scenario_args.read_study_file()?;
+                self.check_playable(&scenario_args, &study.cells)?;
+                self.run_sweep(&study, scenario_args.seed, &out, Shard::WHOLE, &sweep_args)?;
                 let merged = out.join("results.jsonl");
                 write_merged(
                     &Storage::default(),
@@ -60,10 +60,10 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 )?;
                 write_report(&merged, &out.join("report"), None)
             }
-            Command::Run { scenario_args: what, json, full: real } => {
-                self.run_world(&what, json, real)
+            Command::Run { scenario_args, json, full } => {
+                self.run_world(&scenario_args, json, full)
             }
-            Command::Sweep { scenario_args: what, out, shard, sweep_args: how } => {
+            Command::Sweep { scenario_args, out, shard, sweep_args } => {
                 let from_environment = || Shard::from_environment(|name| std::env::var(name).ok());
                 let shard = match shard {
                     Some(shard) => shard,
@@ -71,9 +71,9 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                         from_environment().map_err(SimulatorError::Usage)?.unwrap_or(Shard::WHOLE)
                     }
                 };
-                let study = what.read_study_file()?;
-                self.check_playable(&what, &study.cells)?;
-                let file = self.run_sweep(&study, what.seed, &out, shard, &how)?;
+                let study = scenario_args.read_study_file()?;
+                self.check_playable(&scenario_args, &study.cells)?;
+                let file = self.run_sweep(&study, scenario_args.seed, &out, shard, &sweep_args)?;
                 print_line(&file.display().to_string())
             }
             Command::Merge { from, out, partial } => {
@@ -88,49 +88,56 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
                 write_report(&file, &out, scenario.as_deref())
             }
             Command::Validate { seed } => {
-                let (lines, good) = (self.validate)(seed);
+                let (lines, is_reproduced) = (self.validate)(seed);
                 print_line(&lines.join("\n"))?;
-                if good { Ok(()) } else { Err(SimulatorError::NotReproduced) }
+                if is_reproduced { Ok(()) } else { Err(SimulatorError::NotReproduced) }
             }
             Command::Swarm { seed, worlds, threads } => {
                 let end = seed.checked_add(worlds);
                 let end = end.ok_or_else(|| {
-                    SimulatorError::Usage(format!("after seed {seed} there are no {worlds} more"))
+                    SimulatorError::Usage(format!(
+                        "there are fewer than {worlds} seeds from {seed} on: lower --seed or --worlds"
+                    ))
                 })?;
                 tier1::run_swarm(seed..end, threads.map_or_else(processor_count, usize::from))
             }
-            Command::Replay { world_args: which, events } => tier1::replay_world(&which, events),
-            Command::Shrink { world_args: which, out } => tier1::shrink_world(&which, &out),
+            Command::Replay { world_args, events } => tier1::replay_world(&world_args, events),
+            Command::Shrink { world_args, out } => tier1::shrink_world(&world_args, &out),
         }
     }
 
-    fn run_world(&self, what: &ScenarioArgs, json: bool, real: bool) -> Result<(), SimulatorError> {
-        let study = what.read_study_file()?;
-        let (world, seed) = (&study.cells[0], Seed(what.seed));
-        let (results, verdict) = if real {
+    fn run_world(
+        &self,
+        arguments: &ScenarioArgs,
+        json: bool,
+        full: bool,
+    ) -> Result<(), SimulatorError> {
+        let study = arguments.read_study_file()?;
+        let (world, seed) = (&study.cells[0], Seed(arguments.seed));
+        let (results, verdict) = if full {
             memory::check_memory(&study, 1, tier1::bytes_needed)?;
             tier1::run_world(world, seed)?
         } else {
-            self.check_playable(what, std::slice::from_ref(world))?;
+            self.check_playable(arguments, std::slice::from_ref(world))?;
             memory::check_memory(&study, 1, self.bytes_needed)?;
             ((self.play)(world, seed), Ok(()))
         };
         match json {
             true => print_line(&serde_json::to_string(&results).expect("plain data")),
-            false => print_line(&table::format_results(&study, what.seed, &results)),
+            false => print_line(&table::format_results(&study, arguments.seed, &results)),
         }?;
         verdict
     }
 
-    /// Refuses worlds of a file that a population would not play as they are.
+    /// Refuses worlds of a file that a population cannot play completely.
     fn check_playable(
         &self,
-        what: &ScenarioArgs,
+        arguments: &ScenarioArgs,
         worlds: &[Scenario],
     ) -> Result<(), SimulatorError> {
         let refused = worlds.iter().find_map(self.refuse);
-        let path = what.scenario.display();
-        refused.map_or(Ok(()), |why| Err(SimulatorError::Usage(format!("{path}: {why}"))))
+        let path = arguments.scenario.display();
+        refused.map_or(Ok(()), |reason| Err(SimulatorError::Usage(format!("{path}: {reason}"))))
     }
 
     fn run_sweep(
@@ -139,14 +146,14 @@ impl<P: Fn(&Scenario, Seed) -> Results + Sync> Simulator<P> {
         master: u64,
         out: &Path,
         shard: Shard,
-        how: &SweepArgs,
+        arguments: &SweepArgs,
     ) -> Result<PathBuf, SimulatorError> {
-        let threads = how.threads.map_or_else(processor_count, usize::from);
+        let threads = arguments.threads.map_or_else(processor_count, usize::from);
         memory::check_memory(study, threads, self.bytes_needed)?;
-        let disk = &Storage::default();
-        let job = Job { study, master, shard, out, threads, resume: how.resume, storage: disk };
-        let mut shown = progress::SweepDisplay::new();
-        Ok(sweep(&job, &self.play, |progress| shown.show(progress))?)
+        let (storage, resume) = (&Storage::default(), arguments.resume);
+        let job = Job { study, master, shard, out, threads, resume, storage };
+        let mut display = progress::SweepDisplay::new();
+        Ok(sweep(&job, &self.play, |progress| display.show(progress))?)
     }
 }
 
@@ -160,9 +167,9 @@ fn write_report(file: &Path, out: &Path, scenario: Option<&Path>) -> Result<(), 
         let other = read_study(path, &[])?;
         if other.digest() != manifest.scenario {
             let (path, file) = (path.display(), file.display());
-            let what =
-                format!("{path} has other worlds than {file}: only words and plots may differ");
-            return Err(SimulatorError::Usage(what));
+            return Err(SimulatorError::Usage(format!(
+                "{path} has other worlds than {file}: only words and plots may differ"
+            )));
         }
         study = other;
     }

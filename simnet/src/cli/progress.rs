@@ -1,4 +1,4 @@
-//! How far a sweep is: a bar on a terminal, a line now and then otherwise. Both on stderr.
+//! Progress of a sweep on stderr: a bar on a terminal, otherwise a line every ten seconds.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::sweep::SweepProgress;
 
-/// Between two lines where there is no terminal.
+/// The time between two lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What has been shown so far.
+/// The progress display of one sweep.
 pub(super) struct SweepDisplay {
     since: Instant,
-    line: Instant,
+    last_line: Instant,
     bar: Option<ProgressBar>,
 }
 
@@ -22,12 +22,12 @@ impl SweepDisplay {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:32} {msg}");
-            let bar = ProgressBar::new(0).with_style(style.expect("a template that is ours"));
-            // A world may take minutes.
+            let bar = ProgressBar::new(0).with_style(style.expect("a constant template"));
+            // A world may take minutes, so the bar also moves between worlds.
             bar.enable_steady_tick(Duration::from_secs(1));
             bar
         });
-        SweepDisplay { since: now, line: now, bar }
+        SweepDisplay { since: now, last_line: now, bar }
     }
 
     pub(super) fn show(&mut self, progress: SweepProgress) {
@@ -41,8 +41,8 @@ impl SweepDisplay {
             if last {
                 bar.finish();
             }
-        } else if last || progress.now == 0 || self.line.elapsed() >= LINE_INTERVAL {
-            self.line = Instant::now();
+        } else if last || progress.now == 0 || self.last_line.elapsed() >= LINE_INTERVAL {
+            self.last_line = Instant::now();
             eprintln!("simnet: {text}");
         }
     }

@@ -9,6 +9,6 @@ pub(super) fn read_study(path: &Path, set: &[String]) -> Result<Study, Simulator
     let bytes =
         unanimity_storage::read_at_most(path, 1 << 20).map_err(SimulatorError::Unreadable)?;
     let text = String::from_utf8(bytes)
-        .map_err(|_| SimulatorError::Usage(format!("{} is no text (UTF-8)", path.display())))?;
+        .map_err(|_| SimulatorError::Usage(format!("{} is not UTF-8 text", path.display())))?;
     Ok(Study::read(path, &text, set)?)
 }

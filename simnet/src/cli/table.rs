@@ -1,11 +1,11 @@
-//! Results of one world, for people.
+//! The printed table with the results of one world.
 
 use std::fmt::Write as _;
 
 use crate::report::axis::format_time;
 use crate::{Results, Study};
 
-/// Counts, then times with their mean, median and 99th percentile.
+/// Formats the counts, then the times with mean, median and 99th percentile.
 pub(super) fn format_results(study: &Study, seed: u64, results: &Results) -> String {
     let label = study.label(0);
     let mut text = format!("{}\n{}, seed {seed}", study.question, study.name);

@@ -1,4 +1,4 @@
-//! Worlds of the code that ships: sweeps of random ones, replays, and what is least of a failure.
+//! The commands of the full tier: swarms of random worlds, replays, and shrinking of failures.
 
 use std::fs;
 use std::ops::Range;
@@ -13,16 +13,17 @@ use super::study_file::read_study;
 use crate::swarm::PlayedWorld;
 use crate::{Results, Scenario, Seed, measure, swarm, trace};
 
-/// Which world.
+/// The choice of one world: a file and a seed, or the seed of a random world.
 #[derive(Args)]
 pub(super) struct WorldArgs {
-    /// A scenario (its first cell), or a world in JSON that `simnet shrink` wrote; with --seed
+    /// A scenario file (its first cell is played), or a JSON file that `simnet shrink` wrote; with
+    /// --seed
     #[arg(requires = "seed")]
     world: Option<PathBuf>,
     /// The seed of that world
     #[arg(long)]
     seed: Option<u64>,
-    /// The random world of this seed
+    /// Play the random world of this seed
     #[arg(long, conflicts_with_all = ["world", "seed"])]
     swarm: Option<u64>,
 }
@@ -33,16 +34,17 @@ impl WorldArgs {
             return Ok((swarm::random_scenario(Seed(seed)), Seed(seed)));
         }
         let (Some(path), Some(seed)) = (&self.world, self.seed) else {
-            return Err(SimulatorError::Usage("write a world and --seed, or --swarm".to_owned()));
+            return Err(SimulatorError::Usage("give a world and --seed, or --swarm".to_owned()));
         };
         let world = if path.extension().is_some_and(|end| end == "json") {
             let bytes = unanimity_storage::read_at_most(path, 1 << 20)
                 .map_err(SimulatorError::Unreadable)?;
-            let wrong = |why: &str| SimulatorError::Usage(format!("{}: {why}", path.display()));
+            let invalid =
+                |reason: &str| SimulatorError::Usage(format!("{}: {reason}", path.display()));
             let world: Scenario =
-                serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
+                serde_json::from_slice(&bytes).map_err(|error| invalid(&error.to_string()))?;
             if !world.is_playable() {
-                return Err(wrong("its nodes, times or probabilities make no world"));
+                return Err(invalid("a number of nodes, a time or a probability is out of range"));
             }
             world
         } else {
@@ -56,12 +58,13 @@ fn play_world(world: &Scenario, seed: Seed) -> Result<PlayedWorld, SimulatorErro
     Ok(swarm::play(world, seed)?)
 }
 
-/// About how much memory a world takes: what ten thousand nodes were seen to, and a little more.
+/// An estimate of the memory that a world takes, in bytes. It is slightly more than was measured
+/// with ten thousand nodes.
 pub(super) fn bytes_needed(scenario: &Scenario) -> u64 {
     u64::from(scenario.nodes).saturating_mul(90_000 + 4_000 * u64::from(scenario.peers))
 }
 
-/// Plays one world: what was measured, and whether every rule was kept.
+/// Plays one world, and returns its results and whether every rule held.
 pub(super) fn run_world(
     world: &Scenario,
     seed: Seed,
@@ -71,9 +74,10 @@ pub(super) fn run_world(
     Ok((results, check_rules(&played)))
 }
 
-/// Plays one world and prints what happened, and which rules broke.
-pub(super) fn replay_world(which: &WorldArgs, events: bool) -> Result<(), SimulatorError> {
-    let (world, seed) = which.read_world()?;
+/// Plays one world, prints a digest of its events, and fails with the broken rules if there are
+/// any.
+pub(super) fn replay_world(arguments: &WorldArgs, events: bool) -> Result<(), SimulatorError> {
+    let (world, seed) = arguments.read_world()?;
     let played = play_world(&world, seed)?;
     if events {
         let lines = played.events.iter().map(|event| format!("{event:?}"));
@@ -87,15 +91,15 @@ pub(super) fn replay_world(which: &WorldArgs, events: bool) -> Result<(), Simula
     check_rules(&played)
 }
 
-/// Says which rules broke, if any.
+/// Fails with a line for each broken rule, if there are any.
 fn check_rules(played: &PlayedWorld) -> Result<(), SimulatorError> {
     let broken: Vec<String> = played.violations.iter().map(ToString::to_string).collect();
     if broken.is_empty() { Ok(()) } else { Err(SimulatorError::RuleBroken(broken.join("\n"))) }
 }
 
-/// Makes a world smaller as long as the same rule breaks, and writes what is left.
-pub(super) fn shrink_world(which: &WorldArgs, out: &PathBuf) -> Result<(), SimulatorError> {
-    let (world, seed) = which.read_world()?;
+/// Makes a world smaller as long as the same rule breaks, and writes the smallest one.
+pub(super) fn shrink_world(arguments: &WorldArgs, out: &PathBuf) -> Result<(), SimulatorError> {
+    let (world, seed) = arguments.read_world()?;
     let played = play_world(&world, seed)?;
     let Some(first) = played.violations.first() else {
         return Err(SimulatorError::Usage(
@@ -106,7 +110,7 @@ pub(super) fn shrink_world(which: &WorldArgs, out: &PathBuf) -> Result<(), Simul
     let text = serde_json::to_string_pretty(&small).expect("plain data");
     fs::write(out, text + "\n").map_err(unanimity_storage::StorageError::at(out))?;
     print_line(&format!(
-        "{first}\nstill breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
+        "{first}\nThe rule still breaks with {} nodes, {} peers each, {} faults: simnet replay {} --seed {}",
         small.nodes,
         small.peers,
         small.faults.len(),
@@ -120,9 +124,9 @@ pub(super) fn run_swarm(seeds: Range<u64>, threads: usize) -> Result<(), Simulat
     let next = AtomicU64::new(seeds.start);
     let worlds = || -> Result<(), SimulatorError> {
         loop {
-            let (one, other) = (Ordering::Relaxed, Ordering::Relaxed);
+            let (set_order, fetch_order) = (Ordering::Relaxed, Ordering::Relaxed);
             let step = |seed| (seed < seeds.end).then(|| seed + 1);
-            let Ok(seed) = next.fetch_update(one, other, step) else { return Ok(()) };
+            let Ok(seed) = next.fetch_update(set_order, fetch_order, step) else { return Ok(()) };
             check_rules(&play_world(&swarm::random_scenario(Seed(seed)), Seed(seed))?)
                 .inspect_err(|_| {
                     next.store(seeds.end, Ordering::Relaxed);
@@ -136,10 +140,10 @@ pub(super) fn run_swarm(seeds: Range<u64>, threads: usize) -> Result<(), Simulat
     };
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(worlds)).collect();
-        let ended = running
+        let results = running
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), SimulatorError>>()
+        results.collect::<Vec<_>>().into_iter().collect::<Result<(), SimulatorError>>()
     })?;
     print_line(&format!("{} worlds, and no rule broke", seeds.end - seeds.start))
 }

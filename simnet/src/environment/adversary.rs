@@ -1,4 +1,4 @@
-//! What the adversary shows to whom, and whom it keeps from whom.
+//! The adversary: the heads that it shows to each node, and the nodes that it cuts off.
 
 use super::model::Environment;
 use crate::Millis;
@@ -8,7 +8,7 @@ use crate::trace::TraceHead;
 const MINUTE: Millis = 60_000;
 
 impl Environment {
-    /// The adversary's release: its index, and of which chain.
+    /// The adversary's release: its index and its chain.
     pub fn trojan(&self) -> Option<(u32, u8)> {
         let adversary = self.scenario.adversary.as_ref()?;
         match adversary.attack {
@@ -18,8 +18,8 @@ impl Environment {
         }
     }
 
-    /// The sequence of the adversary's release: in the log, the next one, so that later releases are
-    /// newer; in a fork, above all others.
+    /// The sequence of the adversary's release. In the log it is the next one, so later releases
+    /// are newer. In a fork it is above all others.
     pub fn trojan_sequence(&self) -> u32 {
         match self.trojan_logged_at {
             Millis::MAX => u32::MAX,
@@ -27,13 +27,14 @@ impl Environment {
         }
     }
 
-    /// Where in the log that is taken back, which is later than it was logged.
+    /// The index of the log entry that withdraws the trojan, which is later than the trojan's
+    /// entry.
     pub fn withdrawal_index(&self) -> Option<u32> {
         (self.trojan_withdrawn_at < Millis::MAX)
             .then(|| self.log_size(self.trojan_withdrawn_at) - 1)
     }
 
-    /// Whether so many entries of the log say that it is taken back.
+    /// Whether the first `size` entries of the log contain the withdrawal of the trojan.
     pub fn is_withdrawn(&self, size: u32) -> bool {
         self.withdrawal_index().is_some_and(|index| index < size)
     }
@@ -43,7 +44,7 @@ impl Environment {
         self.trojan() == Some((index, chain))
     }
 
-    /// The size up to which the adversary's chain is the log. Its trojan is the entry after.
+    /// The size up to which the adversary's chain equals the log. The next entry is the trojan.
     pub fn split_size(&self) -> u32 {
         match &self.scenario.adversary {
             Some(Adversary { start, attack, shape, .. }) if attack.is_fork() => {
@@ -54,7 +55,7 @@ impl Environment {
         }
     }
 
-    /// How many entries the adversary's chain has at a time.
+    /// The number of entries of the adversary's chain at a time.
     pub fn fork_size(&self, at: Millis) -> u32 {
         match self.scenario.adversary {
             Some(Adversary { shape: Shape::Longer(by), .. }) => self.log_size(at) + by,
@@ -62,7 +63,7 @@ impl Environment {
         }
     }
 
-    /// What a node's own mirror shows to it while it is up ([`Environment::mirror_service`]).
+    /// The head that a node's mirror shows while it is up ([`Environment::mirror_service`]).
     pub fn mirror_head(&self, node: u32, at: Millis) -> TraceHead {
         let honest = |at| TraceHead { chain: 0, size: self.log_size(at) };
         let Some(adversary) = self.active_adversary(at) else { return honest(at) };
@@ -84,19 +85,19 @@ impl Environment {
         }
     }
 
-    /// Whether an honest node is one of those whom a flash fork is shown to.
+    /// Whether an honest node is one of those that are shown a flash fork.
     fn is_deceived(&self, node: u32, percent: u32) -> bool {
         self.deceived_draws.unit(node.into(), 0) * 100.0 < f64::from(percent)
     }
 
-    /// Whether a peer is the adversary's and, once the attack has begun, does not answer this client
-    /// with what it holds.
+    /// Whether a peer is the adversary's and lies to this client once the attack has begun.
     pub fn lies_to(&self, peer: u32, client: u32) -> bool {
-        let launders = || self.scenario.adversary.as_ref().is_some_and(|a| a.equivocate_to_all);
-        self.colludes(peer) && (self.is_victim(client) || launders())
+        let lies_to_all = || self.scenario.adversary.as_ref().is_some_and(|a| a.equivocate_to_all);
+        self.colludes(peer) && (self.is_victim(client) || lies_to_all())
     }
 
-    /// What a peer that colludes answers a client with; an honest one answers what it holds.
+    /// The head that a colluding peer shows a client; `None` for a peer that answers with its own
+    /// head.
     pub fn lying_head(&self, peer: u32, client: u32, at: Millis) -> Option<TraceHead> {
         if !self.lies_to(peer, client) {
             return None;
@@ -114,12 +115,12 @@ impl Environment {
         })
     }
 
-    /// Who attacks at a time.
+    /// The adversary, if the attack has begun at a time.
     fn active_adversary(&self, at: Millis) -> Option<&Adversary> {
         self.scenario.adversary.as_ref().filter(|adversary| adversary.start <= at)
     }
 
-    /// Whether a client reaches nobody because of the adversary.
+    /// Whether a client reaches no peer because of the adversary.
     pub(super) fn is_blocked(&self, client: u32, at: Millis) -> bool {
         let blocks = |adversary: &Adversary| adversary.attack == AttackScenario::Block;
         self.is_victim(client) && self.active_adversary(at).is_some_and(blocks)

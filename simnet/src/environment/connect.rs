@@ -1,4 +1,4 @@
-//! How long Tor takes: connections, round trips, bad days, and relays that leave.
+//! Times and failures of Tor connections: connecting, round trips, bad days, and relays that leave.
 
 use super::distributions::{lognormal_millis, uniform_millis};
 use super::model::Environment;
@@ -8,20 +8,21 @@ use crate::Millis;
 const RELAYS: f64 = 6.0;
 const HOUR: f64 = 3_600_000.0;
 
-/// How a try to connect ends.
+/// The result of a try to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectOutcome {
-    /// Connected after so long.
+    /// Connected after this time.
     Connected(Millis),
-    /// Refused after so long: the service is down. Or broken after so long, be it made by then or not.
+    /// Refused after this time because the service is down, or broken after it because a relay
+    /// left.
     Refused(Millis),
-    /// Not before any deadline.
+    /// Neither connected nor refused before any deadline.
     Stuck,
 }
 
 impl Environment {
-    /// How one try (from 0) of a client to connect to a peer in one of its cycles (from 0) ends, if
-    /// it begins `value_today_index_rank` that time and the peer is `up` then.
+    /// The result of a client's try to connect to a peer. Cycles and tries count from 0; the try
+    /// begins at `at`, and `up` says whether the peer's service is up then.
     pub fn connect_outcome(
         &self,
         client_and_peer: (u32, u32),
@@ -61,7 +62,7 @@ impl Environment {
         }
     }
 
-    /// The two ways of one question and its answer.
+    /// The time of a question on its way to the peer, and of the answer on its way back.
     pub fn round_trip(
         &self,
         (client, peer): (u32, u32),
@@ -90,7 +91,7 @@ impl Environment {
         self.tor_conditions.is_bad(at)
     }
 
-    /// Whether a try that begins then is stuck for what the day is like.
+    /// Whether a try that begins at `at` is stuck because of a good or bad day.
     fn fails_by_conditions(
         &self,
         (client, peer): (u32, u32),
@@ -106,7 +107,7 @@ impl Environment {
             < probability
     }
 
-    /// How long after the beginning of a try a relay leaves that it goes over, or would.
+    /// The time from the beginning of a try until one of its relays leaves; `None` without churn.
     fn relay_leaves_after(
         &self,
         (client, peer): (u32, u32),

@@ -1,4 +1,4 @@
-//! Which faults befall which node, and when.
+//! Faults over time: which node has which fault when, reachability, and absences.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use crate::trace::TraceHead;
 const HOUR: Millis = 3_600_000;
 
 impl Environment {
-    /// The faults that befall a node at a time, in the scenario's order.
+    /// The faults of a node at a time, in the scenario's order.
     pub fn faults_at(&self, node: u32, at: Millis) -> impl Iterator<Item = FaultKind> {
         self.faults_during(node, at, at).map(|fault| fault.kind)
     }
 
-    /// The faults that befall a node all the time, both ends included.
+    /// The faults that a node has during a whole period, both ends included.
     fn faults_during(
         &self,
         node: u32,
@@ -26,20 +26,20 @@ impl Environment {
         self.scenario.faults.iter().filter(lasts).filter(move |fault| self.affects(fault, node))
     }
 
-    /// What is wrong with how a peer answers a client that connects at a time. A colluding peer
-    /// takes care to lie well.
+    /// The fault of a peer's answers to a client that connects at a time. A colluding peer has none
+    /// towards the clients that it lies to.
     pub fn peer_fault(&self, peer: u32, client: u32, at: Millis) -> Option<FaultKind> {
         let kind = self.faults_at(peer, at).find(|kind| kind.is_peer_fault())?;
         (!self.lies_to(peer, client)).then_some(kind)
     }
 
-    /// What is wrong with what a node's mirror sends.
+    /// The fault of the files that a node's mirror sends.
     pub fn mirror_fault(&self, node: u32, at: Millis) -> Option<FaultKind> {
         self.faults_at(node, at).find(|kind| kind.is_mirror_fault())
     }
 
-    /// Whether a client does not reach a peer, for one and the same reason, all the time from one
-    /// moment to another.
+    /// Whether a single fault keeps a client from reaching a peer during the whole period from
+    /// `from` to `until`.
     pub fn is_partitioned(&self, client: u32, peer: u32, from: Millis, until: Millis) -> bool {
         let all = self.scenario.faults.iter();
         let mut lasting = all.filter(|fault| fault.from <= from && until < fault.until);
@@ -56,7 +56,7 @@ impl Environment {
         self.first_offline_at(node, at, at).is_some()
     }
 
-    /// The first moment, of those from one to another, at which a node is off.
+    /// The first moment from `from` to `until`, both included, at which a node is off.
     pub fn first_offline_at(&self, node: u32, from: Millis, until: Millis) -> Option<Millis> {
         self.offline_faults(node)
             .filter(|off| off.start <= until && from < off.end)
@@ -69,41 +69,43 @@ impl Environment {
         faults.filter(move |fault| self.affects(fault, node)).map(|fault| fault.from..fault.until)
     }
 
-    /// When a node is off, in order of time. Absences that touch are one.
+    /// The periods in which a node is off, in order of time. Adjacent and overlapping periods are
+    /// merged.
     pub fn offline_periods(&self, node: u32) -> Vec<Range<Millis>> {
         let mut off: Vec<Range<Millis>> =
             self.offline_faults(node).filter(|off| !off.is_empty()).collect();
         off.sort_by_key(|off| off.start);
-        let mut absences: Vec<Range<Millis>> = Vec::new();
+        let mut merged: Vec<Range<Millis>> = Vec::new();
         for off in off {
-            match absences.last_mut() {
+            match merged.last_mut() {
                 Some(last) if off.start <= last.end => last.end = last.end.max(off.end),
-                _ => absences.push(off),
+                _ => merged.push(off),
             }
         }
-        absences
+        merged
     }
 
-    /// The view that a lagging peer cosigns, or one with two stories in every other minute: the log of
-    /// an hour before.
+    /// The head of an hour before, if a peer with this fault cosigns it now: always for
+    /// `StaleHead`, in every other minute for `Equivocate`.
     pub fn outdated_head(&self, kind: FaultKind, at: Millis) -> Option<TraceHead> {
         let is_odd = (at / 60_000) % 2 == 1;
-        let tells = kind == FaultKind::StaleHead || kind == FaultKind::Equivocate && is_odd;
-        tells.then(|| self.head_an_hour_before(at))
+        let is_outdated = kind == FaultKind::StaleHead || kind == FaultKind::Equivocate && is_odd;
+        is_outdated.then(|| self.head_an_hour_before(at))
     }
 
-    /// What an honest mirror showed an hour before.
+    /// The head that an honest mirror showed an hour before.
     pub fn head_an_hour_before(&self, at: Millis) -> TraceHead {
         TraceHead { chain: 0, size: self.log_size(at.saturating_sub(HOUR)) }
     }
 
-    /// Whether a node, as a peer, is ever faulty.
+    /// Whether a node ever has a fault of its answers as a peer.
     pub fn is_ever_faulty_peer(&self, node: u32) -> bool {
         let mut faults = self.scenario.faults.iter();
         faults.any(|fault| fault.kind.is_peer_fault() && self.affects(fault, node))
     }
 
-    /// Drawn for each kind: without one fault, the others befall whom they did.
+    /// Whether a fault affects a node. Each kind has its own draws, so removing one fault leaves
+    /// the nodes of the others unchanged.
     fn affects(&self, fault: &Fault, node: u32) -> bool {
         self.fault_draws.unit(node.into(), fault.kind as u64) < fault.share
     }

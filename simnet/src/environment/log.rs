@@ -1,10 +1,10 @@
-//! The log: its releases, and how large it is at a time.
+//! The log over time: its size, and the index and time of each release.
 
 use super::model::Environment;
 use crate::Millis;
 
 impl Environment {
-    /// How many entries the log has at a time: one at the beginning, then releases and others.
+    /// The number of log entries at a time: one at the beginning, then releases and other entries.
     pub fn log_size(&self, at: Millis) -> u32 {
         let others = at.checked_div(self.scenario.background).unwrap_or(0);
         let appended = [self.trojan_logged_at, self.trojan_withdrawn_at]
@@ -14,12 +14,13 @@ impl Environment {
         1 + (self.releases_until(at) + others) as u32 + appended as u32
     }
 
-    /// The sequence of the n-th release (from 0). They leave room for a trojan before each.
+    /// The sequence of the n-th release (from 0). Sequences are even, with room for a trojan before
+    /// each.
     pub fn release_sequence(&self, n: u64) -> u32 {
         2 * (n as u32 + 1)
     }
 
-    /// How many of our product's releases there are at a time.
+    /// The number of releases of the product at a time.
     pub fn releases_until(&self, at: Millis) -> u64 {
         let (first, every) = self.scenario.release;
         match at.checked_sub(first) {
@@ -28,15 +29,15 @@ impl Environment {
         }
     }
 
-    /// When the n-th release (from 0) came.
+    /// When the n-th release (from 0) is logged.
     pub fn release_at(&self, n: u64) -> Millis {
         let (first, every) = self.scenario.release;
         first + n * every
     }
 
-    /// Where the n-th release is in the log.
+    /// The index of the n-th release in the log.
     pub fn release_index(&self, n: u64) -> u32 {
-        // Of what comes at one time, releases come first and what the adversary is about last.
+        // Of entries of one time, releases come first, and the trojan and its withdrawal last.
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
         let appended = [self.trojan_logged_at, self.trojan_withdrawn_at]

@@ -1,7 +1,8 @@
-//! What surrounds the nodes: who asks whom, who is up, how long Tor takes, what a mirror shows to
-//! whom. A pure function of scenario and seed, the same for both tiers.
+//! The environment of the nodes: peers, availability, Tor, mirrors and faults. It is a pure
+//! function of scenario and seed, and both tiers use it.
 //!
-//! What is modelled is asking. Mirrors and tiles cost no time: a cycle is over when its roll closes.
+//! Only questions for cosigned heads take time. Mirrors and tiles cost none: a cycle ends when its
+//! round closes.
 
 mod adversary;
 mod connect;

@@ -1,4 +1,4 @@
-//! A world's surroundings: its circles, its victims and its colluders.
+//! The environment's data: peer lists, victims, colluding nodes, and the draws for each purpose.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use crate::scenario::{Adversary, AttackScenario, Colluding, Scenario};
 use crate::seed::{Draws, Seed};
 use crate::{Millis, topology};
 
-/// The time that every world begins at, in seconds since 1970.
+/// The beginning of every world, in seconds since 1970.
 pub const EPOCH: u64 = 1_790_000_000;
 
-/// A world's surroundings.
+/// The environment of a world, drawn from a scenario and a seed.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// What it was made of.
+    /// The scenario of the world.
     pub scenario: Scenario,
     pub(super) peer_lists: Vec<u32>,
     pub(super) victims: BTreeSet<u32>,
     pub(super) colluders: BTreeSet<u32>,
-    /// When the adversary appends to the log itself.
+    /// When the adversary appends the trojan to the log; `Millis::MAX` for never.
     pub(super) trojan_logged_at: Millis,
-    /// When the publisher takes that back.
+    /// When the publisher withdraws the trojan; `Millis::MAX` for never.
     pub(super) trojan_withdrawn_at: Millis,
     pub(super) tor_conditions: TorConditions,
     pub(super) connect_draws: Draws,
@@ -36,9 +36,9 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Draws who is who.
+    /// Draws the peer lists, the victims and the colluding nodes.
     pub fn new(scenario: Scenario, seed: Seed) -> Environment {
-        let circles = topology::peer_lists(&scenario, seed.draws("circles"));
+        let peer_lists = topology::peer_lists(&scenario, seed.draws("circles"));
         let mut victims = BTreeSet::new();
         let mut colluders = BTreeSet::new();
         if let Some(adversary) = &scenario.adversary {
@@ -53,15 +53,15 @@ impl Environment {
                 Colluding::OfPeers(count) => {
                     for &victim in &victims {
                         let first = victim as usize * scenario.peers as usize;
-                        let circle = &circles[first..first + scenario.peers as usize];
-                        let places = topology::sample(
+                        let peers = &peer_lists[first..first + scenario.peers as usize];
+                        let chosen = topology::sample(
                             draws,
                             u64::from(victim),
                             count.min(scenario.peers),
                             scenario.peers,
                             |_| false,
                         );
-                        colluders.extend(places.into_iter().map(|place| circle[place as usize]));
+                        colluders.extend(chosen.into_iter().map(|index| peers[index as usize]));
                     }
                     colluders = &colluders - &victims;
                 }
@@ -73,7 +73,7 @@ impl Environment {
             trojan_withdrawn_at: withdrawn,
             tor_conditions: TorConditions::new(&scenario, seed),
             scenario,
-            peer_lists: circles,
+            peer_lists,
             victims,
             colluders,
             connect_draws: seed.draws("connect"),
@@ -89,18 +89,18 @@ impl Environment {
         }
     }
 
-    /// Whom a node asks, in order of their numbers.
+    /// The peers that a node asks, in order of their numbers.
     pub fn peers_of(&self, node: u32) -> &[u32] {
         let size = self.scenario.peers as usize;
         &self.peer_lists[node as usize * size..][..size]
     }
 
-    /// Whether the adversary is after this node.
+    /// Whether this node is targeted.
     pub fn is_victim(&self, node: u32) -> bool {
         self.victims.contains(&node)
     }
 
-    /// Whether this node is the adversary's ([`Environment::lies_to`]).
+    /// Whether this node belongs to the adversary ([`Environment::lies_to`]).
     pub fn colludes(&self, node: u32) -> bool {
         self.colluders.contains(&node)
     }
@@ -111,8 +111,8 @@ impl Environment {
     }
 }
 
-/// When the adversary appends its trojan to the log, and when the publisher takes that back; never, if
-/// they do not.
+/// When the adversary appends its trojan to the log, and when the publisher withdraws it.
+/// `Millis::MAX` stands for never.
 fn trojan_times(scenario: &Scenario) -> (Millis, Millis) {
     let never = Millis::MAX;
     match &scenario.adversary {

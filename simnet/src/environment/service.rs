@@ -1,4 +1,4 @@
-//! Onion services and mirrors: when they are up.
+//! Availability of onion services and mirrors over time.
 
 use super::model::Environment;
 use crate::Millis;
@@ -10,7 +10,7 @@ enum ScheduledHost {
     Mirror,
 }
 
-/// Whether a node's onion service, or its mirror, is up: now, and until when.
+/// The state of a node's onion service or mirror, up or down, and when it changes next.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceSchedule {
     host: ScheduledHost,
@@ -20,12 +20,13 @@ pub struct ServiceSchedule {
 }
 
 impl Environment {
-    /// A node's onion service as it is at the beginning.
+    /// The schedule of a node's onion service, at the beginning of the world.
     pub fn service(&self, node: u32) -> ServiceSchedule {
         self.initial_schedule(ScheduledHost::OnionService, node)
     }
 
-    /// A node's own mirror as it is at the beginning. Both roles of the node see this one mirror.
+    /// The schedule of a node's mirror, at the beginning of the world. Both roles of the node use
+    /// it.
     pub fn mirror_service(&self, node: u32) -> ServiceSchedule {
         self.initial_schedule(ScheduledHost::Mirror, node)
     }
@@ -34,12 +35,12 @@ impl Environment {
         let (draws, availability, _) = self.outage_parameters(host);
         let up = draws.unit(node.into(), 0) < availability;
         let mut service = ServiceSchedule { host, up, until: 0, drawn: 0 };
-        // Exponential waits have no memory: the first is like every other.
+        // Exponential waits have no memory, so the first is drawn like every other.
         service.until = service.draw_wait(self, node);
         service
     }
 
-    /// What outages of a host are drawn from, how often it is up, and an outage's mean.
+    /// The draws for a host's outages, its availability, and the mean duration of an outage.
     fn outage_parameters(&self, host: ScheduledHost) -> (&Draws, f64, Millis) {
         let scenario = &self.scenario;
         let mirrors = &scenario.mirrors;
@@ -55,7 +56,7 @@ impl Environment {
 }
 
 impl ServiceSchedule {
-    /// Whether it is up at a time, not before any time asked about earlier.
+    /// Whether the service or mirror is up at `at`. Times must not decrease from call to call.
     pub fn is_up(&mut self, environment: &Environment, node: u32, at: Millis) -> bool {
         while self.until <= at {
             self.up = !self.up;
@@ -65,7 +66,8 @@ impl ServiceSchedule {
         self.up || matches!(self.host, ScheduledHost::Mirror) && !(from..until).contains(&at)
     }
 
-    /// What it was when that was last asked.
+    /// The state at the last call of [`ServiceSchedule::is_up`], without the scenario's period of
+    /// outages.
     pub fn was_up(&self) -> bool {
         self.up
     }
@@ -79,7 +81,7 @@ impl ServiceSchedule {
         let mean = if self.up { outage * availability / (1.0 - availability) } else { outage };
         self.drawn += 1;
         let unit = draws.unit(node.into(), self.drawn.into());
-        // A length that is no longer than anything is not the end of numbers.
+        // The limit keeps sums of times below the largest number.
         1 + ((-(1.0 - unit).ln() * mean) as Millis).min(Millis::MAX / 4)
     }
 }

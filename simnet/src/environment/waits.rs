@@ -1,11 +1,11 @@
-//! When nodes poll and call the roll, and the randomness of their cycles.
+//! The waits between polls and between cycles, and the random numbers of each cycle.
 
 use super::distributions::uniform_millis;
 use super::model::Environment;
 use crate::Millis;
 
 impl Environment {
-    /// When a node polls for the first time, and how long it waits after each poll.
+    /// The wait before a node's next poll. For `polled` = 0 it is the time of the first poll.
     pub fn poll_wait(&self, node: u32, polled: u64) -> Millis {
         let (min, max) = self.scenario.poll;
         match polled {
@@ -14,11 +14,12 @@ impl Environment {
         }
     }
 
-    /// When a node's first cycle begins, and how long after the beginning of each the next does.
+    /// The wait from the beginning of a node's cycle to the next. For `cycles` = 0 it is the time
+    /// of the first cycle.
     pub fn round_wait(&self, node: u32, cycles: u64) -> Millis {
         let (min, max) = self.scenario.round_interval;
         match cycles {
-            // Everybody has polled by then.
+            // Every node has polled by then.
             0 => {
                 self.scenario.poll.1 + uniform_millis(self.round_draws.unit(node.into(), 0), 0, max)
             }
@@ -26,7 +27,7 @@ impl Environment {
         }
     }
 
-    /// The randomness that the client's own code has in one cycle.
+    /// The random number generator for the client's code in one cycle.
     pub fn cycle_rng(&self, node: u32, cycle: u64) -> rand::rngs::StdRng {
         self.cycle_draws.rng(node.into(), cycle)
     }

@@ -1,11 +1,11 @@
-//! Whoever does not play by the rules: colluding peers, faulty peers, faulty mirrors.
+//! The answers of colluding and faulty peers, and the files of faulty mirrors.
 
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question};
-use unanimity_protocol::{CosignedHead as SignedView, Hash, Timestamp};
+use unanimity_protocol::{CosignedHead, Hash, Timestamp};
 use unanimity_storage::Clock as _;
 
 use super::delayed_stream::DelayedStream;
@@ -14,52 +14,54 @@ use super::world::SimulatedWorld;
 use crate::scenario::fault::FaultKind;
 use crate::trace::TraceHead;
 
-/// Shows a client the adversary's log, once the attack has begun.
+/// Answers the questions of one connection with the heads that the adversary shows this client.
+/// Before the attack, the answers are honest.
 pub(super) async fn answer_as_colluder(
     node: Arc<HonestPeer>,
     client: u32,
-    mut line: DelayedStream,
+    mut stream: DelayedStream,
 ) {
-    while let Ok(Some(frame)) = unanimity_net::message::receive(&mut line).await {
+    while let Ok(Some(frame)) = unanimity_net::message::receive(&mut stream).await {
         let Ok(question) = Question::decode(&frame) else { return };
         let world = &node.world;
         let answer = match world.environment.lying_head(node.number, client, world.clock.millis()) {
-            Some(view) => Some(answer_from_head(&node, view, question, world.clock.now())),
+            Some(head) => Some(answer_from_head(&node, head, question, world.clock.now())),
             None => node.answer(question),
         };
         let Some(answer) = answer else { return };
-        if unanimity_net::message::send(&mut line, &answer.encode()).await.is_err() {
+        if unanimity_net::message::send(&mut stream, &answer.encode()).await.is_err() {
             return;
         }
     }
 }
 
-/// Answers from any view at all.
+/// Answers a question as a peer that holds `head` and cosigns at `at`.
 fn answer_from_head(
     node: &HonestPeer,
-    view: TraceHead,
+    head: TraceHead,
     question: Question,
     at: Timestamp,
 ) -> Answer {
     let logs = &node.world.logs;
     match question {
         Question::CosignedHead(_) => Answer::CosignedHead(
-            SignedView::sign(&logs.tree_head(view), &node.signing_key, at).note().to_owned(),
+            CosignedHead::sign(&logs.tree_head(head), &node.signing_key, at).note().to_owned(),
         ),
-        Question::Tile(_, tile) => logs.tile(view, tile).map_or(Answer::NoTile, Answer::Tile),
+        Question::Tile(_, tile) => logs.tile(head, tile).map_or(Answer::NoTile, Answer::Tile),
     }
 }
 
-/// Answers one connection as a faulty peer does.
+/// Answers the questions of one connection as a peer with the fault `kind`.
 pub(super) async fn answer_as_faulty_peer(
     node: Arc<HonestPeer>,
     kind: FaultKind,
-    mut line: DelayedStream,
+    mut stream: DelayedStream,
 ) {
-    while let Ok(Some(frame)) = unanimity_net::message::receive::<QUESTION_BYTES>(&mut line).await {
+    while let Ok(Some(frame)) = unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
+    {
         let Ok(question) = Question::decode(&frame) else { return };
         let Some(bytes) = faulty_answer_bytes(&node, kind, question).await else { return };
-        if unanimity_net::message::send(&mut line, &bytes).await.is_err() {
+        if unanimity_net::message::send(&mut stream, &bytes).await.is_err() {
             return;
         }
         if kind == FaultKind::Stall {
@@ -68,7 +70,7 @@ pub(super) async fn answer_as_faulty_peer(
     }
 }
 
-/// What it sends; `None`: it hangs up.
+/// The bytes that a peer with the fault `kind` sends; `None` if it closes the connection.
 async fn faulty_answer_bytes(
     node: &HonestPeer,
     kind: FaultKind,
@@ -88,8 +90,8 @@ async fn faulty_answer_bytes(
         FaultKind::Malformed => return Some(vec![0x5a; ANSWER_BYTES]),
         FaultKind::Flood => return Some(vec![0xff; 64 * ANSWER_BYTES]),
         FaultKind::Replay if matches!(question, Question::CosignedHead(_)) => {
-            let view = held.unwrap_or(world.environment.head_an_hour_before(at));
-            node.first_answer.get_or_init(|| answer_from_head(node, view, question, now)).clone()
+            let head = held.unwrap_or(world.environment.head_an_hour_before(at));
+            node.first_answer.get_or_init(|| answer_from_head(node, head, question, now)).clone()
         }
         FaultKind::Slow | FaultKind::Fast => {
             let wrong = if kind == FaultKind::Slow { now.0 - 3600 } else { now.0 + 3600 };
@@ -98,18 +100,18 @@ async fn faulty_answer_bytes(
         }
         FaultKind::StaleHead | FaultKind::Equivocate => {
             match world.environment.outdated_head(kind, at) {
-                Some(view) => answer_from_head(node, view, question, now),
+                Some(head) => answer_from_head(node, head, question, now),
                 None => honest()?,
             }
         }
         FaultKind::Relay => {
-            // Not to another of its kind, which might pass it back.
-            let echoes =
+            // Another relaying peer might pass the question back, so it is left out.
+            let relays =
                 |peer| world.environment.faults_at(peer, at).any(|kind| kind == FaultKind::Relay);
-            let mut circle = world.environment.peers_of(node.number).iter();
-            let other = *circle.find(|&&peer| !echoes(peer))?;
-            let mut line = world.network.connect(node.number, other, (0, 0)).ok()?;
-            unanimity_net::message::exchange(&mut line, &question).await.ok()?
+            let mut peers = world.environment.peers_of(node.number).iter();
+            let other = *peers.find(|&&peer| !relays(peer))?;
+            let mut stream = world.network.connect(node.number, other, (0, 0)).ok()?;
+            unanimity_net::message::exchange(&mut stream, &question).await.ok()?
         }
         FaultKind::Forge => {
             let size = world.environment.log_size(at) + 1;
@@ -136,7 +138,8 @@ async fn faulty_answer_bytes(
     Some(answer.encode())
 }
 
-/// What a faulty mirror sends for a path, in place of what the surroundings say.
+/// The file that a mirror with the fault `kind` sends for a path. Without a fault it is the file of
+/// the log whose head is `shown`.
 pub(super) fn read_faulty_mirror(
     world: &SimulatedWorld,
     kind: Option<FaultKind>,
@@ -151,7 +154,7 @@ pub(super) fn read_faulty_mirror(
             let stale = TraceHead { size: before.size.min(shown.size), ..before };
             world.logs.read(stale, path).ok_or_else(missing)
         }
-        // One byte more than a whole bundle of the largest entries.
+        // One byte more than the largest possible bundle of entries.
         Some(FaultKind::MirrorEndless) if path.starts_with("tile/entries/") => {
             Ok(vec![0x20; 256 * (2 + 65_535) + 1])
         }

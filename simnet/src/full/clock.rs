@@ -1,4 +1,4 @@
-//! Virtual time, as the nodes' clock.
+//! The nodes' clock, which shows virtual time.
 
 use std::future::pending;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use unanimity_storage::Clock;
 use crate::Millis;
 use crate::environment::EPOCH;
 
-/// Virtual time, as the nodes' clock and in milliseconds.
+/// A clock of virtual time: in seconds for the nodes, and in milliseconds for the simulator.
 #[derive(Clone, Copy)]
 pub(super) struct VirtualClock {
     pub(super) began: Instant,
@@ -25,7 +25,7 @@ impl VirtualClock {
         sleep_until(self.began + Duration::from_millis(at)).await;
     }
 
-    /// Never, if there is no such time.
+    /// Waits until `at`; without a time, for ever.
     pub(super) async fn wait_until_or_forever(self, at: Option<Millis>) {
         match at {
             Some(at) => self.wait_until(at).await,

@@ -1,4 +1,5 @@
-//! A machine that dies at a step on its disk. Then every later step fails, until it is started again.
+//! Crashes of a machine at a chosen disk step. Every later step fails, until the machine is started
+//! again.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
-/// How many steps are left.
+/// Counts disk steps down and fails all steps from zero on. The largest number stands for no crash.
 #[derive(Clone)]
 pub(super) struct CrashInjector(Arc<AtomicU64>);
 
@@ -18,11 +19,12 @@ impl Default for CrashInjector {
 }
 
 impl CrashInjector {
+    /// Lets the machine crash after this number of further steps.
     pub(super) fn arm(&self, steps: u64) {
         self.0.store(steps, Ordering::Relaxed);
     }
 
-    /// The machine survived, if it did.
+    /// Cancels the crash, unless the machine has crashed already.
     pub(super) fn disarm(&self) {
         if !self.has_crashed() {
             self.arm(u64::MAX);
@@ -33,10 +35,10 @@ impl CrashInjector {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// The disk of that machine.
+    /// The storage of a machine, with a hook that counts steps.
     pub(super) fn storage(&self, machine: &PowerLossFs) -> Storage {
         let left = self.0.clone();
-        let burn = move |_: &_| match left.load(Ordering::Relaxed) {
+        let count_step = move |_: &_| match left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),
             0 => Err(io::Error::other("the machine is dead")),
             steps => {
@@ -44,6 +46,6 @@ impl CrashInjector {
                 Ok(())
             }
         };
-        Storage::with_hook(burn).with_filesystem(machine.clone())
+        Storage::with_hook(count_step).with_filesystem(machine.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! A byte stream whose bytes arrive some time after they were sent.
+//! A byte stream in memory whose bytes arrive a fixed time after they were sent.
 
 use std::future::Future as _;
 use std::io;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// One end of it.
+/// One end of a byte stream with delays.
 pub(super) struct DelayedStream {
     sender: Option<UnboundedSender<(Instant, Vec<u8>)>>,
     delay: Duration,
@@ -25,7 +25,8 @@ struct BytesInFlight {
     due: Pin<Box<Sleep>>,
 }
 
-/// Both ends, and how long bytes take from the first to the second, and back.
+/// Makes both ends of a stream. Bytes take `there` from the first end to the second, and `back` in
+/// the other direction.
 pub(super) fn delayed_stream_pair(
     there: Duration,
     back: Duration,
@@ -78,7 +79,8 @@ impl AsyncWrite for DelayedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let due = Instant::now() + self.delay;
-        let sent = self.sender.as_ref().is_some_and(|line| line.send((due, bytes.into())).is_ok());
+        let sent =
+            self.sender.as_ref().is_some_and(|sender| sender.send((due, bytes.into())).is_ok());
         Poll::Ready(if sent { Ok(bytes.len()) } else { Err(io::ErrorKind::BrokenPipe.into()) })
     }
 

@@ -1,4 +1,4 @@
-//! The publisher's log, and the adversary's: all their bytes, in memory, from beginning to end.
+//! The log and the adversary's fork: all their bytes, in memory, up to the end of the world.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,10 +22,10 @@ use crate::trace::TraceHead;
 pub(super) struct SimulatedLogs {
     pub(super) keys: FixtureKeys,
     chains: [LogContents; 2],
-    /// Which release a sequence is: its index, and of which chain.
+    /// The index and chain of each release, by sequence.
     releases: BTreeMap<u64, (u32, u8)>,
     heads: Mutex<BTreeMap<TraceHead, TreeHead>>,
-    /// A release that is signed and in no log.
+    /// The log entry of a release that is signed and in no log.
     unlogged: Vec<u8>,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct SimulatedLogs {
 #[derive(Clone, Default)]
 struct LogContents {
     entries: Vec<Vec<u8>>,
-    /// Leaf hashes, then the roots of 256 of the level below.
+    /// The leaf hashes, then the roots over every 256 hashes of the level below.
     levels: Vec<Vec<Hash>>,
-    /// The root at each size.
+    /// The root at each size, from 0.
     roots: Vec<Hash>,
     frontier: Frontier,
     artifacts: BTreeMap<String, Vec<u8>>,
@@ -44,7 +44,7 @@ struct LogContents {
 /// The sequence of the release that is in no log.
 const UNLOGGED: u64 = 2_000_000;
 
-/// The platform that every node is of.
+/// The platform of every node.
 pub(super) fn platform() -> Name {
     name("simulated")
 }
@@ -54,18 +54,18 @@ fn name(text: &str) -> Name {
 }
 
 impl SimulatedLogs {
-    /// Writes all that will be in them by the end of the world.
+    /// Generates the keys and both logs, with all entries up to the end of the world.
     pub(super) fn generate(
         environment: &Environment,
         seed: Seed,
-        known: &SignatureCache,
+        cache: &SignatureCache,
     ) -> SimulatedLogs {
         let trojan = environment.trojan().filter(|(_, chain)| *chain == 0).map(|(index, _)| index);
         let mut keys = FixtureKeys::generate(&mut seed.draws("keys").rng(0, 0));
-        keys.log_key = keys.log_key.with_cache(known);
+        keys.log_key = keys.log_key.with_cache(cache);
         keys.log.key = keys.log_key.public();
         keys.publisher_keys =
-            keys.publisher_keys.into_iter().map(|key| key.with_cache(known)).collect();
+            keys.publisher_keys.into_iter().map(|key| key.with_cache(cache)).collect();
         let (horizon, split) = (environment.scenario.horizon, environment.split_size());
         let (unlogged, artifact) = sign(&keys, UNLOGGED, Timestamp(EPOCH));
         let mut log = LogContents::empty();
@@ -73,7 +73,7 @@ impl SimulatedLogs {
         let mut logs = SimulatedLogs {
             keys,
             chains: [log, LogContents::empty()],
-            // Whoever installs it installs what is at no index.
+            // This release has no index, so the largest number stands for one.
             releases: BTreeMap::from([(UNLOGGED, (u32::MAX, 0))]),
             heads: Mutex::default(),
             unlogged,
@@ -104,8 +104,8 @@ impl SimulatedLogs {
         logs
     }
 
-    /// The adversary's chain: the log so far, a trojan, and others' entries up to the size that it
-    /// will have.
+    /// Makes the adversary's chain: the log so far, a trojan, and other entries up to the fork's
+    /// last size.
     fn append_fork(&mut self, environment: &Environment) {
         self.chains[1] = self.chains[0].clone();
         self.append_trojan(1, environment);
@@ -123,7 +123,7 @@ impl SimulatedLogs {
         self.append_release(chain, sequence, Timestamp(EPOCH + start / 1000));
     }
 
-    /// An entry that is no release.
+    /// Appends an entry that is no release.
     fn append_heartbeat(&mut self, chain: u8, index: u32) {
         let text = format!("unanimity/heartbeat/v1\nentry {index}\n");
         let mut note = Note::unsigned(&text).expect("a note's text");
@@ -131,7 +131,7 @@ impl SimulatedLogs {
         self.chains[usize::from(chain)].push(note.to_string().into_bytes());
     }
 
-    /// The publisher takes a release back.
+    /// Appends the publisher's withdrawal of a release.
     fn append_withdrawal(&mut self, sequence: u64) {
         let (log, product, channel) = log_product_and_channel(&self.keys);
         let (issued, reason) = (Timestamp(EPOCH), "Not ours: keys were stolen.".to_owned());
@@ -147,52 +147,53 @@ impl SimulatedLogs {
         to.push(entry);
     }
 
-    /// What a mirror that shows this view sends for a path.
-    pub(super) fn read(&self, view: TraceHead, path: &str) -> Option<Vec<u8>> {
+    /// The file that a mirror with this head sends for a path; `None` if the log has no such file.
+    pub(super) fn read(&self, head: TraceHead, path: &str) -> Option<Vec<u8>> {
         match path {
-            "checkpoint" => Some(self.tree_head(view).note().as_bytes().to_vec()),
-            path => self.chains[usize::from(view.chain)].read(path, view.size),
+            "checkpoint" => Some(self.tree_head(head).note().as_bytes().to_vec()),
+            path => self.chains[usize::from(head.chain)].read(path, head.size),
         }
     }
 
-    /// The same for a bundle of entries, with a release in place of the last that is in no log.
+    /// An entry bundle, as [`SimulatedLogs::read`] returns it, with a release that is in no log in
+    /// place of the last entry.
     pub(super) fn read_with_unlogged_release(
         &self,
-        view: TraceHead,
+        head: TraceHead,
         path: &str,
     ) -> Option<Vec<u8>> {
-        let bundle = self.read(view, path)?;
+        let bundle = self.read(head, path)?;
         let mut entries = split_bundle(&bundle)?;
         *entries.last_mut()? = &self.unlogged;
         Some(join_bundle(entries))
     }
 
-    /// A tile of a chain, as a peer that holds it all would send it.
-    pub(super) fn tile(&self, view: TraceHead, tile: Tile) -> Option<Vec<u8>> {
-        if !tile.is_within(view.size.into()) {
+    /// A tile of the tree with this head, as a peer sends it; `None` if the tree has no such tile.
+    pub(super) fn tile(&self, head: TraceHead, tile: Tile) -> Option<Vec<u8>> {
+        if !tile.is_within(head.size.into()) {
             return None;
         }
-        self.chains[usize::from(view.chain)].read(&tile.path(), view.size)
+        self.chains[usize::from(head.chain)].read(&tile.path(), head.size)
     }
 
-    /// The signed head of a view.
-    pub(super) fn tree_head(&self, view: TraceHead) -> TreeHead {
+    /// The signed tree head with this chain and size.
+    pub(super) fn tree_head(&self, head: TraceHead) -> TreeHead {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = heads.entry(view).or_insert_with(|| {
-            let root = self.chains[usize::from(view.chain)].roots[view.size as usize];
-            self.keys.sign_head(view.size.into(), root)
+        let signed = heads.entry(head).or_insert_with(|| {
+            let root = self.chains[usize::from(head.chain)].roots[head.size as usize];
+            self.keys.sign_head(head.size.into(), root)
         });
-        head.clone()
+        signed.clone()
     }
 
-    /// Which view a head is.
+    /// The chain and size of a signed tree head.
     pub(super) fn trace_head(&self, head: &TreeHead) -> TraceHead {
         let size = head.size() as u32;
         let honest = self.chains[0].roots.get(size as usize) == Some(head.root());
         TraceHead { chain: u8::from(!honest), size }
     }
 
-    /// Which release a sequence is: its index in the log, and of which chain.
+    /// The index and chain of the release with this sequence.
     pub(super) fn find_release(&self, sequence: u64) -> Option<(u32, u8)> {
         self.releases.get(&sequence).copied()
     }
@@ -221,7 +222,7 @@ impl LogContents {
         }
     }
 
-    /// A file of its first `size` entries.
+    /// A file of the log's first `size` entries, or an artifact; `None` if there is no such file.
     fn read(&self, path: &str, size: u32) -> Option<Vec<u8>> {
         if let Some(artifact) = self.artifacts.get(path) {
             return Some(artifact.clone());
@@ -230,7 +231,7 @@ impl LogContents {
         let (index, width) = parse_index_and_width(rest)?;
         let first = usize::try_from(index.checked_mul(TILE_WIDTH)?).ok()?;
         let range = first..first.checked_add(usize::from(width))?;
-        // How many entries one thing in the file stands for.
+        // The number of log entries under one entry or hash of the file.
         let entries = match level {
             "entries" => 1,
             level => 1u64.checked_shl(8 * level.parse::<u32>().ok()?)?,
@@ -252,13 +253,12 @@ fn join_bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     entries.into_iter().flat_map(framed).collect()
 }
 
-/// A release as a log's entry, signed by enough publishers, and its artifact.
+/// The log entry of a release, signed by enough publishers, and the release's artifact.
 fn sign(keys: &FixtureKeys, sequence: u64, issued: Timestamp) -> (Vec<u8>, Vec<u8>) {
     let (log, product, channel) = log_product_and_channel(keys);
     let version = name(&format!("{sequence}"));
-    let good_for = Duration::from_secs(365 * 24 * 3600);
-    let release =
-        ReleaseDraft { log, product, channel, sequence, version, issued, valid_for: good_for };
+    let valid_for = Duration::from_secs(365 * 24 * 3600);
+    let release = ReleaseDraft { log, product, channel, sequence, version, issued, valid_for };
     let artifact = format!("program {sequence}\n").into_bytes();
     let manifest =
         unanimity_publish::build_manifest(release, [(platform(), name("hello"), artifact.clone())])
@@ -271,14 +271,14 @@ fn log_product_and_channel(keys: &FixtureKeys) -> (Origin, Name, Name) {
     (keys.log.origin.clone(), name("hello"), name("stable"))
 }
 
-/// A text as a log's entry, signed by enough publishers.
+/// The log entry of a statement, signed by enough publishers.
 fn signed(keys: &FixtureKeys, text: &str) -> Vec<u8> {
     let mut note = Note::unsigned(text).expect("a note's text");
     keys.publisher_keys[..2].iter().for_each(|key| note.sign(key));
     note.to_string().into_bytes()
 }
 
-/// `x001/x234/067.p/5` is group 1234067, and 5 things of it.
+/// Parses index and width of a tile: `x001/x234/067.p/5` is tile 1234067 with 5 hashes or entries.
 fn parse_index_and_width(path: &str) -> Option<(u64, u16)> {
     let (number, width) = match path.split_once(".p/") {
         Some((number, width)) => (number, width.parse().ok()?),

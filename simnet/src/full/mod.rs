@@ -1,7 +1,7 @@
-//! Tier 1: the client and the peer that ship, in virtual time.
+//! The full tier: the shipped client and witness of every node, in virtual time.
 //!
-//! Every node has files of its own, with nothing in them that a real one would not have. Only the
-//! clock, the byte streams, the mirrors and the disk are played.
+//! Every node has its own files, in the formats of a real node. Only the clock, the byte streams,
+//! the mirrors and the file system are simulated.
 
 mod adversaries;
 mod clock;

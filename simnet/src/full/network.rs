@@ -12,14 +12,14 @@ use super::delayed_stream::{DelayedStream, delayed_stream_pair};
 use crate::Millis;
 use crate::environment::{Environment, ServiceSchedule};
 
-/// Every service, and who listens there.
+/// The schedule of every node's service, and the queue of connections to it.
 pub(super) struct SimulatedNetwork {
     services: Mutex<Vec<ServiceSchedule>>,
     dial_queues: Mutex<Vec<DialQueue>>,
 }
 
-/// Where connections to a node arrive, each with who dialled: Tor does not tell, an adversary who
-/// watches the victim's guard may know.
+/// The connections that arrive at a node, each with the number of the client. Tor does not reveal
+/// the client, but an adversary that watches the victim's guard may know it.
 type DialQueue = UnboundedSender<(u32, DelayedStream)>;
 
 impl SimulatedNetwork {
@@ -28,20 +28,21 @@ impl SimulatedNetwork {
         SimulatedNetwork { services: Mutex::new(services.collect()), dial_queues: Mutex::default() }
     }
 
-    /// Opens the next node's door.
+    /// Opens the port of the next node, in order of node numbers.
     pub(super) fn listen(&self) -> UnboundedReceiver<(u32, DelayedStream)> {
-        let (door, arriving) = mpsc::unbounded_channel();
-        self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        let (queue, arriving) = mpsc::unbounded_channel();
+        self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
         arriving
     }
 
-    /// Whether a node's service is up at a time, not before any time asked about earlier.
+    /// Whether a node's service is up at `at`. Times must not decrease from call to call.
     pub(super) fn is_up(&self, environment: &Environment, node: u32, at: Millis) -> bool {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         services[node as usize].is_up(environment, node, at)
     }
 
-    /// A connection, at once.
+    /// Connects a client to a node at once. The pair has the delays in milliseconds, to the node
+    /// and back. Fails if the node does not listen.
     pub(super) fn connect(
         &self,
         from: u32,
@@ -50,8 +51,8 @@ impl SimulatedNetwork {
     ) -> io::Result<DelayedStream> {
         let (ours, theirs) =
             delayed_stream_pair(Duration::from_millis(there), Duration::from_millis(back));
-        let doors = self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner);
-        match doors.get(to as usize).map(|door| door.send((from, theirs))) {
+        let queues = self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner);
+        match queues.get(to as usize).map(|queue| queue.send((from, theirs))) {
             Some(Ok(())) => Ok(ours),
             _ => Err(io::ErrorKind::ConnectionRefused.into()),
         }
@@ -70,7 +71,7 @@ pub(super) fn node_at(address: &OnionAddress) -> u32 {
     u32::from_be_bytes([address.key[0], address.key[1], address.key[2], address.key[3]])
 }
 
-/// The connections that an honest peer answers.
+/// The connections that an honest witness answers, as a listener.
 pub(super) struct AcceptedStreams(pub(super) UnboundedReceiver<DelayedStream>);
 
 impl Listener for AcceptedStreams {

@@ -1,4 +1,4 @@
-//! One node: a peer that polls and answers, and a client that calls the roll.
+//! One node: a witness that polls and answers, and a client that runs cycles.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,7 +34,7 @@ use crate::Seed;
 use crate::scenario::fault::FaultKind;
 use crate::trace::{CycleResult, EventKind};
 
-/// What one node is made of, shared by its tasks.
+/// The state of one node, shared by its tasks.
 pub(super) struct SimulatedNode {
     world: Arc<SimulatedWorld>,
     number: u32,
@@ -44,12 +44,12 @@ pub(super) struct SimulatedNode {
     evidence_recorded: OnceLock<()>,
 }
 
-/// Where a node remembers, and where it installs, on its own machine.
+/// The state directory and the install root of a node, on the node's own file system.
 const STATE_DIR: &str = "/state";
 const INSTALL_ROOT: &str = "/root";
 
 fn node_name(number: u32) -> Name {
-    // Names are ordered as the numbers are.
+    // Names have the order of the numbers.
     format!("n{number:07}").parse().expect("a safe name")
 }
 
@@ -57,8 +57,8 @@ pub(super) fn cosignature_key(seed: Seed, number: u32) -> CosignatureSigningKey 
     let draws = seed.draws("node key");
     let words: [u64; 4] = std::array::from_fn(|word| draws.bits(number.into(), word as u64));
     let mut bytes = [0; 32];
-    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-        place.copy_from_slice(&word.to_le_bytes());
+    for (part, word) in bytes.chunks_exact_mut(8).zip(words) {
+        part.copy_from_slice(&word.to_le_bytes());
     }
     CosignatureSigningKey::from_seed(
         node_name(number).as_str().parse().expect("a key name"),
@@ -67,20 +67,21 @@ pub(super) fn cosignature_key(seed: Seed, number: u32) -> CosignatureSigningKey 
 }
 
 impl SimulatedNode {
-    /// Starts a node's tasks: polling, answering, calling the roll, and going away and coming back.
+    /// Starts a node's tasks: absences, answers, polls and cycles. Fails if the node cannot be set
+    /// up.
     pub(super) fn start(
         world: &Arc<SimulatedWorld>,
         number: u32,
     ) -> Result<Vec<JoinHandle<()>>, String> {
-        let secret = world.signing_keys[number as usize].clone();
+        let signing_key = world.signing_keys[number as usize].clone();
         let machine = PowerLossFs::without_power_loss();
         let disk = Storage::default().with_filesystem(machine.clone());
         let config = client_config(world, number)?;
-        let process = peer_process(world, number, secret.clone(), machine.clone());
+        let process = peer_process(world, number, signing_key.clone(), machine.clone());
         let node = Arc::new(SimulatedNode {
             world: world.clone(),
             number,
-            honest: Arc::new(HonestPeer::new(world, number, secret, process)),
+            honest: Arc::new(HonestPeer::new(world, number, signing_key, process)),
             evidence_store: EvidenceStore::new(Path::new(STATE_DIR), &world.logs.keys.log, disk),
             evidence_recorded: OnceLock::new(),
         });
@@ -114,27 +115,27 @@ impl SimulatedNode {
         for polled in 0.. {
             at += environment.poll_wait(number, polled);
             self.world.clock.wait_until(at).await;
-            let Some((peer, fuse)) =
+            let Some((peer, injector)) =
                 self.honest.process.peer().filter(|_| !environment.is_offline(number, at))
             else {
                 continue;
             };
             let mut rng = environment.cycle_rng(number, u64::MAX - polled);
             if environment.faults_at(number, at).any(|kind| kind == FaultKind::PeerCrash) {
-                fuse.arm(rng.random_range(0..MAX_POLL_STEPS));
+                injector.arm(rng.random_range(0..MAX_POLL_STEPS));
             }
-            let goes = environment.first_offline_at(number, at, environment.scenario.horizon);
-            let found = tokio::select! {
+            let goes_off = environment.first_offline_at(number, at, environment.scenario.horizon);
+            let outcome = tokio::select! {
                 biased;
-                () = self.world.clock.wait_until_or_forever(goes) => continue,
-                found = peer.poll(&mut rng) => found,
+                () = self.world.clock.wait_until_or_forever(goes_off) => continue,
+                outcome = peer.poll(&mut rng) => outcome,
             };
-            if let Ok(PollOutcome::Fork(_)) = found {
+            if let Ok(PollOutcome::Fork(_)) = outcome {
                 self.record_evidence();
             }
             drop(peer);
-            fuse.disarm();
-            if fuse.has_crashed() {
+            injector.disarm();
+            if injector.has_crashed() {
                 self.honest.process.stop().await;
                 self.restart_peer();
                 self.check_stored_evidence();
@@ -146,23 +147,23 @@ impl SimulatedNode {
     }
 
     async fn answer_loop(self: Arc<Self>, mut arriving: UnboundedReceiver<(u32, DelayedStream)>) {
-        while let Some((from, line)) = arriving.recv().await {
+        while let Some((from, stream)) = arriving.recv().await {
             let environment = &self.world.environment;
             let now = self.world.clock.millis();
             if environment.lies_to(self.number, from) {
                 self.honest.process.answer_with_task(adversaries::answer_as_colluder(
                     self.honest.clone(),
                     from,
-                    line,
+                    stream,
                 ));
             } else if let Some(kind) = environment.peer_fault(self.number, from, now) {
                 self.honest.process.answer_with_task(adversaries::answer_as_faulty_peer(
                     self.honest.clone(),
                     kind,
-                    line,
+                    stream,
                 ));
             } else {
-                self.honest.process.forward_to_peer(line);
+                self.honest.process.forward_to_peer(stream);
             }
         }
     }
@@ -176,8 +177,8 @@ impl SimulatedNode {
             &config.cycle.install_root,
             Storage::default().with_filesystem(machine.clone()),
         );
-        let (mut at, mut cycle, mut has, mut last) = (0, 0, 0, 0);
-        let (mut client, mut fuse) = (None, CrashInjector::default());
+        let (mut at, mut cycle, mut installed_sequence, mut last) = (0, 0, 0, 0);
+        let (mut client, mut injector) = (None, CrashInjector::default());
         loop {
             at += environment.round_wait(number, cycle);
             cycle += 1;
@@ -185,8 +186,8 @@ impl SimulatedNode {
                 continue;
             }
             world.clock.wait_until(at).await;
-            if fuse.has_crashed() || environment.first_offline_at(number, last, at).is_some() {
-                (client, fuse) = (None, CrashInjector::default());
+            if injector.has_crashed() || environment.first_offline_at(number, last, at).is_some() {
+                (client, injector) = (None, CrashInjector::default());
             }
             last = at;
             if environment.is_offline(number, at) {
@@ -200,7 +201,7 @@ impl SimulatedNode {
                         &mirrors,
                         &*tor,
                         &world.clock,
-                        fuse.storage(&machine),
+                        injector.storage(&machine),
                     ) {
                         Ok(client) => none.insert(client),
                         Err(error) => panic!("node {number} does not start: {error}"),
@@ -210,31 +211,33 @@ impl SimulatedNode {
             tor.begin_cycle(cycle - 1);
             let mut rng = environment.cycle_rng(number, cycle - 1);
             if environment.faults_at(number, at).any(|kind| kind == FaultKind::Crash) {
-                fuse.arm(rng.random_range(0..MAX_CYCLE_STEPS));
+                injector.arm(rng.random_range(0..MAX_CYCLE_STEPS));
             }
-            let goes = environment.first_offline_at(number, at, environment.scenario.horizon);
+            let goes_off = environment.first_offline_at(number, at, environment.scenario.horizon);
             let (_, outcome) = tokio::select! {
                 biased;
-                () = world.clock.wait_until_or_forever(goes) => continue,
+                () = world.clock.wait_until_or_forever(goes_off) => continue,
                 updated = client.update(&mut rng) => updated,
             };
-            // Killed after the switch, it has installed, whatever it came to say.
-            let installed = root.installed().ok().flatten().filter(|new| new.sequence != has);
-            has = installed.as_ref().map_or(has, |installed| installed.sequence);
-            let came_to = self
+            // A client that was killed after the switch has installed, whatever its outcome.
+            let installed = root.installed().ok().flatten();
+            let installed = installed.filter(|new| new.sequence != installed_sequence);
+            installed_sequence =
+                installed.as_ref().map_or(installed_sequence, |installed| installed.sequence);
+            let result = self
                 .cycle_result(installed.map_or(outcome, |new| Ok(CycleOutcome::Installed(new))));
-            fuse.disarm();
-            if came_to == CycleResult::Fork {
+            injector.disarm();
+            if result == CycleResult::Fork {
                 self.record_evidence();
             }
-            if fuse.has_crashed() {
+            if injector.has_crashed() {
                 self.check_stored_evidence();
             }
-            world.record_event(number, EventKind::Cycled(world.clock.millis() - at, came_to));
+            world.record_event(number, EventKind::Cycled(world.clock.millis() - at, result));
         }
     }
 
-    /// Killed after it had stored evidence, it has some, whatever it came to say.
+    /// Records the event `Evidence` if a role that was killed had stored evidence before.
     fn check_stored_evidence(&self) {
         if let Ok(Some(_)) = self.evidence_store.find_unacknowledged() {
             self.record_evidence();
@@ -261,7 +264,8 @@ impl SimulatedNode {
                 Refusal::Incomplete(_) => CycleResult::Incomplete,
                 Refusal::Fork(_) => CycleResult::Fork,
                 Refusal::Withdrawn { installed: true, .. } => CycleResult::Withdrawn,
-                // It is said once of what is not installed, and then nothing is new.
+                // The client reports a withdrawn release that is not installed once; nothing is new
+                // then.
                 Refusal::Withdrawn { installed: false, .. } => CycleResult::UpToDate,
                 _ => CycleResult::Undecided,
             },
@@ -277,15 +281,18 @@ impl SimulatedNode {
     }
 }
 
-/// More steps on the disk than most cycles and polls have: a node may also get through.
+/// Upper bound of the disk step at which a client crashes. Most cycles have fewer steps, so some
+/// finish.
 const MAX_CYCLE_STEPS: u64 = 40;
+/// Upper bound of the disk step at which a witness crashes. Most polls have fewer steps, so some
+/// finish.
 const MAX_POLL_STEPS: u64 = 12;
 
-/// A node's peer role.
+/// The witness of a node as a process that is not running yet.
 fn peer_process(
     world: &Arc<SimulatedWorld>,
     number: u32,
-    secret: CosignatureSigningKey,
+    signing_key: CosignatureSigningKey,
     machine: PowerLossFs,
 ) -> PeerProcess {
     let scenario = &world.environment.scenario;
@@ -297,9 +304,9 @@ fn peer_process(
     let (log, time) = (world.logs.keys.log.clone(), world.clock);
     let mirrors = vec![simulated_mirror(world, number, None)];
     PeerProcess::new(machine, move |disk| {
-        let (log, secret, mirrors) = (log.clone(), secret.clone(), mirrors.clone());
+        let (log, signing_key, mirrors) = (log.clone(), signing_key.clone(), mirrors.clone());
         Witness::open(
-            WitnessConfig { log, signing_key: secret, mirrors, polling },
+            WitnessConfig { log, signing_key, mirrors, polling },
             Path::new(STATE_DIR),
             disk,
             time,
@@ -307,8 +314,8 @@ fn peer_process(
     })
 }
 
-/// A node's mirror: while it is up, it shows what the surroundings say. The client's first look at it
-/// is when its roll has closed.
+/// A node's mirror. While it is up, it shows the head that the environment says. A client reads it
+/// for the first time after its round has closed, which ends the time that Tor costs.
 fn simulated_mirror(
     world: &Arc<SimulatedWorld>,
     number: u32,

@@ -1,5 +1,5 @@
-//! The peer role as a process: it is started, it is killed with all its connections, and it is started
-//! again with its disk as it was.
+//! The peer role as a process that can be started, killed with all its connections, and started
+//! again from the same disk.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use super::crash_injector::CrashInjector;
 use super::delayed_stream::DelayedStream;
 use super::network::AcceptedStreams;
 
-/// The peer that ships, while it runs.
+/// The shipped witness, while it runs.
 type SharedPeer = Arc<Witness<VirtualClock>>;
 type OpenPeer = dyn Fn(Storage) -> Result<Witness<VirtualClock>, WitnessError> + Send + Sync;
 
@@ -27,13 +27,13 @@ pub(super) struct PeerProcess {
 struct PeerTasks {
     peer: SharedPeer,
     crash_injector: CrashInjector,
-    /// Whoever answers a connection, the peer itself among them.
+    /// The tasks that answer connections: the witness, and colluding or faulty peers.
     tasks: JoinSet<()>,
     stream_sender: UnboundedSender<DelayedStream>,
 }
 
 impl PeerProcess {
-    /// One that is not running yet.
+    /// A process that is not running yet. `open` opens the witness on a storage.
     pub(super) fn new(
         machine: PowerLossFs,
         open: impl Fn(Storage) -> Result<Witness<VirtualClock>, WitnessError> + Send + Sync + 'static,
@@ -46,47 +46,47 @@ impl PeerProcess {
     }
 
     pub(super) fn start(&self) -> Result<(), WitnessError> {
-        let fuse = CrashInjector::default();
-        let peer = Arc::new((self.open_peer)(fuse.storage(&self.machine))?);
-        let (honest, accepted) = mpsc::unbounded_channel();
+        let crash_injector = CrashInjector::default();
+        let peer = Arc::new((self.open_peer)(crash_injector.storage(&self.machine))?);
+        let (stream_sender, accepted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(peer.clone().serve_connections(AcceptedStreams(accepted)));
-        *self.running() =
-            Some(PeerTasks { peer, crash_injector: fuse, tasks, stream_sender: honest });
+        *self.running() = Some(PeerTasks { peer, crash_injector, tasks, stream_sender });
         Ok(())
     }
 
-    /// Kills it. Whoever asks it something sees the connection break.
+    /// Kills the process. Clients see their connections break.
     pub(super) async fn stop(&self) {
         let running = self.running().take();
         let Some(PeerTasks { peer, mut tasks, .. }) = running else { return };
         tasks.shutdown().await;
-        // What the peer itself started ends soon after, and only then may another use its disk.
+        // Tasks that the witness started end soon after. Only then may another witness use the
+        // disk.
         while Arc::strong_count(&peer) > 1 {
             yield_now().await;
         }
     }
 
-    /// The peer and its machine; none while it does not run. Who keeps it over a wait keeps it alive.
+    /// The witness and its crash injector; `None` while it does not run. The `Arc` keeps the
+    /// witness alive, so hold it only briefly: [`PeerProcess::stop`] waits for it.
     pub(super) fn peer(&self) -> Option<(SharedPeer, CrashInjector)> {
         self.running()
             .as_ref()
             .map(|running| (running.peer.clone(), running.crash_injector.clone()))
     }
 
-    /// Lets the peer answer a connection. If it does not run, that breaks.
-    pub(super) fn forward_to_peer(&self, line: DelayedStream) {
+    /// Lets the witness answer a connection. The connection breaks if the witness does not run.
+    pub(super) fn forward_to_peer(&self, stream: DelayedStream) {
         if let Some(running) = &*self.running() {
-            // It ends when the peer does.
-            running.stream_sender.send(line).ok();
+            running.stream_sender.send(stream).ok();
         }
     }
 
-    /// Lets somebody else answer a connection in its place, for as long as it runs.
+    /// Lets a task answer a connection in place of the witness, for as long as the process runs.
     pub(super) fn answer_with_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(running) = &mut *self.running() {
-            while let Some(ended) = running.tasks.try_join_next() {
-                ended.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+            while let Some(finished) = running.tasks.try_join_next() {
+                finished.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
             }
             running.tasks.spawn(task);
         }

@@ -1,4 +1,4 @@
-//! Who reaches whom, when: the nodes' Tor.
+//! The simulated Tor of one node: its connections to the services of other nodes.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -16,11 +16,11 @@ use super::world::SimulatedWorld;
 use crate::environment::ConnectOutcome;
 use crate::scenario::fault::FaultKind;
 
-/// One node's way to the others. Each cycle is told when it begins.
+/// A node's transport to its peers. [`SimulatedTor::begin_cycle`] announces each cycle.
 pub(super) struct SimulatedTor {
     pub(super) world: Arc<SimulatedWorld>,
     pub(super) node: u32,
-    /// The cycle, how often each peer was dialled in it, and whether the roll is closed.
+    /// The current cycle, the number of tries at each peer in it, and whether its round is closed.
     dials: Mutex<CycleDials>,
 }
 
@@ -40,12 +40,12 @@ impl SimulatedTor {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on the peers are asked for views, in the model's time.
+    /// Begins a cycle: from now on connections take the time of the model, for cosigned heads.
     pub(super) fn begin_cycle(&self, cycle: u64) {
         *self.progress() = CycleDials { cycle, ..CycleDials::default() };
     }
 
-    /// From here on they are asked for tiles, which costs no time.
+    /// Ends the round of the cycle: from now on connections take no time, for tiles.
     pub(super) fn close_round(&self) {
         self.progress().closed = true;
     }
@@ -58,13 +58,15 @@ impl Transport for SimulatedTor {
         let (world, peer) = (&self.world, node_at(to));
         let (environment, now) = (&world.environment, world.clock.millis());
         let up = world.network.is_up(environment, peer, now) && !environment.is_offline(peer, now);
-        let named = {
+        let cycle_and_try = {
             let mut progress = self.progress();
             if progress.closed {
-                // Where tiles cost no time, to wait for some in vain costs none either.
-                let speaks =
+                // Tiles cost no time, so a silent peer refuses at once instead of letting the
+                // client wait.
+                let answers =
                     environment.peer_fault(peer, self.node, now) != Some(FaultKind::Silent);
-                let serves = up && speaks && !environment.is_partitioned(self.node, peer, now, now);
+                let serves =
+                    up && answers && !environment.is_partitioned(self.node, peer, now, now);
                 return if serves {
                     world.network.connect(self.node, peer, (0, 0))
                 } else {
@@ -76,8 +78,8 @@ impl Transport for SimulatedTor {
             *tries += 1;
             (cycle, *tries - 1)
         };
-        let both = (self.node, peer);
-        match environment.connect_outcome(both, named, now, up) {
+        let client_and_peer = (self.node, peer);
+        match environment.connect_outcome(client_and_peer, cycle_and_try, now, up) {
             ConnectOutcome::Stuck => pending().await,
             ConnectOutcome::Refused(after) => {
                 sleep(Duration::from_millis(after)).await;
@@ -85,7 +87,8 @@ impl Transport for SimulatedTor {
             }
             ConnectOutcome::Connected(after) => {
                 sleep(Duration::from_millis(after)).await;
-                world.network.connect(self.node, peer, environment.round_trip(both, named))
+                let delays = environment.round_trip(client_and_peer, cycle_and_try);
+                world.network.connect(self.node, peer, delays)
             }
         }
     }

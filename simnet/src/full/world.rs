@@ -11,11 +11,11 @@ use crate::Event;
 use crate::environment::{Environment, ServiceSchedule};
 use crate::trace::EventKind;
 
-/// What all nodes live in.
+/// A world: its environment, logs, network, mirrors, clock and events.
 pub(super) struct SimulatedWorld {
     pub(super) environment: Environment,
     pub(super) logs: SimulatedLogs,
-    /// Each node's, by its number.
+    /// The cosigning key of each node, by the node's number.
     pub(super) signing_keys: Vec<CosignatureSigningKey>,
     pub(super) network: SimulatedNetwork,
     pub(super) mirrors: Mutex<Vec<ServiceSchedule>>,
@@ -33,8 +33,8 @@ impl SimulatedWorld {
         mirrors[node as usize].is_up(&self.environment, node, self.clock.millis())
     }
 
-    pub(super) fn record_event(&self, node: u32, what: EventKind) {
+    pub(super) fn record_event(&self, node: u32, kind: EventKind) {
         let at = self.clock.millis();
-        self.events().push(Event { at, node, kind: what });
+        self.events().push(Event { at, node, kind });
     }
 }

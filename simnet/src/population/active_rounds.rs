@@ -1,37 +1,37 @@
-//! Rolls that are being called, and the answers to each so far.
+//! Rounds in progress, and the answers to each so far.
 
 use super::answer::PeerAnswer;
 use crate::Millis;
 
-/// The place of a call in progress.
+/// The number of a round in progress, from 1: its index plus one.
 pub(super) type ActiveRoundId = std::num::NonZeroU32;
 
-/// A roll that is being called.
+/// A round in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ActiveRound {
     pub(super) began_at: Millis,
     pub(super) client: u32,
     /// The client's cycle, from 0.
     pub(super) cycle: u32,
-    /// How many peers have neither answered nor been given up.
+    /// The number of peers that have neither answered nor been given up.
     pub(super) waiting: u32,
-    /// When it closes, once that is known; before, what is known of it. In ms after it began.
+    /// When the round closes, in ms after it began. While peers are waiting, it is a lower bound.
     pub(super) closes_after: u32,
 }
 
-/// One peer's part of it.
+/// One peer's part of a round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerSlot {
     pub(super) answer: Option<PeerAnswer>,
-    /// When that was signed, in seconds.
+    /// When the answer was signed, in seconds after the world's beginning.
     pub(super) signed: i32,
-    /// When it came, in ms after the call began.
+    /// When the answer arrived or the peer was given up, in ms after the round began.
     pub(super) came_after: u32,
 }
 
 const UNANSWERED_SLOT: PeerSlot = PeerSlot { answer: None, signed: 0, came_after: 0 };
 
-/// The calls in progress.
+/// All rounds in progress. Slots and numbers are reused.
 #[derive(Clone, Debug)]
 pub(super) struct ActiveRounds {
     peers_per_node: usize,
@@ -41,9 +41,9 @@ pub(super) struct ActiveRounds {
 }
 
 impl ActiveRounds {
-    pub(super) fn new(circle: u32) -> ActiveRounds {
+    pub(super) fn new(peers: u32) -> ActiveRounds {
         ActiveRounds {
-            peers_per_node: circle as usize,
+            peers_per_node: peers as usize,
             rounds: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -51,7 +51,7 @@ impl ActiveRounds {
     }
 
     pub(super) fn start(&mut self, began: Millis, client: u32, cycle: u32) -> ActiveRoundId {
-        let call = ActiveRound {
+        let round = ActiveRound {
             began_at: began,
             client,
             cycle,
@@ -59,11 +59,11 @@ impl ActiveRounds {
             closes_after: 0,
         };
         if let Some(id) = self.free.pop() {
-            *self.get_mut(id) = call;
+            *self.get_mut(id) = round;
             self.slots_mut(id).fill(UNANSWERED_SLOT);
             return id;
         }
-        self.rounds.push(call);
+        self.rounds.push(round);
         self.slots.resize(self.slots.len() + self.peers_per_node, UNANSWERED_SLOT);
         ActiveRoundId::new(self.rounds.len() as u32).expect("one was just pushed")
     }

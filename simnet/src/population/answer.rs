@@ -1,25 +1,26 @@
-//! A peer's answer to a question, and the second in which the peer signs it.
+//! A peer's answer to a question, and the time in seconds at which the peer signs it.
 
 use super::packed_head::PackedHead;
 use crate::Millis;
 
-/// What a peer answers.
+/// A peer's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PeerAnswer {
-    /// It vouches for this.
+    /// The peer cosigns this head.
     Head(PackedHead),
-    /// No mirror has shown it anything fresh.
+    /// No mirror has shown the peer a fresh head.
     NoFreshHead,
-    /// It holds evidence.
+    /// The peer holds evidence of a fork.
     Evidence,
 }
 
-/// Moments are signed and compared in whole seconds.
+/// A time in whole seconds, as the client and the witness sign and compare times.
 pub(super) fn whole_seconds(at: Millis) -> u32 {
     (at / 1000) as u32
 }
 
-/// The moment that a peer signs, in seconds after the world's beginning. A slow clock can be before it.
+/// The time that a peer signs, in seconds after the world's beginning. With a slow clock it can be
+/// negative.
 pub(super) fn signing_second(at: Millis) -> i32 {
     (at / 1000) as i32
 }

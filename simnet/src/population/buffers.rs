@@ -1,4 +1,4 @@
-//! Lists that every decision fills anew.
+//! Buffers that the decisions reuse.
 
 use unanimity_protocol::decision::confirmation::Confirmation;
 
@@ -12,10 +12,11 @@ pub(super) struct ReleaseCandidate {
     pub(super) chain: u8,
 }
 
-/// Lists that every decision fills anew.
+/// Lists that every decision overwrites. Reusing them saves allocations.
 #[derive(Default)]
 pub(super) struct DecisionBuffers {
-    /// What each peer's answer amounts to as a view; none for one that does not count.
+    /// Each peer's head in the current round; [`PackedHead::NONE`] for an answer that does not
+    /// count.
     pub(super) latest: Vec<AnsweredHead>,
     pub(super) confirmations: Vec<Confirmation>,
     pub(super) earlier_confirmations: Vec<Confirmation>,

@@ -1,4 +1,4 @@
-//! What a closed roll amounts to, as `SimulatedClient::decide` finds it.
+//! The decision of a cycle after its round has closed, after `decide` of `unanimity_client`.
 
 use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Confirmation, Verdict, verdict};
@@ -29,13 +29,14 @@ impl<W: EventObserver> Population<'_, W> {
         if up.is_some_and(|shown| shown.size() < trusted.size().max(head.size())) {
             return CycleResult::Stale;
         }
-        // Without a mirror, only what was read before can be read: nothing but the trusted head.
+        // Without a mirror, a client can read only the entries up to the trusted head, which it
+        // read before.
         if head.is_none() || up.is_none() && head != trusted {
             return CycleResult::Undecided;
         }
         self.clients[node as usize].knows_withdrawal |= self.environment.is_withdrawn(head.size());
-        // From here on the mirror's head is the one adopted, or the trusted one if it is down, and
-        // all others heard of are prefixes of it, but for those that nobody serves.
+        // From here on, the adopted head is the mirror's, or the trusted head if the mirror is
+        // down. All other known heads are prefixes of it, except those that no host serves.
         let Some(common) = self.common_size(head) else { return CycleResult::Incomplete };
         if common >= trusted.size() {
             self.clients[node as usize].trusted = head.prefix(common, self.split);
@@ -43,7 +44,7 @@ impl<W: EventObserver> Population<'_, W> {
         self.list_candidates(now, node, head);
         self.keep_rounds(now, node, head);
         match self.choose_release(now, node, head) {
-            // The artifact cannot be fetched, and is asked for again in the next cycle.
+            // The artifact cannot be downloaded; the next cycle tries again.
             CycleResult::Installed { .. } if up.is_none() => CycleResult::Undecided,
             CycleResult::Installed { index, chain } => CycleResult::Installed { index, chain },
             _ if self.runs_withdrawn_release(node) => CycleResult::Withdrawn,
@@ -51,8 +52,9 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// Which answers count ([`RoundLimits::check_scenario`](unanimity_protocol::decision::admission::RoundLimits::check)),
-    /// and the largest tree that each peer ever showed.
+    /// Decides which answers count
+    /// ([`RoundLimits::check`](unanimity_protocol::decision::admission::RoundLimits::check)), and
+    /// updates the largest head that each peer ever showed.
     fn admit_answers(&mut self, now: Millis, node: u32, id: ActiveRoundId) {
         let slots = self.active_rounds.slots(id);
         let began = self.active_rounds.get(id).began_at;
@@ -68,7 +70,8 @@ impl<W: EventObserver> Population<'_, W> {
                     let (size, before) = (tree.size().into(), largest.size().into());
                     self.limits.check(signed_at, size, at, before).is_ok()
                 };
-                // When it came, and still when the roll closes, as the client asks.
+                // The client checks the age when the answer arrives, and again when the round
+                // closes.
                 if counts(began + Millis::from(slot.came_after)) && counts(now) {
                     entry.head = tree;
                 }
@@ -80,8 +83,9 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// The head that is adopted, as `SimulatedClient::decide` has it chosen by [`HeadChoice`]: at least as large
-    /// as the mirror's. A mirror that is down shows none, and if nobody serves any head, the result is none.
+    /// The head that the client adopts, chosen by [`HeadChoice`] as in `unanimity_client`. It is at
+    /// least as large as the mirror's. A mirror that is down shows [`PackedHead::NONE`]. If no host
+    /// serves any known head, the result is [`PackedHead::NONE`].
     fn adopt_head(
         &mut self,
         now: Millis,
@@ -89,9 +93,9 @@ impl<W: EventObserver> Population<'_, W> {
         id: ActiveRoundId,
         shown: PackedHead,
     ) -> Result<PackedHead, ForkEvidence> {
-        let circle = self.environment.peers_of(node);
+        let peers = self.environment.peers_of(node);
         let client = self.clients[node as usize];
-        let largest = &self.largest[node as usize * circle.len()..][..circle.len()];
+        let largest = &self.largest[node as usize * peers.len()..][..peers.len()];
         let answers = self.active_rounds.slots(id).iter().filter_map(|slot| match slot.answer {
             Some(PeerAnswer::Head(tree)) => Some(tree),
             _ => None,
@@ -99,34 +103,37 @@ impl<W: EventObserver> Population<'_, W> {
         let kept = self
             .kept_rounds
             .iter(client.kept_rounds)
-            .flat_map(|(_, views)| views)
-            .map(|view| view.head);
-        let heard = || {
+            .flat_map(|(_, answers)| answers)
+            .map(|answer| answer.head);
+        let known_heads = || {
             let remembered = [client.trusted].into_iter().chain(largest.iter().copied());
             remembered.chain(kept.clone()).chain(answers.clone()).filter(|tree| !tree.is_none())
         };
-        // The largest, served, and it holds all: the choice would end with the first head it tries.
-        if heard().all(|tree| shown.contains(tree, self.split)) {
+        // Fast path: the mirror's head contains all known heads, so the choice would end with it at
+        // once.
+        if known_heads().all(|tree| shown.contains(tree, self.split)) {
             return Ok(shown);
         }
 
-        // Lists of their own while the choice works in them.
+        // The buffers are taken out of `self` while the choice borrows them.
         let mut heads = std::mem::take(&mut self.buffers.heads);
-        let mut views = std::mem::take(&mut self.buffers.peer_heads);
-        let there = |tree: &PackedHead| !tree.is_none();
+        let mut peer_heads = std::mem::take(&mut self.buffers.peer_heads);
+        let is_some = |tree: &PackedHead| !tree.is_none();
         heads.clear();
-        heads.extend(heard().chain([shown].into_iter().filter(there)));
-        views.clear();
-        views.extend(kept.chain(self.buffers.latest.iter().map(|view| view.head)).filter(there));
+        heads.extend(known_heads().chain([shown].into_iter().filter(is_some)));
+        peer_heads.clear();
+        let latest = self.buffers.latest.iter().map(|answer| answer.head);
+        peer_heads.extend(kept.chain(latest).filter(is_some));
         let trusted = [client.trusted];
         let trusted = if client.trusted.is_none() { &[][..] } else { &trusted };
-        let choice = HeadChoice::new(&mut heads, trusted, &views);
-        let joined = self.choose_head(now, node, shown, choice);
-        (self.buffers.heads, self.buffers.peer_heads) = (heads, views);
-        joined
+        let choice = HeadChoice::new(&mut heads, trusted, &peer_heads);
+        let chosen = self.choose_head(now, node, shown, choice);
+        (self.buffers.heads, self.buffers.peer_heads) = (heads, peer_heads);
+        chosen
     }
 
-    /// Tells a choice what hosts serve to a node, whose mirror shows a tree or none.
+    /// Runs a choice with what the mirror and the peers serve to a node. The mirror shows `shown`,
+    /// or [`PackedHead::NONE`].
     fn choose_head(
         &mut self,
         now: Millis,
@@ -153,7 +160,7 @@ impl<W: EventObserver> Population<'_, W> {
                 ChoiceStep::NoneServed => return Ok(PackedHead::NONE),
                 ChoiceStep::Fork(ForkEvidence) => return Err(ForkEvidence),
             };
-            // Entries are read from the mirror, or were read before.
+            // Entries come from the mirror, or were read in an earlier cycle.
             let is_readable = head.size() <= shown.size() || head.size() == trusted.size();
             if is_readable || !choice.unreadable() {
                 return Ok(head);
@@ -161,21 +168,21 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// Whether a peer of its circle serves a tree's tiles to a node.
+    /// Whether one of a node's peers serves it the tiles of a tree.
     fn is_served(&mut self, now: Millis, node: u32, tree: PackedHead) -> bool {
         let environment = self.environment;
         environment.peers_of(node).iter().any(|peer| self.serves_tiles(now, *peer, node, tree))
     }
 
-    /// The size that every peer confirmed in the latest roll (`Round::common_size`).
+    /// The largest size that every peer confirmed in the latest round (`Round::common_size`).
     fn common_size(&mut self, head: PackedHead) -> Option<u32> {
-        let DecisionBuffers { latest, confirmations: standings, .. } = &mut self.buffers;
-        fill_confirmations(latest, standings, head, self.split, None);
+        let DecisionBuffers { latest, confirmations, .. } = &mut self.buffers;
+        fill_confirmations(latest, confirmations, head, self.split, None);
         let size = || latest.iter().map(|entry| entry.head.size()).min();
-        (verdict(standings, None) == Verdict::Settling).then(size).flatten()
+        (verdict(confirmations, None) == Verdict::Settling).then(size).flatten()
     }
 
-    /// The releases in a tree that are newer than the installed one, newest first.
+    /// Lists the releases in a tree that are newer than the installed one, newest first.
     fn list_candidates(&mut self, now: Millis, node: u32, head: PackedHead) {
         let environment = self.environment;
         let client = &self.clients[node as usize];
@@ -183,7 +190,7 @@ impl<W: EventObserver> Population<'_, W> {
         let candidates = &mut self.buffers.candidates;
         candidates.clear();
         let honest = if head.chain() == 1 { self.split } else { head.size() };
-        // The n-th release is newer than the installed one from half its sequence on.
+        // The n-th release has the sequence 2 (n + 1), so the releases from floor / 2 on are newer.
         let released = (u64::from(floor / 2)..environment.releases_until(now)).rev();
         let released = released.map(|n| environment.release_index(n));
         let released = released.filter(|index| *index < honest);
@@ -195,24 +202,24 @@ impl<W: EventObserver> Population<'_, W> {
             && environment.trojan_sequence() > floor
             && !client.knows_withdrawal
         {
-            // Where a release is in a chain, its sequence is among the others'.
+            // Sequences have the order of indices.
             let newer = |release: &ReleaseCandidate| release.index > trojan.index;
-            let place = candidates.iter().take_while(|release| newer(release)).count();
-            candidates.insert(place, trojan);
+            let position = candidates.iter().take_while(|release| newer(release)).count();
+            candidates.insert(position, trojan);
         }
     }
 
-    /// Keeps the latest roll and earlier ones as far as each is the first to cover a candidate
-    /// (`SimulatedClient::adopt`).
+    /// Keeps the latest and the earlier rounds, if each is the first to cover a candidate
+    /// (`adopt_head` of `unanimity_client`).
     fn keep_rounds(&mut self, now: Millis, node: u32, head: PackedHead) {
         let (client, split) = (&mut self.clients[node as usize], self.split);
         let DecisionBuffers { latest, candidates, .. } = &self.buffers;
         if candidates.is_empty() && !client.kept_rounds.is_some() {
             return;
         }
-        let rolls =
-            self.kept_rounds.iter(client.kept_rounds).map(|(_, views)| views).chain([&latest[..]]);
-        let sizes: Vec<u32> = rolls.map(|views| covered_size(views, head, split)).collect();
+        let kept = self.kept_rounds.iter(client.kept_rounds).map(|(_, answers)| answers);
+        let rounds = kept.chain([&latest[..]]);
+        let sizes: Vec<u32> = rounds.map(|answers| covered_size(answers, head, split)).collect();
         let needed = |position: usize| {
             let is_first = |release: &ReleaseCandidate| {
                 sizes.iter().position(|size| *size > release.index) == Some(position)
@@ -223,37 +230,32 @@ impl<W: EventObserver> Population<'_, W> {
             self.kept_rounds.keep(client.kept_rounds, whole_seconds(now), latest, needed);
     }
 
-    /// The newest candidate that every peer confirms, now and `settle` ago (`LoggedRelease::confirm`); if
-    /// there is none, how it stands with the newest.
+    /// Chooses the newest candidate that every peer confirms now and confirmed `settle` ago
+    /// (`LoggedRelease::confirm`). Without one, the result is that of the newest candidate.
     fn choose_release(&mut self, now: Millis, node: u32, head: PackedHead) -> CycleResult {
         let (at, split) = (i64::from(whole_seconds(now)), self.split);
         let settle = i64::from(whole_seconds(self.environment.scenario.settle));
         let kept = self.clients[node as usize].kept_rounds;
-        let DecisionBuffers {
-            latest,
-            confirmations: standings,
-            earlier_confirmations: settled,
-            candidates,
-            ..
-        } = &mut self.buffers;
+        let DecisionBuffers { latest, confirmations, earlier_confirmations, candidates, .. } =
+            &mut self.buffers;
         let mut newest = None;
         for ReleaseCandidate { index, chain } in candidates.iter().copied() {
-            fill_confirmations(latest, standings, head, split, Some(index));
+            fill_confirmations(latest, confirmations, head, split, Some(index));
             let earliest = self
                 .kept_rounds
                 .iter(kept)
-                .find(|(_, views)| covered_size(views, head, split) > index);
+                .find(|(_, answers)| covered_size(answers, head, split) > index);
             let earlier = earliest.filter(|(then, before)| {
                 let each = |(before, now): (&AnsweredHead, &AnsweredHead)| {
                     i64::from(before.signed) + settle <= i64::from(now.signed)
                 };
                 i64::from(*then) + settle <= at && before.iter().zip(latest.iter()).all(each)
             });
-            let earlier = earlier.map(|(_, views)| {
-                fill_confirmations(views, settled, head, split, Some(index));
-                &settled[..]
+            let earlier = earlier.map(|(_, answers)| {
+                fill_confirmations(answers, earlier_confirmations, head, split, Some(index));
+                &earlier_confirmations[..]
             });
-            let cycle = match verdict(standings, earlier) {
+            let cycle = match verdict(confirmations, earlier) {
                 Verdict::Unanimous => return CycleResult::Installed { index, chain },
                 Verdict::Settling => CycleResult::Settling,
                 Verdict::Incomplete => CycleResult::Incomplete,
@@ -263,13 +265,13 @@ impl<W: EventObserver> Population<'_, W> {
         newest.unwrap_or(CycleResult::UpToDate)
     }
 
-    /// Whether what is installed is known to be taken back (`Catalog::check_not_withdrawn`).
+    /// Whether the installed release is known to be withdrawn (`Catalog::check_not_withdrawn`).
     fn runs_withdrawn_release(&self, node: u32) -> bool {
         let client = &self.clients[node as usize];
         client.knows_withdrawal && client.installed_sequence == self.environment.trojan_sequence()
     }
 
-    /// From now on nothing of a lower sequence is a candidate.
+    /// Records an installation. From now on only releases with a higher sequence are candidates.
     pub(super) fn record_install(&mut self, node: u32, index: u32, chain: u8) {
         let environment = self.environment;
         let floor = &mut self.clients[node as usize].installed_sequence;
@@ -285,17 +287,17 @@ impl<W: EventObserver> Population<'_, W> {
     }
 }
 
-/// What each view of a roll is worth once heads are joined (`Round::confirmations`): in general, or for
-/// the release at an index.
+/// Fills in how each answer of a round confirms the adopted head (`Round::confirmations`), or the
+/// release at `index`.
 fn fill_confirmations(
-    views: &[AnsweredHead],
-    standings: &mut Vec<Confirmation>,
+    answers: &[AnsweredHead],
+    confirmations: &mut Vec<Confirmation>,
     head: PackedHead,
     split: u32,
     index: Option<u32>,
 ) {
-    standings.clear();
-    standings.extend(views.iter().map(|AnsweredHead { head: tree, .. }| {
+    confirmations.clear();
+    confirmations.extend(answers.iter().map(|AnsweredHead { head: tree, .. }| {
         if tree.is_none() {
             Confirmation::NoValidAnswer
         } else if !head.contains(*tree, split) {
@@ -308,9 +310,9 @@ fn fill_confirmations(
     }));
 }
 
-/// The size that every view of a roll covers; 0 if one is not joined.
-fn covered_size(views: &[AnsweredHead], head: PackedHead, split: u32) -> u32 {
+/// The size that every answer of a round covers; 0 if one is not a prefix of `head`.
+fn covered_size(answers: &[AnsweredHead], head: PackedHead, split: u32) -> u32 {
     let size =
         |entry: &AnsweredHead| if head.contains(entry.head, split) { entry.head.size() } else { 0 };
-    views.iter().map(size).min().unwrap_or(0)
+    answers.iter().map(size).min().unwrap_or(0)
 }

@@ -1,15 +1,15 @@
-//! Rolls that are kept while a release settles: nothing for most nodes most of the time.
+//! Rounds that are kept while a release settles. Most nodes have none most of the time.
 
 use super::packed_head::PackedHead;
 
-/// One peer's view in a roll: what it vouched for, and when, in seconds.
+/// One peer's answer in a round: the head, and when the peer signed it, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnsweredHead {
     pub(super) head: PackedHead,
     pub(super) signed: i32,
 }
 
-/// A node's kept rolls, earliest first: the place of the first.
+/// The kept rounds of a node, earliest first, as the number of the first (its index plus one).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeptRounds(Option<std::num::NonZeroU32>);
 
@@ -19,14 +19,14 @@ impl KeptRounds {
     }
 }
 
-/// When a roll closed, in seconds, and where its node's next one is.
+/// When a round closed, in seconds, and the node's next kept round.
 #[derive(Clone, Copy, Debug)]
 struct KeptRound {
     at: u32,
     next: KeptRounds,
 }
 
-/// All kept rolls. Each has a view of every peer.
+/// The kept rounds of all nodes. Each has an answer of every peer.
 #[derive(Clone, Debug)]
 pub(super) struct KeptRoundPool {
     peers_per_node: usize,
@@ -35,35 +35,36 @@ pub(super) struct KeptRoundPool {
     free: KeptRounds,
 }
 
-/// What one kept roll takes.
-pub(super) fn bytes_per_round(circle: u64) -> u64 {
-    size_of::<KeptRound>() as u64 + circle * size_of::<AnsweredHead>() as u64
+/// The memory of one kept round, in bytes.
+pub(super) fn bytes_per_round(peers: u64) -> u64 {
+    size_of::<KeptRound>() as u64 + peers * size_of::<AnsweredHead>() as u64
 }
 
 impl KeptRoundPool {
-    pub(super) fn new(circle: u32) -> KeptRoundPool {
+    pub(super) fn new(peers: u32) -> KeptRoundPool {
         KeptRoundPool {
-            peers_per_node: circle as usize,
+            peers_per_node: peers as usize,
             rounds: Vec::new(),
             entries: Vec::new(),
             free: KeptRounds::default(),
         }
     }
 
-    /// A node's rolls, earliest first: when each closed, and its views.
+    /// A node's kept rounds, earliest first: when each closed, in seconds, and its answers.
     pub(super) fn iter(
         &self,
         mut kept: KeptRounds,
     ) -> impl Iterator<Item = (u32, &[AnsweredHead])> + Clone {
         std::iter::from_fn(move || {
-            let place = kept.0?.get() as usize - 1;
-            let roll = self.rounds[place];
-            kept = roll.next;
-            Some((roll.at, &self.entries[place * self.peers_per_node..][..self.peers_per_node]))
+            let index = kept.0?.get() as usize - 1;
+            let round = self.rounds[index];
+            kept = round.next;
+            Some((round.at, &self.entries[index * self.peers_per_node..][..self.peers_per_node]))
         })
     }
 
-    /// Keeps one more, after all others, and of all of them only those that are needed.
+    /// Adds a round after the kept rounds of a node, and frees those that are not `needed`. Its
+    /// argument is the position in the list, from 0.
     pub(super) fn keep(
         &mut self,
         kept: KeptRounds,
@@ -71,55 +72,55 @@ impl KeptRoundPool {
         entries: &[AnsweredHead],
         needed: impl Fn(usize) -> bool,
     ) -> KeptRounds {
-        let mut places = Vec::new();
+        let mut still_kept = Vec::new();
         let mut rest = kept;
         let mut position = 0;
-        while let Some(place) = rest.0 {
-            rest = self.rounds[place.get() as usize - 1].next;
+        while let Some(id) = rest.0 {
+            rest = self.rounds[id.get() as usize - 1].next;
             if needed(position) {
-                places.push(KeptRounds(Some(place)));
+                still_kept.push(KeptRounds(Some(id)));
             } else {
-                self.free_round(place);
+                self.free_round(id);
             }
             position += 1;
         }
         if needed(position) {
-            places.push(self.allocate(at, entries));
+            still_kept.push(self.allocate(at, entries));
         }
         let mut next = KeptRounds::default();
-        for place in places.into_iter().rev() {
-            self.round_mut(place).expect("a place").next = next;
-            next = place;
+        for id in still_kept.into_iter().rev() {
+            self.round_mut(id).expect("a kept round").next = next;
+            next = id;
         }
         next
     }
 
-    fn round_mut(&mut self, place: KeptRounds) -> Option<&mut KeptRound> {
-        place.0.map(|place| &mut self.rounds[place.get() as usize - 1])
+    fn round_mut(&mut self, id: KeptRounds) -> Option<&mut KeptRound> {
+        id.0.map(|id| &mut self.rounds[id.get() as usize - 1])
     }
 
-    fn free_round(&mut self, place: std::num::NonZeroU32) {
-        self.rounds[place.get() as usize - 1].next = self.free;
-        self.free = KeptRounds(Some(place));
+    fn free_round(&mut self, id: std::num::NonZeroU32) {
+        self.rounds[id.get() as usize - 1].next = self.free;
+        self.free = KeptRounds(Some(id));
     }
 
     fn allocate(&mut self, at: u32, entries: &[AnsweredHead]) -> KeptRounds {
-        let roll = KeptRound { at, next: KeptRounds::default() };
-        if let Some(place) = self.free.0 {
-            let index = place.get() as usize - 1;
+        let round = KeptRound { at, next: KeptRounds::default() };
+        if let Some(id) = self.free.0 {
+            let index = id.get() as usize - 1;
             self.free = self.rounds[index].next;
-            self.rounds[index] = roll;
+            self.rounds[index] = round;
             self.entries[index * self.peers_per_node..][..self.peers_per_node]
                 .copy_from_slice(entries);
-            return KeptRounds(Some(place));
+            return KeptRounds(Some(id));
         }
-        // Doubled, the array could be half empty.
+        // Growth by an eighth: doubling could leave the array half empty.
         if self.rounds.len() == self.rounds.capacity() {
             let more = self.rounds.len() / 8 + 64;
             self.rounds.reserve_exact(more);
             self.entries.reserve_exact(more * self.peers_per_node);
         }
-        self.rounds.push(roll);
+        self.rounds.push(round);
         self.entries.extend_from_slice(entries);
         KeptRounds(std::num::NonZeroU32::new(self.rounds.len() as u32))
     }

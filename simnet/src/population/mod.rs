@@ -1,24 +1,34 @@
-//! Tier 2: up to a million nodes as numbers. No bytes, no keys, and the decisions of the client
-//! and the peer that ship.
+//! The population tier: up to a million nodes as numbers, with the decisions of the shipped client
+//! and witness. It has no bytes and no keys.
 //!
-//! **Modelled**, each as the code that ships does it: when a peer polls, what it makes of its mirror,
-//! up or down, and for how long it vouches for that (`peer`); the tries, deadlines and waits of a roll (`active_round`,
-//! after `unanimity_client`'s `ask`; the waits are drawn by the function it uses itself); which
-//! answers count, what is remembered, the joining of all heads heard, staleness, the trusted
-//! head, the rolls kept while a release settles, and the choice among releases (`decide`, after
-//! `SimulatedClient::decide`). Three rules are the client's own, of [`unanimity_protocol::decision`]: which answers
-//! count, which head is adopted, and what a roll amounts to. Moments that the code signs or
-//! compares are whole seconds, as there.
+//! **Modelled**, as the shipped code does it:
 //!
-//! **Not modelled**: signatures, proofs and files, which are taken to be right; more than one mirror
-//! to a node; the time that mirrors, tiles and artifacts take; a peer's limit of streams; expiry
-//! and conflict of releases, and withdrawals but of a logged trojan; acknowledged evidence; faults that are made of bytes or of
-//! steps on a disk ([`check_playable`]).
-//! Two refusals are told as one word: a mirror that shows less than the trusted head (a rollback)
-//! is [`CycleTaskResult::Stale`](crate::trace::Cycle::Stale) too.
+//! - Polls: their times, what a witness adopts from its mirror, and how long its head is fresh
+//!   (`peer`).
+//! - The tries, deadlines and waits of a round (`peer_tries`), after `unanimity_client`'s `round`.
+//!   The waits are drawn by the client's own function.
+//! - The decision (`decide`), after the client's own `decide`: remembered heads, staleness, the
+//!   trusted head, the rounds kept while a release settles, and the choice among releases.
+//! - Three rules are the client's own code, in [`unanimity_protocol::decision`]: which answers
+//!   count, which head is adopted, and what a round amounts to.
+//! - Times that are signed or compared are whole seconds, as in the client.
 //!
-//! What happens at one time happens in order of the nodes it happens to: a question to the peer
-//! that is asked, everything else to whoever does it. What was arranged first happens first.
+//! **Not modelled**:
+//!
+//! - signatures, proofs and files, which count as valid
+//! - more than one mirror for a node
+//! - the time that mirrors, tiles and artifacts take
+//! - a witness's limit of connections
+//! - expiry and conflict of releases, and withdrawals other than that of a logged trojan
+//! - acknowledged evidence
+//! - faults made of bytes or disk steps ([`check_playable`])
+//!
+//! A mirror that shows less than the trusted head (a rollback) counts as
+//! [`Stale`](crate::trace::CycleResult::Stale), too.
+//!
+//! Events of one time happen in order of their nodes: a question belongs to the peer that is asked,
+//! every other step to the node that takes it. Steps of one node and time happen in the order in
+//! which they were scheduled.
 
 mod active_rounds;
 mod answer;

@@ -15,48 +15,49 @@ use crate::environment::{Environment, ServiceSchedule};
 use crate::scenario::fault::FaultKind;
 use crate::trace::{Event, EventKind, EventObserver};
 
-/// One thing that is to happen to a node.
+/// A step that is scheduled for a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NodeStep {
-    /// As a peer it looks at its mirror.
+    /// The witness polls its mirror.
     Poll,
-    /// As a client it begins a cycle.
+    /// The client begins a cycle.
     BeginCycle,
-    /// It connects to a peer of its circle once more.
-    TryPeer { round: ActiveRoundId, place: u8, tries: u8 },
-    /// The question of a call, to the peer at a place of the circle, reaches it; and what was wrong
-    /// with the peer when it accepted the connection.
-    ReceiveQuestion { round: ActiveRoundId, place: u8, fault: Option<FaultKind> },
-    /// Its roll closes.
+    /// The client tries a peer again. `peer_index` is the peer's index in the client's peer list.
+    TryPeer { round: ActiveRoundId, peer_index: u8, tries: u8 },
+    /// A question of a round reaches this node, which is at `peer_index` in the client's peer list.
+    /// `fault` is the fault that the node had when it accepted the connection.
+    ReceiveQuestion { round: ActiveRoundId, peer_index: u8, fault: Option<FaultKind> },
+    /// The client's round closes.
     CloseRound { round: ActiveRoundId },
-    /// It goes off.
+    /// The node goes off.
     GoOffline,
 }
 
-/// All nodes, one array for what is used together.
+/// The state of all nodes. Values that are used together share an array.
 pub(super) struct Population<'a, W> {
     pub(super) environment: &'a Environment,
     pub(super) observer: &'a mut W,
     pub(super) queue: Queue<NodeStep>,
     pub(super) limits: RoundLimits,
-    /// The size up to which both chains are one.
+    /// The size up to which both chains are equal.
     pub(super) split: u32,
     pub(super) peers: Vec<SimulatedPeer>,
     pub(super) services: Vec<ServiceSchedule>,
     /// Empty if no mirror ever fails.
     pub(super) mirrors: Vec<ServiceSchedule>,
     pub(super) clients: Vec<SimulatedClient>,
-    /// For each node and each place of its circle, the largest tree that peer ever showed it.
+    /// The largest head that each peer ever showed each node, in order of nodes and their peer
+    /// lists.
     pub(super) largest: Vec<PackedHead>,
     pub(super) active_rounds: ActiveRounds,
     pub(super) kept_rounds: KeptRoundPool,
-    /// The first view, and its time, of each peer that ever replayed.
+    /// The answer that each replaying peer repeats: its head and its signing time in seconds.
     pub(super) first_answers: BTreeMap<u32, (PackedHead, i32)>,
     pub(super) buffers: DecisionBuffers,
 }
 
 impl<'a, W: EventObserver> Population<'a, W> {
-    pub(super) fn new(environment: &'a Environment, witness: &'a mut W) -> Self {
+    pub(super) fn new(environment: &'a Environment, observer: &'a mut W) -> Self {
         let scenario = &environment.scenario;
         let nodes = scenario.nodes as usize;
         let client = SimulatedClient {
@@ -70,7 +71,7 @@ impl<'a, W: EventObserver> Population<'a, W> {
         let mirrors = if scenario.mirrors.can_fail() { scenario.nodes } else { 0 };
         let mut population = Population {
             environment,
-            observer: witness,
+            observer,
             queue: Queue::with_capacity(nodes * 2),
             limits: RoundLimits::default(),
             split: environment.split_size(),
@@ -94,18 +95,18 @@ impl<'a, W: EventObserver> Population<'a, W> {
         population
     }
 
-    /// What comes after the end of the world need not be remembered.
+    /// Schedules a step. Steps after the end of the world are dropped.
     pub(super) fn schedule(&mut self, at: Millis, node: u32, step: NodeStep) {
         if at < self.environment.scenario.horizon {
             self.queue.push(at, node, step);
         }
     }
 
-    pub(super) fn emit(&mut self, at: Millis, node: u32, what: EventKind) {
-        self.observer.observe(&Event { at, node, kind: what });
+    pub(super) fn emit(&mut self, at: Millis, node: u32, kind: EventKind) {
+        self.observer.observe(&Event { at, node, kind });
     }
 
-    /// What a node's mirror shows it; nothing while it is down.
+    /// The head that a node's mirror shows; `None` while the mirror is down.
     pub(super) fn mirror_head(&mut self, now: Millis, node: u32) -> Option<PackedHead> {
         let environment = self.environment;
         let mut mirror = self.mirrors.get_mut(node as usize);
@@ -121,7 +122,7 @@ impl<'a, W: EventObserver> Population<'a, W> {
         is_up.then(|| PackedHead::new(shown, self.split))
     }
 
-    /// Evidence is stored: for both roles, and for good.
+    /// Stores evidence of a fork, for both roles of a node. It stays for ever.
     pub(super) fn store_evidence(&mut self, now: Millis, node: u32) {
         if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
             self.emit(now, node, EventKind::Evidence);
@@ -136,7 +137,7 @@ impl<'a, W: EventObserver> Population<'a, W> {
             + self.largest.capacity() * size_of::<PackedHead>()
             + self.active_rounds.bytes()
             + self.kept_rounds.bytes()
-            // Whom each of them asks.
+            // The environment's peer lists.
             + self.largest.len() * size_of::<u32>()
     }
 }

@@ -4,17 +4,17 @@ use super::active_rounds::ActiveRoundId;
 use super::kept_rounds::KeptRounds;
 use super::packed_head::PackedHead;
 
-/// A node as a peer.
+/// The state of a node as a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimulatedPeer {
-    /// The largest tree that its mirror served.
+    /// The largest head that the mirror showed.
     pub(super) head: PackedHead,
-    /// When the mirror last showed one at least that large, in seconds.
+    /// When the mirror last showed a head of at least this size, in seconds.
     pub(super) seen_at: u32,
     pub(super) polls: u32,
-    /// Whether the mirror has shown anything since the node came.
+    /// Whether the mirror has shown a head since the node started.
     pub(super) is_fresh: bool,
-    /// Whether evidence of a fork is stored, by either role.
+    /// Whether either role has stored evidence of a fork.
     pub(super) latched: bool,
 }
 
@@ -30,19 +30,19 @@ impl Default for SimulatedPeer {
     }
 }
 
-/// What a node remembers as a client.
+/// The state of a node as a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SimulatedClient {
-    /// Cycles begun, or skipped.
+    /// The number of cycles that began or were skipped.
     pub(super) cycles: u32,
     /// The trusted head; at first none.
     pub(super) trusted: PackedHead,
     /// The installed sequence; at first 0.
     pub(super) installed_sequence: u32,
-    /// Whether it has read that the adversary's release was taken back.
+    /// Whether the client has read the withdrawal of the adversary's release.
     pub(super) knows_withdrawal: bool,
-    /// The rolls that pending releases wait with, earliest first.
+    /// The rounds from which pending releases settle, earliest first.
     pub(super) kept_rounds: KeptRounds,
-    /// The roll that is being called.
+    /// The round in progress.
     pub(super) active_round: Option<ActiveRoundId>,
 }

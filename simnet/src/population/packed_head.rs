@@ -1,4 +1,4 @@
-//! A tree's head in 32 bits.
+//! A tree head in 32 bits: its size and its chain.
 
 use std::cmp::Ordering;
 
@@ -6,20 +6,20 @@ use unanimity_protocol::decision::head_choice::LogHead;
 
 use crate::trace::TraceHead;
 
-/// A [`CosignedHead`], or none: the size, and in the highest bit the chain.
+/// A [`TraceHead`], or none: the size, and in the highest bit the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedHead(u32);
 
 const FORKED: u32 = 1 << 31;
 
 impl PackedHead {
-    /// None; smaller than any.
+    /// No head. Its size is 0, less than that of any head.
     pub(super) const NONE: PackedHead = PackedHead(0);
 
-    /// Up to the split, a view is of chain 0 whoever shows it.
-    pub(super) fn new(view: TraceHead, split: u32) -> PackedHead {
-        let forked = view.chain == 1 && view.size > split;
-        PackedHead(view.size | if forked { FORKED } else { 0 })
+    /// Packs a head. Up to the split its chain is always 0.
+    pub(super) fn new(head: TraceHead, split: u32) -> PackedHead {
+        let forked = head.chain == 1 && head.size > split;
+        PackedHead(head.size | if forked { FORKED } else { 0 })
     }
 
     pub(super) fn size(self) -> u32 {
@@ -38,23 +38,23 @@ impl PackedHead {
         (!self.is_none()).then(|| TraceHead { chain: self.chain(), size: self.size() })
     }
 
-    /// Whether one is a prefix of the other.
+    /// Whether one of the two trees is a prefix of the other.
     pub(super) fn is_consistent_with(self, other: PackedHead, split: u32) -> bool {
         self.chain() == other.chain() || self.size() <= split || other.size() <= split
     }
 
-    /// Whether the other is a prefix of this one.
+    /// Whether the other tree is a prefix of this one.
     pub(super) fn contains(self, other: PackedHead, split: u32) -> bool {
         other.size() <= self.size() && self.is_consistent_with(other, split)
     }
 
-    /// This one when it was smaller.
+    /// The head of the first `size` entries of this tree.
     pub(super) fn prefix(self, size: u32, split: u32) -> PackedHead {
         PackedHead::new(TraceHead { chain: self.chain(), size }, split)
     }
 }
 
-/// The evidence that two heads are.
+/// Evidence of a fork: two heads that contradict each other.
 #[derive(Debug)]
 pub(super) struct ForkEvidence;
 
@@ -66,7 +66,7 @@ impl LogHead for PackedHead {
     }
 
     fn contradicts(&self, other: &PackedHead) -> Option<ForkEvidence> {
-        // Of one size: that alone is evidence, without anybody's tiles.
+        // Two heads of one size are evidence by themselves, without tiles.
         (self.size() == other.size() && self != other).then_some(ForkEvidence)
     }
 }

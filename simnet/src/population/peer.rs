@@ -1,4 +1,4 @@
-//! What a node does as a peer: it polls, and it answers from what it holds.
+//! The peer role of a node: polls, and answers from the head that it holds.
 
 use super::answer::{PeerAnswer, signing_second, whole_seconds};
 use super::model::{NodeStep, Population};
@@ -8,11 +8,11 @@ use crate::Millis;
 use crate::scenario::fault::FaultKind;
 use crate::trace::{EventKind, EventObserver};
 
-/// How wrong the clock of a slow or fast peer is, in seconds.
+/// The error of a slow or fast peer's clock, in seconds.
 const CLOCK_ERROR: i32 = 3600;
 
 impl<W: EventObserver> Population<'_, W> {
-    /// `EventObserver::poll_mirror`, with one mirror.
+    /// Polls the node's mirror, after `Witness::poll` with one mirror, and schedules the next poll.
     pub(super) fn poll_mirror(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
         let peer = &mut self.peers[node as usize];
@@ -38,7 +38,7 @@ impl<W: EventObserver> Population<'_, W> {
         self.schedule(next, node, NodeStep::Poll);
     }
 
-    /// `EventObserver::forward_to_peer`, to whoever is not lied to.
+    /// The answer of an honest peer, after `Witness::answer`.
     pub(super) fn answer(&self, now: Millis, node: u32) -> PeerAnswer {
         match self.fresh_head(now, node) {
             _ if self.peers[node as usize].latched => PeerAnswer::Evidence,
@@ -47,7 +47,7 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// A faulty peer's answer, and when it says that it signed it.
+    /// A faulty peer's answer, and its signing time in seconds.
     pub(super) fn answer_with_fault(
         &mut self,
         now: Millis,
@@ -69,22 +69,22 @@ impl<W: EventObserver> Population<'_, W> {
                 return (PeerAnswer::Head(held), signing_second(now) + CLOCK_ERROR);
             }
             _ => match self.environment.outdated_head(kind, now) {
-                Some(view) => PeerAnswer::Head(PackedHead::new(view, self.split)),
+                Some(head) => PeerAnswer::Head(PackedHead::new(head, self.split)),
                 None => self.answer(now, node),
             },
         };
         (answer, signing_second(now))
     }
 
-    /// What it holds, if its mirror has shown that lately.
+    /// The head that a peer holds, if its mirror has shown it within `max_poll_age`.
     fn fresh_head(&self, now: Millis, node: u32) -> Option<PackedHead> {
-        let SimulatedPeer { head, seen_at: seen, is_fresh: fresh, .. } = self.peers[node as usize];
+        let SimulatedPeer { head, seen_at, is_fresh, .. } = self.peers[node as usize];
         let max_age = whole_seconds(self.environment.scenario.max_poll_age);
-        (fresh && whole_seconds(now) <= seen.saturating_add(max_age)).then_some(head)
+        (is_fresh && whole_seconds(now) <= seen_at.saturating_add(max_age)).then_some(head)
     }
 
-    /// Whether a client could read a tree's tiles from this peer, which serves them also when it
-    /// answers with evidence or not at all.
+    /// Whether a client can read a tree's tiles from this peer. A peer serves tiles even if it
+    /// answers a question for its head with evidence, or has no fresh head.
     pub(super) fn serves_tiles(
         &mut self,
         now: Millis,
@@ -94,10 +94,10 @@ impl<W: EventObserver> Population<'_, W> {
     ) -> bool {
         let environment = self.environment;
         let fault = environment.peer_fault(peer, client, now);
-        let told = environment.lying_head(peer, client, now);
-        let told = told.or_else(|| environment.outdated_head(fault?, now));
-        let held = match told {
-            Some(view) => PackedHead::new(view, self.split),
+        let shown = environment.lying_head(peer, client, now);
+        let shown = shown.or_else(|| environment.outdated_head(fault?, now));
+        let held = match shown {
+            Some(head) => PackedHead::new(head, self.split),
             None => self.peers[peer as usize].head,
         };
         held.contains(tree, self.split)

@@ -1,11 +1,11 @@
-//! What a reader must know of the model: what was simulated, and what of it is an assumption.
+//! The parameters and assumptions of the simulated worlds, in the report's words.
 
 use super::axis::format_time;
 use crate::Millis;
 use crate::scenario::fault::Fault;
 use crate::scenario::{AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology};
 
-/// Name and value of what a world is made of.
+/// Path, name and value of each parameter of a world.
 pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str, String)> {
     let ms = |ms: u64| format_time(ms as f64);
     let range = |(low, high): (u64, u64)| format!("{} to {}", ms(low), ms(high));
@@ -21,8 +21,8 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
     let mut all = vec![
         ("horizon", "time simulated", ms(scenario.horizon)),
         ("nodes.count", "nodes", scenario.nodes.to_string()),
-        ("nodes.circle", "peers that each asks", scenario.peers.to_string()),
-        ("nodes.topology", "who asks whom", topology(scenario.topology)),
+        ("nodes.peers", "peers that each node asks", scenario.peers.to_string()),
+        ("nodes.topology", "a node's peers", topology(scenario.topology)),
         (
             "nodes.availability",
             "a peer is up",
@@ -32,10 +32,10 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         ("mirrors.availability", "a mirror is up", mirrors(scenario.mirrors)),
         ("program.poll", "wait between polls", range(scenario.poll)),
         ("program.max_poll_age", "a poll counts for", ms(scenario.max_poll_age)),
-        ("program.roll", "wait between rolls", range(scenario.round_interval)),
+        ("program.round_interval", "wait between rounds", range(scenario.round_interval)),
         ("program.settle", "settle", ms(scenario.settle)),
         ("program.ask_timeout", "one try at a peer", ms(scenario.ask_timeout)),
-        ("program.roll_timeout", "a whole roll", ms(scenario.round_timeout)),
+        ("program.round_timeout", "a whole round", ms(scenario.round_timeout)),
         ("tor.connect", "onion connection", lognormal(tor.connect)),
         ("tor.stuck", "connections that never open", format!("{}%", tor.stuck * 100.0)),
         ("tor.slow", "slow connections", sometimes(tor.slow)),
@@ -44,10 +44,10 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
         ("tor.days", "bad days", days(tor.days)),
         ("tor.churn", "relays that leave in an hour", format!("{}%", tor.churn * 100.0)),
         ("release.first", "first release after", ms(scenario.release.0)),
-        ("release.every", "another", every(scenario.release.1)),
-        ("release.late", "late after", ms(scenario.late)),
+        ("release.every", "further releases", every(scenario.release.1)),
+        ("release.late", "a release is late after", ms(scenario.late)),
         ("release.background", "other entries of the log", every(scenario.background)),
-        ("fault", "what goes wrong besides", faults(&scenario.faults)),
+        ("fault", "faults", faults(&scenario.faults)),
     ];
     match &scenario.adversary {
         None => all.push(("adversary", "adversary", "none".to_owned())),
@@ -57,23 +57,23 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
                 all.push(("adversary.shape", "the fork", shape(adversary.shape)));
             }
             if adversary.equivocate_to_all {
-                let told = "everybody who asks them".to_owned();
-                all.push(("adversary.launders", "colluding peers show the fork to", told));
-            }
-            if let Some(after) = adversary.withdrawn_after {
+                let clients = "every client".to_owned();
                 all.push((
-                    "adversary.withdrawn_after",
-                    "the trojan is taken back after",
-                    ms(after),
+                    "adversary.equivocate_to_all",
+                    "colluding peers show the fork to",
+                    clients,
                 ));
             }
-            all.push(("adversary.start", "it starts after", ms(adversary.start)));
+            if let Some(after) = adversary.withdrawn_after {
+                all.push(("adversary.withdrawn_after", "the trojan is withdrawn after", ms(after)));
+            }
+            all.push(("adversary.start", "the attack starts after", ms(adversary.start)));
             all.push(("adversary.victims", "victims", adversary.victims.to_string()));
             all.push((
                 "adversary.colluding",
                 "colluding",
                 match adversary.colluding {
-                    Colluding::OfPeers(count) => format!("{count} of each victim's circle"),
+                    Colluding::OfPeers(count) => format!("{count} of each victim's peers"),
                     Colluding::OfAll(count) => format!("{count} of all nodes"),
                 },
             ));
@@ -83,7 +83,7 @@ pub(super) fn parameters(scenario: &Scenario) -> Vec<(&'static str, &'static str
 }
 
 fn faults(faults: &[Fault]) -> String {
-    let told = faults.iter().map(|fault| {
+    let lines = faults.iter().map(|fault| {
         let until = match fault.until {
             Millis::MAX => "to the end".to_owned(),
             until => format!("until {}", format_time(until as f64)),
@@ -95,8 +95,8 @@ fn faults(faults: &[Fault]) -> String {
             format_time(fault.from as f64)
         )
     });
-    let all = told.collect::<Vec<_>>().join("; ");
-    if all.is_empty() { "nothing".to_owned() } else { all }
+    let all = lines.collect::<Vec<_>>().join("; ");
+    if all.is_empty() { "none".to_owned() } else { all }
 }
 
 fn days(days: Days) -> String {
@@ -131,7 +131,7 @@ fn topology(topology: Topology) -> String {
     match topology {
         Topology::Random => "drawn from all others".to_owned(),
         Topology::Ring => "the next ones round a ring".to_owned(),
-        Topology::SmallWorld(rewired) => format!("a ring, {}% of it drawn anew", rewired * 100.0),
+        Topology::SmallWorld(rewired) => format!("a ring, {}% of it drawn again", rewired * 100.0),
         Topology::Communities(count, inside) => {
             format!("{count} communities, {}% of peers inside", inside * 100.0)
         }
@@ -141,14 +141,16 @@ fn topology(topology: Topology) -> String {
 fn attack(attack: AttackScenario) -> String {
     match attack {
         AttackScenario::Fork => {
-            "every key stolen; victims are shown a forked log with a trojan".to_owned()
+            "every key is stolen; victims are shown a forked log with a trojan".to_owned()
         }
         AttackScenario::Flash(percent, lasts) => format!(
-            "the same, and for {} the fork is shown to {percent}% of honest nodes",
+            "every key is stolen; victims are shown a forked log with a trojan, and for {} so are \
+             {percent}% of honest nodes",
             format_time(lasts as f64)
         ),
         AttackScenario::Logged => {
-            "the publisher's keys stolen; a trojan is appended to the log, for everybody".to_owned()
+            "the publisher's keys are stolen; a trojan is appended to the log, for all nodes"
+                .to_owned()
         }
         AttackScenario::Freeze => {
             "victims' mirrors show what they showed at the start, for ever".to_owned()
@@ -156,7 +158,7 @@ fn attack(attack: AttackScenario) -> String {
         AttackScenario::Block => "victims reach none of their peers".to_owned(),
         AttackScenario::Equivocate => {
             "colluding peers show victims the log of the start in every other minute, \
-             else the log as it is"
+             and the current log in the rest"
                 .to_owned()
         }
     }
@@ -164,72 +166,76 @@ fn attack(attack: AttackScenario) -> String {
 
 fn shape(shape: Shape) -> String {
     match shape {
-        Shape::Next => "the log at the start, and the trojan after it".to_owned(),
+        Shape::Next => "the log of the start, and the trojan after it".to_owned(),
         Shape::Same => {
-            "the log at the start, with the trojan in place of its newest entry".to_owned()
+            "the log of the start, with the trojan in place of its newest entry".to_owned()
         }
-        Shape::Longer(by) => format!("ahead of the log all the time, by {by} entries"),
+        Shape::Longer(by) => format!("always {by} entries ahead of the log"),
         Shape::Starved(lasts) => format!(
-            "the log at the start, and the trojan after it; for {} honest mirrors show no more than \
-             the log at the start",
+            "the log of the start, and the trojan after it; for {} honest mirrors show only the \
+             log of the start",
             format_time(lasts as f64)
         ),
     }
 }
 
-/// What is assumed, for the worlds of a study.
+/// The assumptions that apply to the worlds of a study, one text each.
 pub(super) fn assumptions(cells: &[Scenario]) -> Vec<&'static str> {
     let any = |fits: fn(&Scenario) -> bool| cells.iter().any(fits);
     let mut all = Vec::new();
     if any(|cell| cell.availability < 1.0) {
         all.push(
-            "How often a peer is up, and that outages are exponential and independent of each other, \
-             is assumed: nothing is published for onion services of this kind. Outages that hit many at once \
-             (a provider, a country) are not in the model, and would hold back more at the same time.",
+            "How often a peer is up is assumed: nothing is published for onion services of this \
+             kind. Outages are assumed to be exponential and independent of each other. Outages of \
+             many peers at once (a provider, a country) are not in the model, and would delay more \
+             nodes at the same time.",
         );
     }
     if any(|cell| cell.tor.connect.0 > 0) {
         all.push(
-            "How long it takes to connect to an onion service (median and sigma) is an assumption, to be \
-             calibrated with measurements. Round trips follow OnionPerf's measurements; the numbers under \
-             a denial of service follow 100 timed requests of October 2022.",
+            "The time to connect to an onion service (median and sigma) is an assumption, to be \
+             calibrated with measurements. Round trips follow OnionPerf's measurements. The \
+             numbers under a denial of service follow 100 timed requests of October 2022.",
         );
         all.push(
-            "But for bad days and relays that leave, where the table has them, connections fail independently of \
-             each other. A guard that is slow for all of a node's circuits is not in the model.",
+            "Connections fail independently of each other, except for bad days and relays that \
+             leave, where the table has them. A guard that is slow for all of a node's circuits is \
+             not in the model.",
         );
     }
     if any(|cell| cell.tor.days.can_fail()) {
         all.push(
-            "How often connections fail on good days and on bad ones follows Torperf's daily timeout rates; \
-             how long such days last is assumed.",
+            "How often connections fail on good and bad days follows Torperf's daily timeout \
+             rates. How long such days last is assumed.",
         );
     }
     if any(|cell| cell.mirrors.can_fail()) {
         all.push(
             "How often a mirror is up is assumed. Every node has one mirror, and mirrors fail \
-             independently of each other; a node with several, or with one that others use too, fares \
-             better or worse.",
+             independently of each other. A node with several mirrors does better, and nodes that \
+             share a mirror fail together.",
         );
     }
     all.push(
-        "Mirrors that are up answer at once; only peers take time. But for what the table says of it, clocks are \
-         right and no node crashes. Nobody acknowledges evidence.",
+        "Mirrors that are up answer at once; only peers take time. Clocks are right and no node \
+         crashes, unless the table has such a fault. No operator acknowledges evidence.",
     );
     all.push(
-        "A release counts if the time after which a patch is late is over before the world ends or an attack begins. How \
-         long its patch took was watched to the world's end, for the last release no longer than that time: the share \
-         of late ones is exact, and what is said of times longer than it is too long rather than too short.",
+        "A release counts if the time after which it is late is over before the world ends or an \
+         attack begins. Installations are observed until the world ends, for the last release no \
+         longer than that time. So the fraction of late releases is exact, and longer times are \
+         too long rather than too short.",
     );
     if any(|cell| cell.adversary.is_some()) {
         all.push(
-            "The adversary does what the table says from its start to the end and does not adapt. \
+            "The adversary does what the table says from its start to the end. It does not adapt. \
              Victims and colluders are drawn at random.",
         );
         all.push(
-            "Until the attack begins, the adversary's nodes behave like all others, and patches are counted until then. \
-             Silence would serve to hold updates back: one peer that does not answer holds back everybody who asks it \
-             (the fault `silent`, and the scenario silent-peers.toml).",
+            "Until the attack begins, the adversary's nodes behave like all others, and releases \
+             count until then. An adversary could also delay updates by silence: a peer that does \
+             not answer delays every node that asks it (the fault `silent`, and the scenario \
+             silent-peers.toml).",
         );
     }
     all

@@ -1,13 +1,13 @@
-//! Axes: where their ticks are and what is written there.
+//! Axes: scales, ticks and the text of values.
 
-/// What an axis measures.
+/// The unit of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AxisUnit {
-    /// 0 to 1, written as a percentage.
+    /// A fraction from 0 to 1, written as a percentage.
     Fraction,
-    /// Milliseconds, written in the unit that fits.
+    /// Milliseconds, written in a suitable unit.
     Time,
-    /// A number.
+    /// A number without unit.
     Number,
 }
 
@@ -17,11 +17,11 @@ pub struct Scale {
     low: f64,
     high: f64,
     log: bool,
-    /// Where ticks are, ascending, and their words.
+    /// The values of the ticks, ascending, and their labels.
     pub ticks: Vec<(f64, String)>,
 }
 
-/// Round lengths of time, in milliseconds.
+/// Round durations for ticks, in milliseconds.
 const TIMES: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3,
     120e3, 300e3, 600e3, 900e3, 1_800e3, 3.6e6, 7.2e6, 10.8e6, 21.6e6, 43.2e6, 86.4e6, 172.8e6,
@@ -29,8 +29,8 @@ const TIMES: &[f64] = &[
 ];
 
 impl Scale {
-    /// A scale over all the values: from 0 if that wastes little, logarithmic for times that span
-    /// more than a factor of 30.
+    /// A scale over all values. It begins at 0 if that wastes little space, and is logarithmic for
+    /// times that span more than a factor of 30.
     pub fn from_values(values: impl Iterator<Item = f64> + Clone, unit: AxisUnit) -> Scale {
         let finite = values.filter(|value| value.is_finite());
         let max = finite.clone().fold(0.0, f64::max);
@@ -54,24 +54,24 @@ impl Scale {
         Scale { low, high, log: false, ticks }
     }
 
-    /// A logarithmic scale of times, both ends round.
+    /// A logarithmic scale of times with round ends.
     pub fn from_times(min: f64, max: f64) -> Scale {
         let min = min.max(1.0);
         let low = TIMES.iter().rev().find(|time| **time <= min).copied().unwrap_or(1.0);
         let high = TIMES.iter().find(|time| **time >= max).copied().unwrap_or(max);
         let high = high.max(low * 2.0);
-        // At most seven, a factor apart.
-        let apart = (high / low).powf(1.0 / 6.0);
+        // At most seven ticks, at least this factor apart.
+        let factor = (high / low).powf(1.0 / 6.0);
         let mut ticks: Vec<(f64, String)> = Vec::new();
         for &at in TIMES.iter().filter(|time| **time >= low && **time <= high) {
-            if ticks.last().is_none_or(|(last, _)| at / last >= apart) {
+            if ticks.last().is_none_or(|(last, _)| at / last >= factor) {
                 ticks.push((at, format_time(at)));
             }
         }
         Scale { low, high, log: true, ticks }
     }
 
-    /// From 0 to 1; infinity is beyond the top.
+    /// The position of a value on the axis, from 0 to 1. Infinity is at 1.
     pub fn position(&self, value: f64) -> f64 {
         let part = match self.log {
             true => (value.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
@@ -80,7 +80,7 @@ impl Scale {
         part.clamp(0.0, 1.0)
     }
 
-    /// Whether it is logarithmic.
+    /// Whether the scale is logarithmic.
     pub fn is_log(&self) -> bool {
         self.log
     }
@@ -111,10 +111,10 @@ fn format_tick(at: f64, step: f64, unit: AxisUnit) -> String {
     }
 }
 
-/// A length of time in the unit that fits: `2 h`, `1.5 d`, `250 ms`.
+/// Formats milliseconds in a suitable unit: `2 h`, `1.5 d`, `250 ms`.
 pub fn format_time(ms: f64) -> String {
     if ms.is_infinite() {
-        return "not reached while watched".to_owned();
+        return "not reached in the observed time".to_owned();
     }
     let units = [(86.4e6, "d"), (3.6e6, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")];
     let fits = units.into_iter().find(|(unit, _)| ms >= *unit * (1.0 - 1e-9));
@@ -122,7 +122,7 @@ pub fn format_time(ms: f64) -> String {
     format!("{} {name}", format_short(ms / unit))
 }
 
-/// A value with its unit, for tables and cells: three digits.
+/// Formats a value with its unit and three digits, for tables and heat maps.
 pub fn format_value(value: f64, unit: AxisUnit) -> String {
     match unit {
         AxisUnit::Time => format_time(value),

@@ -1,6 +1,6 @@
 //! Escaping text for HTML.
 
-/// Text that is safe inside an element or a quoted attribute.
+/// Escapes text so that it is safe inside an element or a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

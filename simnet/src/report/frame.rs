@@ -1,4 +1,4 @@
-//! What every drawing has: its axes, and the words along them.
+//! The frame of a drawing: its axes and their labels.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ const HEIGHT: f64 = 300.0;
 pub(super) const LEFT: f64 = 66.0;
 pub(super) const RIGHT: f64 = 16.0;
 pub(super) const TOP: f64 = 14.0;
-/// About as wide as a character of the axes.
+/// The approximate width of a character of the labels.
 pub(super) const CHARACTER: f64 = 6.6;
-/// From one line of words to the next.
+/// The distance between two lines of text.
 const LINE: f64 = 14.0;
 
-/// What a plot's axes are called.
+/// The names of a plot's axes, and the unit of its y axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AxisNames<'a> {
     pub(super) x: &'a str,
@@ -24,7 +24,7 @@ pub(super) struct AxisNames<'a> {
     pub(super) unit: AxisUnit,
 }
 
-/// A drawing, and the lower edge of what its axes enclose.
+/// A drawing in progress, and the lower edge of its axes.
 pub(super) struct Frame {
     svg: String,
     pub(super) bottom: f64,
@@ -73,8 +73,8 @@ impl Frame {
     }
 }
 
-/// Where the values of an axis are, from 0 to 1, and whether that is to scale: only if all are
-/// numbers or all are times, and their words do not overlap so.
+/// The positions of an axis's values, from 0 to 1, and whether they are to scale. They are if all
+/// values are numbers or all are times, and their labels do not overlap.
 pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
     let count = axis.values.len();
     let even = |n: usize| (n as f64 + 0.5) / count as f64;
@@ -91,11 +91,11 @@ pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
         let mut sorted: Vec<(f64, usize)> =
             at.iter().zip(&axis.values).map(|(at, value)| (*at, value.chars().count())).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let apart = sorted.windows(2).all(|two| {
+        let fits = sorted.windows(2).all(|two| {
             let needed = (two[0].1 + two[1].1) as f64 / 2.0 * CHARACTER + 6.0;
             (two[1].0 - two[0].0) * (WIDTH - RIGHT - LEFT) >= needed
         });
-        apart.then_some(at)
+        fits.then_some(at)
     });
     match to_scale {
         Some(at) => (at, true),
@@ -103,18 +103,18 @@ pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
     }
 }
 
-/// Whether an axis is one of numbers or times, and yet drawn evenly spaced.
+/// Whether an axis of numbers or times is drawn with even spaces instead of to scale.
 pub(super) fn is_evenly_spaced(axis: &Axis) -> bool {
     let number =
         |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();
     axis.values.len() > 2 && axis.values.iter().all(number) && !axis_positions(axis).1
 }
 
-/// How the words under an axis are set.
+/// The layout of the labels under an axis.
 enum LabelLayout {
-    /// On so many lines at most.
+    /// Horizontal, on at most this number of lines.
     Lines(usize),
-    /// Slanting, the longest of so many characters.
+    /// Slanting; the longest label has this number of characters.
     Slanting(usize),
 }
 
@@ -130,7 +130,7 @@ fn label_layout(axis: &Axis) -> LabelLayout {
     if fits { LabelLayout::Lines(lines) } else { LabelLayout::Slanting(longest) }
 }
 
-/// How many characters a value has room for.
+/// The number of characters that fit under one value of an axis.
 fn label_width(axis: &Axis) -> usize {
     let pixels = (WIDTH - RIGHT - LEFT) / axis.values.len().max(1) as f64 - 4.0;
     (pixels / CHARACTER) as usize
@@ -150,15 +150,15 @@ fn wrap_words(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// Words under the axis: on several lines, or slanting, where they would overlap.
+/// Draws the labels under an axis: on several lines, or slanting if they would overlap.
 pub(super) fn draw_x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
-    let setting = label_layout(axis);
+    let layout = label_layout(axis);
     for (value, at) in axis.values.iter().zip(at) {
         let (x, bottom) = (frame.x(*at), frame.bottom);
         let (tick, y) = (bottom + 5.0, bottom + 18.0);
         frame.add(format_args!("<path class=\"axis\" d=\"M{x:.1} {bottom:.1}V{tick:.1}\"/>"));
         let value = readable_value(value);
-        if let LabelLayout::Slanting(_) = setting {
+        if let LabelLayout::Slanting(_) = layout {
             let value = escape(&value);
             frame.add(format_args!(
                 "<text class=\"up\" x=\"{x:.1}\" y=\"{y:.1}\" transform=\"rotate(-35 {x:.1} {y:.1})\">{value}</text>"
@@ -174,7 +174,7 @@ pub(super) fn draw_x_axis(frame: &mut Frame, axis: &Axis, at: &[f64]) {
     }
 }
 
-/// Room under the frame.
+/// The height of the space under the axes.
 pub(super) fn bottom_margin(axis: &Axis) -> f64 {
     match label_layout(axis) {
         LabelLayout::Lines(lines) => 44.0 + LINE * (lines as f64 - 1.0),
@@ -182,7 +182,8 @@ pub(super) fn bottom_margin(axis: &Axis) -> f64 {
     }
 }
 
-/// A value without what TOML puts round it: `{ small_world = { rewired = 0.1 } }`.
+/// A value without TOML's brackets and quotes: `{ small_world = { rewired = 0.1 } }` becomes
+/// `small world rewired 0.1`.
 pub(super) fn readable_value(value: &str) -> String {
     let plain: String = value.chars().filter(|c| !"{}[]\"".contains(*c)).collect();
     let words = plain.replace('_', " ").replace(" = ", " ");

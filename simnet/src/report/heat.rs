@@ -1,4 +1,4 @@
-//! Grids: an estimate for every two values, as colour and number.
+//! Heat maps: an estimate for every pair of values, as colour and number.
 
 use super::axis::{AxisUnit, format_time, format_value};
 use super::escape::escape;
@@ -6,7 +6,7 @@ use super::frame::{AxisNames, CHARACTER, Frame, LEFT, bottom_margin, draw_x_axis
 use super::series::Panel;
 use crate::study::Axis;
 
-/// Estimates over two axes. One hue from light to dark, and the number in every field.
+/// Draws estimates over two axes: a colour from dark blue to yellow, and the number in every field.
 pub(super) fn draw_heat_map(
     panel: &Panel,
     (across, up): (&Axis, &Axis),
@@ -62,7 +62,7 @@ fn draw_cell(
     };
     let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0 + 4.0);
     let size = ((width - 4.0) / (words.chars().count() as f64 * CHARACTER) * 12.0).min(12.0);
-    // What nobody could read is in the table below.
+    // Text that would be too small is left out; the table below has the number.
     if size >= 8.0 && height >= size {
         frame.add(format_args!(
             "<text class=\"field\" x=\"{x:.1}\" y=\"{y:.1}\" style=\"fill:{ink};font-size:{size:.1}px\">{words}</text>"
@@ -70,8 +70,8 @@ fn draw_cell(
     }
 }
 
-/// Cividis (Nuñez, Anderton, Renslow 2018), made to be read alike with and without colour vision:
-/// dark blue to yellow, of which these are stops.
+/// The colour at `part`, from 0 to 1, of the map cividis (Nuñez, Anderton, Renslow 2018). It reads
+/// alike with and without colour vision, and goes from dark blue to yellow.
 pub(super) fn shade(part: f64) -> String {
     const STOPS: [[f64; 3]; 6] = [
         [0.0, 32.0, 77.0],
@@ -87,7 +87,7 @@ pub(super) fn shade(part: f64) -> String {
     format!("rgb({:.0},{:.0},{:.0})", mix(0), mix(1), mix(2))
 }
 
-/// What the two ends of the colours of a grid mean.
+/// The colour key of a heat map: the range of colours with the values of both ends.
 pub(super) fn colour_key((least, most): (f64, f64), unit: AxisUnit) -> String {
     let stops: String = (0..=5).map(|n| format!("{} ", shade(f64::from(n) / 5.0))).collect();
     let stops = stops.trim().replace(") r", "),r");

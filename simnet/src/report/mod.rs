@@ -1,4 +1,4 @@
-//! The report: one page that needs nothing else, no network and no script, and the numbers beside it.
+//! The report: one page without scripts and network access, and files with the numbers.
 
 mod assumptions;
 pub mod axis;

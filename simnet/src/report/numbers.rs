@@ -1,4 +1,4 @@
-//! The numbers as CSV and JSON Lines. Times in milliseconds.
+//! The numbers of a report as CSV and JSON Lines. Times are milliseconds.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use super::stats::Estimate;
 use crate::study::{Plot, PlotKind, Study};
 use crate::sweep::ResultRow;
 
-/// Every number that is drawn: a row for each point, `low` and `high` its 95% interval. Of a distribution,
-/// `x` is milliseconds and `format_value` the fraction that took no longer.
+/// All drawn numbers as CSV, with a row for each point. `low` and `high` are the 95% interval. In a
+/// distribution, `x` is milliseconds, and `value` the fraction that took no longer.
 pub(super) fn plots_csv(study: &Study, panels: &[(usize, &Plot, Vec<Panel>)]) -> String {
     let mut csv = String::from("plot,metric,panel,line,x,value,low,high,worlds\n");
     for (number, plot, panels) in panels {
@@ -49,8 +49,8 @@ fn interval_columns(point: &Estimate) -> [String; 2] {
     }
 }
 
-/// A row for each world: its cell's values, its own seed, every count, and of every time how many
-/// values, their mean, median and 99th percentile.
+/// All worlds as CSV, with a row for each world: the values of its cell, its seed, every count, and
+/// for every time the number of values, the mean, the median and the 99th percentile.
 pub(super) fn worlds_csv(study: &Study, rows: &[ResultRow]) -> String {
     let counts: BTreeSet<&str> =
         rows.iter().flat_map(|row| row.results.counts.keys()).map(String::as_str).collect();
@@ -67,8 +67,8 @@ pub(super) fn worlds_csv(study: &Study, rows: &[ResultRow]) -> String {
         None => name.clone(),
     }));
     for row in rows {
-        let place = study.axis_indices(row.cell);
-        let values = study.axes.iter().zip(place).map(|(axis, value)| axis.values[value].clone());
+        let indices = study.axis_indices(row.cell);
+        let values = study.axes.iter().zip(indices).map(|(axis, value)| axis.values[value].clone());
         let mut cells: Vec<String> = values.collect();
         cells.extend([row.replication.to_string(), row.seed.to_string()]);
         let count = |name: &&str| row.results.counts.get(*name).copied().unwrap_or(0).to_string();
@@ -89,12 +89,12 @@ pub(super) fn worlds_csv(study: &Study, rows: &[ResultRow]) -> String {
     csv
 }
 
-/// One JSON object for each world, with all bins of all distributions.
+/// All worlds as JSON Lines: an object for each world, with all bins of all distributions.
 pub(super) fn worlds_jsonl(rows: &[ResultRow]) -> String {
     rows.iter().map(|row| row.to_line() + "\n").collect()
 }
 
-/// RFC 4180, but for the line's end.
+/// A line of CSV by RFC 4180, except that it ends with a line feed only.
 fn csv_line<S: AsRef<str>>(cells: impl IntoIterator<Item = S>) -> String {
     let quoted = cells.into_iter().map(|cell| {
         let cell = cell.as_ref();

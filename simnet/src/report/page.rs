@@ -1,4 +1,4 @@
-//! The page itself.
+//! The HTML page of a report.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,12 +15,12 @@ use crate::scenario::fields::field_label;
 use crate::study::{Axis, Plot, PlotKind, Study};
 use crate::sweep::{ResultRow, SweepManifest};
 
-/// What a reader asks first, of every study.
+/// The measures of the table of key numbers, which suit every study.
 const KEY_MEASURES: &[&str] = &[
     "releases.late / releases.due",
     "median patch / releases.due",
     "p99 patch / releases.due",
-    "rolls.incomplete / rolls",
+    "rounds.incomplete / rounds",
     "attacks.noticed / attacks",
     "attacks.evident / attacks",
     "median notice / victims",
@@ -28,10 +28,10 @@ const KEY_MEASURES: &[&str] = &[
     "attacks.installed / attacks",
 ];
 
-/// With more cells than this the plots say it better than a table.
+/// The largest number of cells with a table of key numbers. Plots show more cells better.
 const MAX_TABLE_CELLS: usize = 8;
 
-/// All of it.
+/// Renders the whole page.
 pub(super) fn render_page(
     manifest: &SweepManifest,
     study: &Study,
@@ -55,7 +55,7 @@ pub(super) fn render_page(
         })
         .collect();
     let varied = match &varied[..] {
-        [] => "Nothing is varied".to_owned(),
+        [] => "No field is varied".to_owned(),
         some => format!("Varied: {}", escape(&some.join("; "))),
     };
     let (played, all) = (rows.len() as u64, study.worlds());
@@ -99,9 +99,9 @@ fn append(html: &mut String, text: std::fmt::Arguments<'_>) {
     html.write_fmt(text).expect("a string");
 }
 
-/// A row for each cell with the numbers that everybody asks for.
+/// The table of key numbers: a row for each measure that applies, and a column for each cell.
 fn key_numbers_table(study: &Study, rows: &[ResultRow]) -> String {
-    let measures = KEY_MEASURES.iter().map(|text| text.parse().expect("measures that are ours"));
+    let measures = KEY_MEASURES.iter().map(|text| text.parse().expect("a constant measure"));
     let measures: Vec<crate::study::PlotMeasure> = measures.collect();
     let cells = 0..study.cells.len() as u32;
     let of_cell = |cell: u32| {
@@ -140,7 +140,7 @@ fn axis_unit(measure: &crate::study::PlotMeasure) -> AxisUnit {
     }
 }
 
-/// `12% (9% to 15%)`.
+/// Formats an estimate with its interval: `12% (9% to 15%)`.
 fn format_estimate(point: Option<Estimate>, unit: AxisUnit) -> String {
     let Some(point) = point else { return "–".to_owned() };
     let mut text = format_value(point.value, unit);
@@ -216,17 +216,18 @@ fn figure(study: &Study, plot: &Plot, panels: &[Panel]) -> String {
         plot.kind == PlotKind::Lines && series.flat_map(|series| &series.points).flatten().any(fits)
     };
     if any(|point| point.value.is_infinite()) {
-        html += "<p class=\"note\">A hollow triangle at the top: not reached while it was watched.</p>\n";
+        html += "<p class=\"note\">A hollow triangle at the top: not reached within the observed time.</p>\n";
     }
     if any(|point| point.extreme) {
-        html += "<p class=\"note\">A dotted interval: it happened in no world, or always. It is as wide as \
-                 if all in a world happened together, and cut off at the edge; more worlds narrow it.</p>\n";
+        html += "<p class=\"note\">A dotted interval: the event happened in no world, or always. The interval \
+                 assumes that everything in a world happens together, and is cut off at the edge. More worlds \
+                 narrow it.</p>\n";
     }
     html += &numbers_table(plot, panels, x, unit);
     html + "</section>\n"
 }
 
-/// The least and the greatest finite value.
+/// The smallest and the largest finite value; 0 and 1 without values.
 fn value_range(all: impl Iterator<Item = Series>) -> (f64, f64) {
     let values = all.flat_map(|series| series.points).flatten().map(|point| point.value);
     let ends = values.filter(|value| value.is_finite()).fold(None, |ends, value| match ends {
@@ -257,7 +258,7 @@ fn legend(axis: &Axis, series: &[Series], kind: PlotKind) -> String {
     html + "</p>\n"
 }
 
-/// The same numbers for whoever cannot see the drawing.
+/// The numbers of a drawing as a table, for readers who cannot see the drawing.
 fn numbers_table(plot: &Plot, panels: &[Panel], x: Option<&Axis>, unit: AxisUnit) -> String {
     let mut html = String::from(
         "<details><summary>The numbers</summary><div class=\"wide\"><table>\n<tr><th></th>",
@@ -321,11 +322,11 @@ fn model_section(study: &Study) -> String {
     html += "</ul>\n<details><summary>What was simulated</summary><div class=\"wide\"><table>\n";
     let all: Vec<_> = study.cells.iter().map(parameters).collect();
     for (field, name, value) in &all[0] {
-        let told = all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| value);
-        let values: BTreeSet<&String> = told.collect();
+        let values = all.iter().flatten().filter(|(f, ..)| f == field).map(|(.., value)| value);
+        let values: BTreeSet<&String> = values.collect();
         let value = match values.len() {
             1 => escape(value),
-            // What the plots say as numbers has a kind and a time as well.
+            // Plots show a varied fault as a number only, so the table has its kinds and times.
             2..=MAX_TABLE_CELLS if *field == "fault" => {
                 values.iter().map(|value| escape(value)).collect::<Vec<_>>().join("<br>")
             }

@@ -1,33 +1,35 @@
-//! From worlds to what is drawn: panels of lines, grids and steps.
+//! The data of drawings: panels with lines, rows of heat maps, and distributions, computed from
+//! worlds.
 
 use super::stats::{Estimate, estimate, pool_times};
 use crate::Results;
 use crate::study::{Axis, Plot, PlotKind, Study};
 use crate::sweep::ResultRow;
 
-/// One drawing. A plot has one for every combination of values of the axes that it does not show.
+/// One drawing. A plot has a panel for every combination of values of the axes that it does not
+/// show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// What its worlds have in common; empty if the plot has one panel.
+    /// The values that the panel's worlds have in common; empty if the plot has one panel.
     pub caption: String,
-    /// What is in it.
+    /// The lines, rows or distributions of the panel.
     pub series: Vec<Series>,
 }
 
-/// One line, one row of a grid, or one distribution.
+/// One line, one row of a heat map, or one distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// Its value of the plot's second axis; empty if there is none.
+    /// The value on the plot's second axis; empty if the plot has none.
     pub label: String,
-    /// One for each value of the x axis; empty for a distribution.
+    /// An estimate for each value of the x axis; empty for a distribution.
     pub points: Vec<Option<Estimate>>,
-    /// A distribution: milliseconds, and the fraction that took no longer.
+    /// The steps of a distribution: milliseconds, and the fraction that took no longer.
     pub steps: Vec<(u64, f64)>,
-    /// How many worlds.
+    /// The number of worlds.
     pub worlds: usize,
 }
 
-/// The panels of a plot.
+/// Computes the panels of a plot.
 pub fn panels(plot: &Plot, study: &Study, rows: &[ResultRow]) -> Vec<Panel> {
     let rest: Vec<usize> = (0..study.axes.len())
         .filter(|axis| Some(*axis) != plot.x && Some(*axis) != plot.by)
@@ -101,8 +103,8 @@ fn select_worlds<'r>(
     fixed: &[(usize, usize)],
 ) -> Vec<&'r Results> {
     let fits = |row: &&ResultRow| {
-        let place = study.axis_indices(row.cell);
-        fixed.iter().all(|(axis, value)| place[*axis] == *value)
+        let indices = study.axis_indices(row.cell);
+        fixed.iter().all(|(axis, value)| indices[*axis] == *value)
     };
     rows.iter().filter(fits).map(|row| &row.results).collect()
 }

@@ -1,9 +1,10 @@
 //! Estimates over worlds, with 95% confidence intervals.
 //!
-//! Worlds are independent; what happens inside one is not. So a fraction of many things in few
-//! worlds is known less well than as many independent things would tell: its variance is the one
-//! between worlds (of a ratio of sums, by linearisation), and Wilson's interval is taken with as many
-//! trials as give that variance (Korn and Graubard 1998). One trial to a world is Wilson's (1927).
+//! Worlds are independent, and cases within a world are not. So a fraction of many cases in few
+//! worlds is less certain than one of as many independent cases. Its variance is the variance
+//! between worlds (of a ratio of sums, by linearisation). The interval is Wilson's, with as many
+//! trials as give this variance (Korn and Graubard 1998). With one trial in each world it is
+//! Wilson's interval (1927).
 
 use crate::Results;
 use crate::results::{Histogram, rank_of_fraction};
@@ -12,24 +13,25 @@ use crate::study::{PlotMeasure, Quantity};
 /// The 97.5% quantile of the normal distribution.
 const Z: f64 = 1.959_964;
 
-/// One number and how well it is known.
+/// An estimate with its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The estimate; infinite for a time that is not reached while it was watched.
+    /// The estimate; infinite for a time that is not reached within the observed time.
     pub value: f64,
-    /// The 95% interval; `None` if one world is all there is. Its upper end may be infinite.
+    /// The 95% interval; `None` for a single world. The upper end may be infinite.
     pub interval: Option<(f64, f64)>,
-    /// From how many worlds.
+    /// The number of worlds.
     pub worlds: usize,
-    /// Whether it is a fraction of many things to a world that happened in none, or always: then each
-    /// world counts once, and the interval is as wide as if all in a world happened together.
+    /// Whether the estimate is a fraction with many cases in a world, and 0 or 1 in every world.
+    /// Each world then counts as one trial, so the interval is as wide as if all cases of a world
+    /// happened together.
     pub extreme: bool,
 }
 
-/// Above and below the line of a ratio, in one world.
+/// Numerator and denominator of a ratio in one world.
 type RatioTerms = (f64, f64);
 
-/// Of some worlds; `None` if they say nothing about it.
+/// Estimates a measure from worlds; `None` if the worlds have no case of it.
 pub fn estimate(measure: &PlotMeasure, worlds: &[&Results]) -> Option<Estimate> {
     match &measure.quantity {
         Quantity::Count(name) => {
@@ -48,7 +50,7 @@ pub fn estimate(measure: &PlotMeasure, worlds: &[&Results]) -> Option<Estimate> 
     }
 }
 
-/// The distributions of all worlds as one, and how many there would be if all had ended.
+/// The merged distribution of all worlds, and the number of cases, with those that never ended.
 pub fn pool_times(measure: &PlotMeasure, worlds: &[&Results]) -> Option<(Histogram, u64)> {
     let (Quantity::Time(name) | Quantity::Mean(name) | Quantity::Quantile(name, _)) =
         &measure.quantity
@@ -88,13 +90,13 @@ fn ratio(pairs: &[RatioTerms]) -> Option<Estimate> {
     Some(Estimate { value, interval, worlds, extreme: false })
 }
 
-/// A quantile, its interval found by turning that of the fraction round (Woodruff 1952).
+/// Estimates a quantile. Its interval is the inverse of the fraction's interval (Woodruff 1952).
 fn quantile(worlds: &[&Results], name: &str, of: Option<&str>, q: f64) -> Option<Estimate> {
     let of = of.map(str::to_owned);
     let measure =
         PlotMeasure { quantity: Quantity::Time(name.to_owned()), denominator: of.clone() };
     let (all, total) = pool_times(&measure, worlds)?;
-    // Of those that ended, and of all.
+    // The time at which this fraction of all cases had ended.
     let at = |fraction: f64| {
         all.value_at_rank(rank_of_fraction(fraction, total)).map_or(f64::INFINITY, |ms| ms as f64)
     };
@@ -125,7 +127,7 @@ fn ratio_of_sums(pairs: &[RatioTerms]) -> Option<(f64, f64)> {
     (below > 0.0).then(|| (above / below, below))
 }
 
-/// Of a ratio of sums over worlds; `None` for one world.
+/// The variance of a ratio of sums over worlds; `None` for a single world.
 fn variance(pairs: &[RatioTerms], ratio: f64) -> Option<f64> {
     let used = pairs.iter().filter(|(_, of)| *of > 0.0);
     let worlds = used.clone().count() as f64;
@@ -134,14 +136,15 @@ fn variance(pairs: &[RatioTerms], ratio: f64) -> Option<f64> {
     (worlds > 1.0).then(|| worlds / (worlds - 1.0) * squares / (below * below))
 }
 
-/// How many independent trials would tell as much, and what to multiply their deviation with.
+/// The number of independent trials with the same information, and the factor for their standard
+/// deviation.
 fn effective_trials(pairs: &[RatioTerms], p: f64) -> Option<(f64, f64)> {
     let used: Vec<&RatioTerms> = pairs.iter().filter(|(_, of)| *of > 0.0).collect();
     if used.iter().all(|(_, of)| *of <= 1.0) {
         return Some((used.len() as f64, Z));
     }
     let variance = variance(pairs, p)?;
-    // Where all worlds say all or nothing, each of them counts once.
+    // If the fraction is 0 or 1 in all worlds, each world counts as one trial.
     match p <= 0.0 || p >= 1.0 {
         true => Some((used.len() as f64, Z)),
         false => Some((p * (1.0 - p) / variance, student_quantile(used.len() - 1))),
@@ -157,8 +160,8 @@ pub fn wilson_interval(p: f64, n: f64, z: f64) -> (f64, f64) {
     (((middle - half) / whole).clamp(0.0, p), ((middle + half) / whole).clamp(p, 1.0))
 }
 
-/// The 97.5% quantile of Student's t: a table up to 10 degrees of freedom, then the expansion in
-/// 1/df of Cornish and Fisher, which is right to 0.001 there.
+/// The 97.5% quantile of Student's t. Up to 10 degrees of freedom it is a table, then the expansion
+/// of Cornish and Fisher in 1/df, with an error below 0.001.
 pub fn student_quantile(degrees: usize) -> f64 {
     const TABLE: [f64; 10] =
         [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];

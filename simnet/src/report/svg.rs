@@ -1,5 +1,4 @@
-//! Drawings as SVG, to stand in the page: colours come from its style sheet, so that they fit light
-//! and dark.
+//! Drawings as inline SVG. Colours come from the page's style sheet, in a light and a dark version.
 
 use std::fmt::Write as _;
 
@@ -10,11 +9,11 @@ use super::frame::{
 use super::series::{Panel, Series};
 use crate::study::Axis;
 
-/// The colours of Okabe and Ito, which people who are colour-blind can tell apart, without the
-/// yellow; markers and dashes differ too.
+/// The number of colours: those of Okabe and Ito without yellow, which colour-blind readers can
+/// tell apart. Markers and dashes differ, too.
 pub(super) const COLOURS: usize = 7;
 
-/// A shape of its own for each line, so that colour is not all that tells them apart.
+/// The marker of a line at a point. The shapes differ, so that lines do not differ by colour alone.
 pub(super) fn marker(series: usize, x: f64, y: f64) -> String {
     let colour = series % COLOURS;
     let d = match series % 5 {
@@ -27,7 +26,7 @@ pub(super) fn marker(series: usize, x: f64, y: f64) -> String {
     format!("<path class=\"mark c{colour}\" d=\"{d}\"/>")
 }
 
-/// Estimates with their intervals along an axis.
+/// Draws estimates with their intervals along an axis.
 pub(super) fn draw_lines(
     panel: &Panel,
     axis: &Axis,
@@ -39,19 +38,19 @@ pub(super) fn draw_lines(
     frame.draw_y_axis(scale);
     draw_x_axis(&mut frame, axis, &at);
     let middle = (panel.series.len() as f64 - 1.0) / 2.0;
-    let apart = at.windows(2).map(|two| (two[1] - two[0]).abs()).fold(1.0, f64::min);
-    let apart = apart * (WIDTH - RIGHT - LEFT) * 0.6 / panel.series.len().max(1) as f64;
+    let distance = at.windows(2).map(|two| (two[1] - two[0]).abs()).fold(1.0, f64::min);
+    let shift = distance * (WIDTH - RIGHT - LEFT) * 0.6 / panel.series.len().max(1) as f64;
     for (number, series) in panel.series.iter().enumerate() {
         let colour = number % COLOURS;
-        // Side by side, so that intervals do not hide each other.
-        let aside = (number as f64 - middle) * apart.min(4.0);
+        // Lines are shifted, so that intervals do not hide each other.
+        let offset = (number as f64 - middle) * shift.min(4.0);
         let mut path = String::new();
         let mut marks = String::new();
         for (point, at) in series.points.iter().zip(&at) {
             let Some(point) = point else {
                 continue;
             };
-            let (x, y) = (frame.x(*at) + aside, frame.y(scale.position(point.value)));
+            let (x, y) = (frame.x(*at) + offset, frame.y(scale.position(point.value)));
             if point.value.is_finite() {
                 let verb = if path.is_empty() { 'M' } else { 'L' };
                 write!(path, "{verb}{x:.1} {y:.1}").expect("a string");
@@ -74,7 +73,7 @@ pub(super) fn draw_lines(
     frame.finish()
 }
 
-/// What fraction took no longer, as steps over a logarithm of time.
+/// Draws the fraction that took no longer, as steps over a logarithmic time axis.
 pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> String {
     let up = Scale::from_values([0.0, 1.0].into_iter(), AxisUnit::Fraction);
     let mut frame = Frame::new(names, 44.0);
@@ -97,7 +96,7 @@ pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> S
         write!(path, "H{:.1}", frame.x(1.0)).expect("a string");
         let dash = number / COLOURS + number % COLOURS;
         frame.add(format_args!("<path class=\"line c{colour} d{}\" d=\"{path}\"/>", dash % 4));
-        // Markers on the way, at other places for every line.
+        // Each line has its markers at other heights.
         let marked = [0.2, 0.5, 0.8].map(|part| part + 0.03 * number as f64);
         let top = series.steps.last().map_or(0.0, |(_, fraction)| *fraction);
         for part in marked {
@@ -112,11 +111,12 @@ pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> S
     frame.finish()
 }
 
-/// One scale for all panels of a plot, so that they compare.
+/// The common scale of all panels of a plot, so that readers can compare them.
 pub(super) fn common_scale(series: impl Iterator<Item = Series> + Clone, unit: AxisUnit) -> Scale {
     let points = series.flat_map(|series| series.points).flatten();
     let values = points.flat_map(|point| {
-        // Those would leave no room for the others; they are cut off, and the page says so.
+        // Extreme intervals would leave no room for the others. They are cut off, and the page says
+        // so.
         let interval = point.interval.filter(|_| !point.extreme);
         let (low, high) = interval.unwrap_or((point.value, point.value));
         [point.value, low, high]
@@ -124,7 +124,7 @@ pub(super) fn common_scale(series: impl Iterator<Item = Series> + Clone, unit: A
     Scale::from_values(values, unit)
 }
 
-/// One scale for the distributions of all panels.
+/// The common time scale for the distributions of all panels.
 pub(super) fn common_time_scale<'p>(series: impl Iterator<Item = &'p Series>) -> Scale {
     let ends = series.flat_map(|series| [series.steps.first(), series.steps.last()]);
     let ends: Vec<f64> = ends.flatten().map(|(ms, _)| *ms as f64).collect();

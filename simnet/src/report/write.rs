@@ -1,4 +1,4 @@
-//! The files of a report.
+//! Writing the files of a report.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use super::{numbers, page, series};
 use crate::Study;
 use crate::sweep::{ResultRow, SweepManifest};
 
-/// Writes `index.html`, `plots.csv`, `worlds.csv` and `worlds.jsonl` to a directory that is there, and
-/// returns the page's path.
+/// Writes `index.html`, `plots.csv`, `worlds.csv` and `worlds.jsonl` to an existing directory, and
+/// returns the path of the page.
 pub fn write_report(
     disk: &Storage,
     out: &Path,

@@ -1,11 +1,11 @@
-//! What is refused although every field for itself is well.
+//! Checks of a scenario across its fields, after every field by itself is valid.
 
 use unanimity_protocol::peers::MAX_PEERS;
 
 use super::{AttackScenario, Colluding, Days, Mirrors, Scenario, Shape, Topology, TorScenario};
 use crate::Millis;
 
-/// The path of the field to blame, and what is wrong with it and what to do.
+/// The path of the invalid field, and a text with the problem and the remedy.
 pub(super) type FieldError = (&'static str, String);
 
 const SECOND: Millis = 1_000;
@@ -14,7 +14,7 @@ const DAY: Millis = 24 * HOUR;
 const YEAR: Millis = 365 * DAY;
 const MOST_ENTRIES_AHEAD: u32 = 1_000_000;
 
-/// The first thing that makes no sense.
+/// Checks all sections. Fails with the first problem.
 pub(super) fn check_scenario(scenario: &Scenario) -> Result<(), FieldError> {
     nodes(scenario)?;
     mirrors(&scenario.mirrors)?;
@@ -24,28 +24,32 @@ pub(super) fn check_scenario(scenario: &Scenario) -> Result<(), FieldError> {
     adversary(scenario)
 }
 
-fn refuse(when: bool, path: &'static str, what: impl FnOnce() -> String) -> Result<(), FieldError> {
-    if when { Err((path, what())) } else { Ok(()) }
+fn refuse(
+    is_wrong: bool,
+    path: &'static str,
+    problem: impl FnOnce() -> String,
+) -> Result<(), FieldError> {
+    if is_wrong { Err((path, problem())) } else { Ok(()) }
 }
 
 fn nodes(scenario: &Scenario) -> Result<(), FieldError> {
-    let &Scenario { nodes, peers: circle, availability, mean_outage, .. } = scenario;
+    let &Scenario { nodes, peers, availability, mean_outage, .. } = scenario;
     refuse(scenario.horizon == 0, "horizon", || {
-        "a world of no length shows nothing: write for example horizon = \"30d\"".to_owned()
+        "a world needs a duration: write for example horizon = \"30d\"".to_owned()
     })?;
-    // Times are counted in whole seconds of 32 bits in places.
+    // Some times are 32-bit numbers of seconds.
     refuse(scenario.horizon > 50 * YEAR || scenario.settle > 50 * YEAR, "horizon", || {
-        "neither a horizon nor settle is longer than 50y".to_owned()
+        "horizon and settle are at most 50y: lower them".to_owned()
     })?;
-    refuse(circle > MAX_PEERS as u32, "nodes.circle", || {
+    refuse(peers > MAX_PEERS as u32, "nodes.peers", || {
         format!("the program asks at most {MAX_PEERS} peers")
     })?;
-    refuse(circle == 0, "nodes.circle", || "a circle is at least one peer".to_owned())?;
-    refuse(circle >= nodes, "nodes.circle", || {
+    refuse(peers == 0, "nodes.peers", || "a node needs at least one peer".to_owned())?;
+    refuse(peers >= nodes, "nodes.peers", || {
         format!("{nodes} nodes have at most {} peers each: raise count", nodes.max(1) - 1)
     })?;
     refuse(availability < 1.0 && mean_outage < SECOND, "nodes.mean_outage", || {
-        "who is not always up has outages of at least 1s".to_owned()
+        "with availability below 1, mean_outage is at least 1s".to_owned()
     })?;
     match scenario.topology {
         Topology::Communities(count, _) => {
@@ -59,29 +63,32 @@ fn nodes(scenario: &Scenario) -> Result<(), FieldError> {
 
 fn mirrors(mirrors: &Mirrors) -> Result<(), FieldError> {
     refuse(mirrors.can_fail() && mirrors.mean_outage < SECOND, "mirrors.mean_outage", || {
-        "what is not always up has outages of at least 1s".to_owned()
+        "with mirrors.availability below 1, mean_outage is at least 1s".to_owned()
     })?;
     let (from, until) = mirrors.within;
     refuse(from >= until, "mirrors.until", || {
-        "mirrors fail from `from` until `until`, which is no time at all: raise until".to_owned()
+        "mirrors fail from `from` until `until`, and that period is empty: raise until".to_owned()
     })
 }
 
 fn program(scenario: &Scenario) -> Result<(), FieldError> {
     for (path, (min, max)) in
-        [("program.poll", scenario.poll), ("program.roll", scenario.round_interval)]
+        [("program.poll", scenario.poll), ("program.round_interval", scenario.round_interval)]
     {
-        refuse(min > max, path, || "the least is more than the most: swap them".to_owned())?;
+        refuse(min > max, path, || {
+            "the first wait is longer than the second: swap them".to_owned()
+        })?;
         refuse(min < SECOND, path, || "waits are at least 1s".to_owned())?;
     }
     refuse(scenario.max_poll_age <= scenario.poll.1, "program.max_poll_age", || {
-        "it must be longer than every wait between polls, or a peer is blind between them"
+        "it must be longer than every wait between polls, or a peer has no fresh head between them"
             .to_owned()
     })?;
     refuse(scenario.ask_timeout < SECOND, "program.ask_timeout", || "at least 1s".to_owned())?;
-    refuse(scenario.round_timeout > DAY, "program.roll_timeout", || "at most 1d".to_owned())?;
-    refuse(scenario.round_timeout < scenario.ask_timeout, "program.roll_timeout", || {
-        "a roll takes as long as one try at least: roll_timeout is not below ask_timeout".to_owned()
+    refuse(scenario.round_timeout > DAY, "program.round_timeout", || "at most 1d".to_owned())?;
+    refuse(scenario.round_timeout < scenario.ask_timeout, "program.round_timeout", || {
+        "a round has time for at least one try: raise round_timeout, or lower ask_timeout"
+            .to_owned()
     })
 }
 
@@ -109,7 +116,7 @@ fn tor(tor: &TorScenario) -> Result<(), FieldError> {
 fn release(scenario: &Scenario) -> Result<(), FieldError> {
     let &Scenario { horizon, release: (first, every), background, .. } = scenario;
     refuse(first >= horizon, "release.first", || {
-        "no release comes before the horizon: release earlier, or raise horizon".to_owned()
+        "no release comes before the horizon: lower release.first, or raise horizon".to_owned()
     })?;
     let entries = |every| horizon.checked_div(every).unwrap_or(0);
     let many =
@@ -121,34 +128,34 @@ fn release(scenario: &Scenario) -> Result<(), FieldError> {
 
 fn adversary(scenario: &Scenario) -> Result<(), FieldError> {
     let Some(adversary) = &scenario.adversary else { return Ok(()) };
-    let (nodes, circle, victims) = (scenario.nodes, scenario.peers, adversary.victims);
+    let (nodes, peers, victims) = (scenario.nodes, scenario.peers, adversary.victims);
     refuse(adversary.start >= scenario.horizon, "adversary.start", || {
-        "the attack starts after the horizon: start earlier, or raise horizon".to_owned()
+        "the attack starts after the horizon: lower adversary.start, or raise horizon".to_owned()
     })?;
     refuse(victims == 0 || victims >= nodes, "adversary.victims", || {
         format!("of {nodes} nodes, 1 to {} are victims", nodes - 1)
     })?;
     match adversary.colluding {
-        Colluding::OfPeers(count) => refuse(count >= circle, "adversary.colluding", || {
+        Colluding::OfPeers(count) => refuse(count >= peers, "adversary.colluding", || {
             format!(
-                "no peer of a victim is honest: of a circle of {circle}, at most {} collude",
-                circle - 1
+                "no peer of a victim is honest: of {peers} peers, at most {} collude",
+                peers - 1
             )
         })?,
         Colluding::OfAll(count) => {
             refuse(count >= nodes - victims, "adversary.colluding_of_all", || {
                 format!(
-                    "nobody is honest: of {nodes} nodes, at most {} collude",
+                    "no node is honest: of {nodes} nodes, at most {} collude",
                     nodes - victims - 1
                 )
             })?;
         }
     }
     refuse(matches!(adversary.attack, AttackScenario::Flash(_, 0)), "adversary.lasts", || {
-        "a flash fork lasts for a while: write for example lasts = \"1h\"".to_owned()
+        "a flash fork needs a duration: write for example lasts = \"1h\"".to_owned()
     })?;
     refuse(adversary.withdrawn_after == Some(0), "adversary.withdrawn_after", || {
-        "what is logged is taken back after a while: write for example \"2h\"".to_owned()
+        "a trojan is withdrawn some time after it is logged: write for example \"2h\"".to_owned()
     })?;
     let shape = adversary.shape;
     let longer = matches!(shape, Shape::Longer(by) if !(1..=MOST_ENTRIES_AHEAD).contains(&by));

@@ -1,8 +1,8 @@
-//! What goes wrong besides the adversary: who misbehaves how, from when until when.
+//! Faults: what goes wrong besides the adversary and outages, on which nodes, and when.
 //!
-//! Whom a fault befalls is drawn for each kind and each node. Faults add up: a node may be cut, have a
-//! dead mirror and replay at one time. Of two that are about one thing (what it answers as a peer,
-//! what its mirror sends), the first in the scenario is played.
+//! The affected nodes are drawn for each kind and each node. Faults add up: a node may be cut, have
+//! a dead mirror and replay at the same time. Of two faults about one thing (a peer's answers, or a
+//! mirror's files), the first in the scenario is played.
 
 use std::fmt;
 
@@ -10,80 +10,82 @@ use serde::{Deserialize, Serialize};
 
 use crate::Millis;
 
-/// A fault, and whom it befalls: every node by itself with a probability.
+/// A fault. It affects each node independently, with a probability.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// The probability for each node.
+    /// The probability that the fault affects a node, for each node.
     pub share: f64,
-    /// From when.
+    /// When the fault begins.
     pub from: Millis,
-    /// Until when.
+    /// When the fault ends; this moment itself is free of it.
     pub until: Millis,
 }
 
-/// What can go wrong.
+/// A kind of fault: what goes wrong on an affected node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
-    /// As a peer it accepts connections and says nothing.
+    /// As a peer, the node accepts connections and never answers.
     Silent,
-    /// It stops in the middle of its answer.
+    /// The peer stops in the middle of its answer.
     Stall,
-    /// It answers with rubbish.
+    /// The peer answers with bytes that are no message.
     Malformed,
-    /// It answers with much more than an answer.
+    /// The peer answers with many more bytes than an answer may have.
     Flood,
-    /// It gives the first answer it ever gave, again and again.
+    /// The peer repeats the first answer that it gave during the fault.
     Replay,
-    /// Its clock is an hour slow when it cosigns.
+    /// The peer's clock is an hour slow when it cosigns.
     Slow,
-    /// Its clock is an hour fast when it cosigns.
+    /// The peer's clock is an hour fast when it cosigns.
     Fast,
-    /// It cosigns a head that its mirrors showed an hour before.
+    /// The peer cosigns the head of an hour before.
     StaleHead,
-    /// Every other answer is that of an hour before: it changes its story.
+    /// The peer cosigns the head of an hour before in every other minute, and the current head in
+    /// the rest.
     Equivocate,
-    /// It passes questions on to another peer and gives that one's answers.
+    /// The peer passes each question on to another peer, and returns that peer's answer.
     Relay,
-    /// It cosigns a head that the log never signed.
+    /// The peer sends a head that the log never signed.
     Forge,
-    /// It sends evidence that proves nothing.
+    /// The peer sends evidence that proves nothing.
     FalseEvidence,
-    /// Its answers about tiles are wrong.
+    /// The peer's answers about tiles are wrong.
     BadTiles,
-    /// Its mirror has one bit wrong in every file but the checkpoint.
+    /// The node's mirror has one wrong bit in every file but the checkpoint.
     MirrorCorrupt,
-    /// Its mirror sends more than was asked for.
+    /// The node's mirror sends more bytes than a file may have.
     MirrorEndless,
-    /// Its mirror has nothing.
+    /// The node's mirror has no file.
     MirrorDead,
-    /// Its mirror shows the checkpoint of an hour before.
+    /// The node's mirror shows the log of an hour before.
     MirrorStale,
-    /// Its mirror takes longer than anybody waits.
+    /// The node's mirror takes longer than any client or witness waits.
     MirrorSlow,
-    /// Its mirror has a release in place of the last entry, signed with stolen keys and never logged.
+    /// The node's mirror has a release in place of the last entry, signed with stolen keys, never
+    /// logged.
     MirrorTrojan,
-    /// As a client it is killed at a random step on its disk, in most cycles, and started again.
+    /// The client is killed at a random disk step in most cycles, and started again.
     Crash,
-    /// As a client it reaches nobody; it can be reached.
+    /// The client reaches no peer; other nodes reach the node.
     Cut,
-    /// As a peer it is killed at a random step on its disk, in most polls that have something to
-    /// write, and started again.
+    /// The witness is killed at a random disk step in most polls that write, and started again.
     PeerCrash,
-    /// The whole node is away: it neither polls, nor answers, nor calls the roll. What it was doing
-    /// when it went is lost; when it comes back, its disk is as it was.
+    /// The node is away: it neither polls, nor answers, nor begins rounds. Unfinished work is lost.
+    /// When the node returns, its disk is as it was.
     Off,
-    /// Nobody reaches it; it reaches others.
+    /// No other node reaches the node; it reaches others.
     Unreachable,
-    /// Those befallen reach one another and nobody else, and nobody else reaches them.
+    /// Affected nodes reach only affected nodes, and only affected nodes reach them. Mirrors are
+    /// reached.
     Partition,
 }
 
 impl FaultKind {
-    /// All of them.
+    /// All kinds, in order of declaration.
     pub const ALL: [FaultKind; 25] = [
         FaultKind::Silent,
         FaultKind::Stall,
@@ -112,12 +114,12 @@ impl FaultKind {
         FaultKind::Partition,
     ];
 
-    /// Whether it is about what a node answers as a peer.
+    /// Whether the fault is about a node's answers as a peer.
     pub fn is_peer_fault(self) -> bool {
         self <= FaultKind::BadTiles
     }
 
-    /// Whether a peer has no good answer about its view as long as this lasts.
+    /// Whether the fault leaves a peer without a valid answer about its head while it lasts.
     pub fn prevents_valid_answer(self) -> bool {
         use FaultKind::{FalseEvidence, Fast, Flood, Forge, Malformed, Relay, Silent, Slow, Stall};
         matches!(
@@ -126,8 +128,8 @@ impl FaultKind {
         )
     }
 
-    /// Whether a population of numbers plays it. All others are made of bytes, of steps on a disk or of
-    /// time that reading takes, and only the code that ships has those.
+    /// Whether the population tier plays the fault. The others need bytes, disk steps or reading
+    /// times, which only the full tier has.
     pub fn is_played_by_population(self) -> bool {
         use FaultKind::{Cut, Equivocate, Fast, Replay, Silent, Slow, StaleHead};
         use FaultKind::{MirrorDead, MirrorStale, Off, Partition, Unreachable};
@@ -137,13 +139,13 @@ impl FaultKind {
         ) || matches!(self, Cut | Off | Unreachable | Partition)
     }
 
-    /// Whether it is about what a node's mirrors send.
+    /// Whether the fault is about the files that a node's mirror sends.
     pub fn is_mirror_fault(self) -> bool {
         (FaultKind::MirrorCorrupt..=FaultKind::MirrorTrojan).contains(&self)
     }
 }
 
-/// As it is written in files.
+/// The name in scenario files.
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

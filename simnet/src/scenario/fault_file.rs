@@ -1,4 +1,4 @@
-//! How people write a [`HostFault`].
+//! The `[[fault]]` tables of a scenario file.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -35,13 +35,13 @@ fn read_fault(
     let kind =
         FaultKind::ALL.into_iter().find(|kind| kind.to_string() == *name).ok_or_else(|| {
             let known: Vec<String> = FaultKind::ALL.iter().map(FaultKind::to_string).collect();
-            let what = format!("there is no fault `{name}`; there are {}", known.join(", "));
-            text.error_at(Some(file.kind.span()), what)
+            let problem = format!("there is no fault `{name}`; there are {}", known.join(", "));
+            text.error_at(Some(file.kind.span()), problem)
         })?;
     let share = file.share.ok_or_else(|| {
-        let what =
-            format!("how many nodes `{kind}` befalls is missing: write for example share = 0.1");
-        text.error_at(Some(file.kind.span()), what)
+        let problem =
+            format!("the share of nodes that `{kind}` affects is missing: write share = 0.1");
+        text.error_at(Some(file.kind.span()), problem)
     })?;
     let time = |time: &Option<Spanned<DurationField>>, usual| {
         time.as_ref().map_or(usual, |time| time.get_ref().0)
@@ -49,13 +49,13 @@ fn read_fault(
     let (from, until) = (time(&file.from, 0), time(&file.until, Millis::MAX));
     let span = |time: &Option<Spanned<DurationField>>| time.as_ref().map(Spanned::span);
     if from >= horizon {
-        let what = "the fault begins after the horizon: begin it earlier, or raise horizon";
-        return Err(text.error_at(span(&file.from), what));
+        let problem = "the fault begins after the horizon: lower `from`, or raise horizon";
+        return Err(text.error_at(span(&file.from), problem));
     }
     if until <= from {
-        let what =
-            "a fault lasts from `from` until `until`, and this is no time at all: raise until";
-        return Err(text.error_at(span(&file.until), what));
+        let problem =
+            "a fault lasts from `from` until `until`, and that period is empty: raise until";
+        return Err(text.error_at(span(&file.until), problem));
     }
     Ok(Fault { kind, share: share.0, from, until })
 }

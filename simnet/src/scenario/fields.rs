@@ -1,42 +1,43 @@
-//! Every field of a scenario file by name.
+//! The fields of a scenario file: their paths and their labels.
 
-/// Every field: its path, what it is in words (for axes).
-/// The last part of the path is enough to name it where no other field ends so; fields of mirrors and
-/// faults are always named in full, so that `availability` is the nodes' and `share` the adversary's.
+/// Path and label (for axes) of every field.
+///
+/// The last part of a path names the field where no other path ends with it. Fields of mirrors and
+/// faults are always named in full, so `availability` is the nodes' and `share` the adversary's.
 pub const FIELDS: &[(&str, &str)] = &[
     ("horizon", "time simulated"),
     ("nodes.count", "nodes"),
-    ("nodes.circle", "peers that each node asks"),
-    ("nodes.topology", "who asks whom"),
+    ("nodes.peers", "peers that each node asks"),
+    ("nodes.topology", "how peers are chosen"),
     ("nodes.availability", "fraction of time that a peer is up"),
     ("nodes.mean_outage", "mean length of an outage"),
     ("mirrors.availability", "fraction of time that a mirror is up"),
     ("mirrors.mean_outage", "mean length of a mirror's outage"),
-    ("mirrors.from", "begin of mirrors' outages"),
+    ("mirrors.from", "beginning of mirrors' outages"),
     ("mirrors.until", "end of mirrors' outages"),
     ("program.poll", "wait between polls"),
     ("program.max_poll_age", "how long a poll counts"),
-    ("program.roll", "wait between rolls"),
+    ("program.round_interval", "wait between rounds"),
     ("program.settle", "settle"),
     ("program.ask_timeout", "limit of one try at one peer"),
-    ("program.roll_timeout", "limit of a whole roll"),
+    ("program.round_timeout", "limit of a whole round"),
     ("tor.model", "Tor"),
     ("tor.connect.median", "median of an onion connection"),
     ("tor.connect.sigma", "sigma of an onion connection"),
     ("tor.stuck", "probability that a connection is stuck"),
     ("tor.slow.probability", "probability that a connection is slow"),
-    ("tor.slow.from", "least time of a slow connection"),
-    ("tor.slow.to", "most time of a slow connection"),
+    ("tor.slow.from", "shortest time of a slow connection"),
+    ("tor.slow.to", "longest time of a slow connection"),
     ("tor.round_trip.median", "median of a round trip"),
     ("tor.round_trip.sigma", "sigma of a round trip"),
     ("tor.hiccup.probability", "probability that a round trip hangs"),
-    ("tor.hiccup.from", "least time of a round trip that hangs"),
-    ("tor.hiccup.to", "most time of a round trip that hangs"),
+    ("tor.hiccup.from", "shortest time that a round trip hangs"),
+    ("tor.hiccup.to", "longest time that a round trip hangs"),
     ("tor.vantage", "added to each round trip of one pair"),
     ("tor.good.failure", "probability that a connection fails on a good day"),
-    ("tor.good.mean", "mean time that good days last"),
+    ("tor.good.mean", "mean duration of good days"),
     ("tor.bad.failure", "probability that a connection fails on a bad day"),
-    ("tor.bad.mean", "mean time that bad days last"),
+    ("tor.bad.mean", "mean duration of bad days"),
     ("tor.churn", "fraction of relays that leave in an hour"),
     ("release.first", "time of the first release"),
     ("release.every", "time between releases"),
@@ -45,20 +46,21 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("adversary.attack", "attack"),
     ("adversary.start", "start of the attack"),
     ("adversary.victims", "victims"),
-    ("adversary.colluding", "colluding peers in each victim's circle"),
-    ("adversary.colluding_of_all", "colluding nodes of all"),
+    ("adversary.colluding", "colluding peers of each victim"),
+    ("adversary.colluding_of_all", "colluding nodes among all"),
     ("adversary.share", "fraction of honest mirrors that show the fork"),
     ("adversary.lasts", "time that honest mirrors show the fork"),
     ("adversary.shape", "shape of the fork"),
-    ("adversary.launders", "whether colluding peers show the fork to everybody"),
-    ("adversary.withdrawn_after", "time until the trojan is taken back"),
+    ("adversary.equivocate_to_all", "whether colluding peers show the fork to all clients"),
+    ("adversary.withdrawn_after", "time until the trojan is withdrawn"),
     ("fault.kind", "fault"),
-    ("fault.share", "fraction of nodes that the fault befalls"),
-    ("fault.from", "begin of the fault"),
+    ("fault.share", "fraction of nodes that the fault affects"),
+    ("fault.from", "beginning of the fault"),
     ("fault.until", "end of the fault"),
 ];
 
-/// The path of a field that is named in full or by the end of its path.
+/// Finds the path of a field that is named in full or by the end of its path. Fails with the reason
+/// if no field or several fields match.
 pub fn resolve_field(name: &str) -> Result<&'static str, String> {
     let ending = format!(".{name}");
     let in_full = |path: &str| path.starts_with("mirrors.") || path.starts_with("fault.");
@@ -66,12 +68,14 @@ pub fn resolve_field(name: &str) -> Result<&'static str, String> {
     let mut fits = FIELDS.iter().map(|(path, _)| *path).filter(|path| ends(path));
     match (fits.next(), fits.next()) {
         (Some(path), None) => Ok(path),
-        (Some(a), Some(b)) => Err(format!("`{name}` could be {a} or {b}: write which")),
-        _ => Err(format!("there is no field `{name}`; simnet/README.md has all of them")),
+        (Some(a), Some(b)) => Err(format!("`{name}` could be {a} or {b}: write the full name")),
+        _ => Err(format!(
+            "there is no field `{name}`; docs/src/researcher/scenario-files.md has all of them"
+        )),
     }
 }
 
-/// What a field is in words.
+/// The label of a field; empty for an unknown path.
 pub fn field_label(path: &str) -> &'static str {
     FIELDS.iter().find(|(field, _)| *field == path).map_or("", |(_, words)| words)
 }

@@ -1,4 +1,4 @@
-//! How people write a [`Scenario`]: sections, durations in words, defaults.
+//! The format of a scenario file: its sections, durations and defaults.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -191,21 +191,25 @@ fn one() -> u32 {
     1
 }
 
-/// Reads and checks one world. The tree is of the text, with the values of one cell put in.
+/// Reads and checks one world. `tree` is the parsed text with the values of one cell inserted.
+///
+/// # Errors
+/// The first invalid value, with its line.
 pub fn read_scenario(
     text: &ScenarioText,
     tree: Spanned<ScenarioTree<'_>>,
 ) -> Result<Scenario, ScenarioError> {
-    let kept = tree.get_ref().clone();
+    let original = tree.get_ref().clone();
     let file = ScenarioFile::deserialize(toml::de::Deserializer::from(tree))
         .map_err(|error| text.error_at(error.span(), error.message()))?;
-    let wrong = |path: &str, what: String| {
+    let invalid = |path: &str, problem: String| {
         let (section, _) = path.split_once('.').unwrap_or((path, ""));
-        let value = find_value(&kept, path).or_else(|| find_value(&kept, section));
-        text.error_at(value.map(Spanned::span), what)
+        let value = find_value(&original, path).or_else(|| find_value(&original, section));
+        text.error_at(value.map(Spanned::span), problem)
     };
-    let scenario = assemble(&file, text.name()).map_err(|(path, what)| wrong(path, what))?;
-    check_scenario(&scenario).map_err(|(path, what)| wrong(path, what))?;
+    let scenario =
+        assemble(&file, text.name()).map_err(|(path, problem)| invalid(path, problem))?;
+    check_scenario(&scenario).map_err(|(path, problem)| invalid(path, problem))?;
     let faults = read_faults(text, &file.fault, scenario.horizon)?;
     Ok(Scenario { faults, ..scenario })
 }
@@ -295,9 +299,9 @@ fn tor(file: &TorFile) -> TorScenario {
 fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
     let colluding = match (file.colluding, file.colluding_of_all) {
         (Some(_), Some(_)) => {
-            let what = "colluding says how many of each victim's circle, colluding_of_all how many of \
+            let problem = "colluding is a number of each victim's peers, colluding_of_all a number of \
                 all nodes: write one of them";
-            return Err(("adversary.colluding_of_all", what.to_owned()));
+            return Err(("adversary.colluding_of_all", problem.to_owned()));
         }
         (None, Some(count)) => Colluding::OfAll(count),
         (count, None) => Colluding::OfPeers(count.unwrap_or(0)),
@@ -308,15 +312,15 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
             if (share.0 * 100.0 - percent).abs() > 1e-6 {
                 return Err((
                     "adversary.share",
-                    "share is a whole number of hundredths".to_owned(),
+                    "share has at most two digits after the point, for example 0.25".to_owned(),
                 ));
             }
             AttackScenario::Flash(percent as u32, lasts.0)
         }
         (AttackFile::Flash, ..) => {
-            let what = "a flash fork needs share (of the honest mirrors, for example 0.5) and lasts \
-                (for example \"1h\")";
-            return Err(("adversary.attack", what.to_owned()));
+            let problem = "a flash fork needs share (of the honest mirrors, for example 0.5) and \
+                lasts (for example \"1h\")";
+            return Err(("adversary.attack", problem.to_owned()));
         }
         (_, Some(_), _) => return Err(("adversary.share", only_flash("share"))),
         (_, _, Some(_)) => return Err(("adversary.lasts", only_flash("lasts"))),
@@ -327,16 +331,17 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
         (AttackFile::Equivocate, ..) => AttackScenario::Equivocate,
     };
     if file.shape.is_some() && !attack.is_fork() {
-        let what = "only a fork has a shape: strike it out, or write attack = \"fork\"";
-        return Err(("adversary.shape", what.to_owned()));
+        let problem = "only a fork has a shape: remove it, or write attack = \"fork\"";
+        return Err(("adversary.shape", problem.to_owned()));
     }
     if file.equivocate_to_all && !attack.is_fork() {
-        let what = "only a fork is laundered: strike it out, or write attack = \"fork\"";
-        return Err(("adversary.launders", what.to_owned()));
+        let problem = "only a fork has equivocate_to_all: remove it, or write attack = \"fork\"";
+        return Err(("adversary.equivocate_to_all", problem.to_owned()));
     }
     if file.withdrawn_after.is_some() && attack != AttackScenario::Logged {
-        let what = "only what is logged is taken back: strike it out, or write attack = \"logged\"";
-        return Err(("adversary.withdrawn_after", what.to_owned()));
+        let problem =
+            "only a logged trojan is withdrawn: remove this, or write attack = \"logged\"";
+        return Err(("adversary.withdrawn_after", problem.to_owned()));
     }
     let shape = match file.shape {
         None | Some(ShapeFile::Next) => Shape::Next,
@@ -356,5 +361,5 @@ fn adversary(file: &AdversaryFile) -> Result<Adversary, FieldError> {
 }
 
 fn only_flash(field: &str) -> String {
-    format!("only a flash fork has {field}: strike it out, or write attack = \"flash\"")
+    format!("only a flash fork has {field}: remove it, or write attack = \"flash\"")
 }

@@ -1,5 +1,5 @@
-//! A scenario file as text: where every value stands in it, what the command line puts in its place,
-//! and errors that name the line.
+//! The text of a scenario file, with the values that `--set` replaces, and errors that name the
+//! line.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,28 +8,30 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a file, where, and what to do.
+/// A mistake in a scenario file or in `--set`: its location, the problem and the remedy, on one
+/// line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {what}")]
+#[error("{location}: {problem}")]
 pub struct ScenarioError {
-    place: String,
-    what: String,
+    location: String,
+    problem: String,
 }
 
-/// A file's text, and below it what `--set` says.
+/// The text of a file, followed by a section `[set]` with the values of `--set`.
 #[derive(Clone, Debug)]
 pub struct ScenarioText {
     path: PathBuf,
     text: String,
-    /// Where the file ends and `--set` begins.
+    /// Length of the file's own text, in bytes. The `[set]` section begins here.
     own: usize,
 }
 
-/// A TOML table that remembers where its values stand.
+/// A TOML table with the position of every value in the text.
 pub type ScenarioTree<'t> = DeTable<'t>;
 
 impl ScenarioText {
-    /// `set` holds `field=value`; a value that is no TOML is a string.
+    /// Joins the text of a file with the values of `--set`, each as `field=value`. A value that is
+    /// not TOML is a string. Fails if an element of `set` has another form.
     pub fn new(path: &Path, text: &str, set: &[String]) -> Result<ScenarioText, ScenarioError> {
         let own = text.len();
         let mut text = ScenarioText { path: path.to_owned(), text: text.to_owned(), own };
@@ -38,16 +40,16 @@ impl ScenarioText {
         }
         text.text += "\n[set]\n";
         for entry in set {
-            let place = || format!("--set {entry}");
+            let location = || format!("--set {entry}");
             let (field, value) = entry.split_once('=').ok_or_else(|| ScenarioError {
-                place: place(),
-                what: "write FIELD=VALUE, for example --set circle=5".to_owned(),
+                location: location(),
+                problem: "write FIELD=VALUE, for example --set peers=5".to_owned(),
             })?;
             let (field, value) = (field.trim(), value.trim());
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
             if field.is_empty() || !field.chars().all(plain) || value.contains('\n') {
-                let what = "a field is named as in the file, for example circle".to_owned();
-                return Err(ScenarioError { place: place(), what });
+                let problem = "a field is named as in the file, for example peers".to_owned();
+                return Err(ScenarioError { location: location(), problem });
             }
             let value = match DeValue::parse(value) {
                 Ok(_) => Cow::Borrowed(value),
@@ -58,41 +60,45 @@ impl ScenarioText {
         Ok(text)
     }
 
-    /// Parses it.
+    /// Parses the text as TOML.
     pub fn parse_tree(&self) -> Result<Spanned<ScenarioTree<'_>>, ScenarioError> {
         DeTable::parse(&self.text).map_err(|error| self.error_at(error.span(), error.message()))
     }
 
-    /// The characters of a value, as they were written.
+    /// The source text of a value, without surrounding space.
     pub fn source_text(&self, span: Range<usize>) -> &str {
         self.text.get(span).unwrap_or_default().trim()
     }
 
-    /// The name of the file, without its directory and ending.
+    /// The name of the file, without directory and extension.
     pub fn name(&self) -> String {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Something wrong with what stands there, or with the file as a whole.
-    pub fn error_at(&self, span: Option<Range<usize>>, what: impl Into<String>) -> ScenarioError {
+    /// An error about the value at `span`, or about the file as a whole.
+    pub fn error_at(
+        &self,
+        span: Option<Range<usize>>,
+        problem: impl Into<String>,
+    ) -> ScenarioError {
         let file = self.path.display();
-        let what = what.into().trim().replace('\n', "; ");
+        let problem = problem.into().trim().replace('\n', "; ");
         let Some(span) = span.filter(|span| span.start > 0) else {
-            return ScenarioError { place: file.to_string(), what };
+            return ScenarioError { location: file.to_string(), problem };
         };
         let start = span.start.min(self.text.len());
         let before = &self.text.as_bytes()[..start];
         let line = before.iter().filter(|byte| **byte == b'\n').count();
         let shown = self.text.lines().nth(line).unwrap_or_default().trim();
-        let place = match start < self.own || self.own == self.text.len() {
+        let location = match start < self.own || self.own == self.text.len() {
             true => format!("{file}, line {} (`{shown}`)", line + 1),
             false => format!("--set {}", shown.replacen(" = ", "=", 1)),
         };
-        ScenarioError { place, what }
+        ScenarioError { location, problem }
     }
 }
 
-/// The value at a path of names, if it is there.
+/// The value at a dotted path, if the tree has one.
 pub fn find_value<'a, 't>(
     tree: &'a ScenarioTree<'t>,
     path: &str,
@@ -103,15 +109,16 @@ pub fn find_value<'a, 't>(
     }
 }
 
-/// Whether a path names one place in a tree: not if it leads into a list (`[[read_fault]]`) of any length
-/// but one.
+/// Whether a path names exactly one value in a tree. A path into a list (`[[fault]]`) does only if
+/// the list has one element.
 pub fn is_unambiguous(tree: &ScenarioTree<'_>, path: &str) -> bool {
     let first = path.split_once('.').map_or(path, |(first, _)| first);
     let list = tree.get(first).and_then(|value| value.get_ref().as_array());
     list.is_none_or(|list| list.len() == 1) && (list.is_some() || first != "fault")
 }
 
-/// Puts a value at a path of names, and tables on the way where there are none. Of a list, in its first.
+/// Inserts a value at a dotted path, and creates the tables on the way. In a list, the first
+/// element is changed.
 pub fn put_value<'t>(tree: &mut ScenarioTree<'t>, path: &str, value: Spanned<DeValue<'t>>) {
     let span = value.span();
     let (first, rest) = match path.split_once('.') {

@@ -1,4 +1,5 @@
-//! Values as people write them, checked where they are read, so that an error names their line.
+//! Durations, fractions and sigmas of a scenario file. They are checked while they are parsed, so
+//! that an error names the line.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde::de::{Deserializer, Error as _};
 
 use crate::Millis;
 
-/// A duration in whole milliseconds, written as "8h".
+/// A duration in whole milliseconds, at most 100 years, written as `"8h"`.
 #[derive(Clone, Copy)]
 pub(super) struct DurationField(pub(super) Millis);
 
@@ -15,7 +16,7 @@ pub(super) struct DurationField(pub(super) Millis);
 #[derive(Clone, Copy)]
 pub(super) struct FractionField(pub(super) f64);
 
-/// The sigma of a lognormal.
+/// The sigma of a lognormal distribution, from 0 to 5.
 #[derive(Clone, Copy)]
 pub(super) struct SigmaField(pub(super) f64);
 
@@ -24,7 +25,9 @@ impl<'de> Deserialize<'de> for DurationField {
         let text = String::deserialize(from)
             .map_err(|_| D::Error::custom("write a duration in quotes, for example \"8h\""))?;
         let time: Duration = humantime::parse_duration(&text).map_err(|_| {
-            D::Error::custom(format!("`{text}` is no duration; write \"90s\", \"8h\" or \"30d\""))
+            D::Error::custom(format!(
+                "`{text}` is not a duration: write for example \"90s\", \"8h\" or \"30d\""
+            ))
         })?;
         let most = Duration::from_hours(24 * 366 * 100);
         if time > most || !time.as_nanos().is_multiple_of(1_000_000) {

@@ -1,4 +1,4 @@
-//! From a file to a [`Study`].
+//! Reading a [`Study`] from the text of a scenario file.
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::scenario::fields::resolve_field;
 use crate::scenario::file::read_scenario;
 use crate::scenario::text::{ScenarioError, ScenarioText, ScenarioTree, is_unambiguous, put_value};
 
-/// More cells than this are a mistake.
+/// The largest number of cells of a study.
 const MAX_CELLS: usize = 100_000;
 
-/// A field that is varied: its axis, and where its values stand.
+/// A varied field: its axis, and its values with their positions in the text.
 struct VariedField<'t> {
     axis: Axis,
     values: Vec<Spanned<DeValue<'t>>>,
@@ -34,7 +34,10 @@ struct PlotFile {
 }
 
 impl Study {
-    /// Reads the text of a file; `set` are values in place of the file's, as `field=value`.
+    /// Reads the text of a file. `set` has values that replace the file's, each as `field=value`.
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
     pub fn read(path: &Path, text: &str, set: &[String]) -> Result<Study, ScenarioError> {
         let text = ScenarioText::new(path, text, set)?;
         let tree = text.parse_tree()?;
@@ -49,8 +52,8 @@ impl Study {
         }
         let (mut varied, replications) = axes(&text, sweep)?;
         for (name, value) in flatten_fields(set) {
-            let path =
-                resolve_field(&name).map_err(|what| text.error_at(Some(value.span()), what))?;
+            let path = resolve_field(&name)
+                .map_err(|problem| text.error_at(Some(value.span()), problem))?;
             match varied.iter_mut().find(|varied| varied.axis.field == path) {
                 Some(axis) => *axis = vary(&text, path, to_values(value))?,
                 None if !is_unambiguous(&tree, path) => {
@@ -74,12 +77,12 @@ impl Study {
 }
 
 fn ambiguous(text: &ScenarioText, path: &str, span: Range<usize>) -> ScenarioError {
-    let what =
-        format!("{path} is a field of the one [[fault]] of a file: here there is none, or more");
-    text.error_at(Some(span), what)
+    let problem =
+        format!("{path} is a field of the one [[fault]] of a file: this file has none, or several");
+    text.error_at(Some(span), problem)
 }
 
-/// Takes a section out of the tree.
+/// Takes a section out of the tree; `None` if the tree has none of that name.
 fn take_section<'t>(
     text: &ScenarioText,
     tree: &mut ScenarioTree<'t>,
@@ -93,7 +96,7 @@ fn take_section<'t>(
     }
 }
 
-/// Every value that is no section, by its path. Tables inside arrays are values.
+/// All values that are no sections, with their paths. Tables inside arrays are values.
 fn flatten_fields<'t>(tree: ScenarioTree<'t>) -> Vec<(String, Spanned<DeValue<'t>>)> {
     let mut all = Vec::new();
     for (key, value) in tree {
@@ -141,22 +144,24 @@ fn axes<'t>(
                 .get_ref()
                 .as_integer()
                 .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
-            let what = "replications is how many worlds of each cell: a whole number from 1";
+            let problem =
+                "replications is the number of worlds of each cell: a whole number from 1";
             let number = number.filter(|number| *number > 0);
-            number.ok_or_else(|| text.error_at(Some(value.span()), what))?
+            number.ok_or_else(|| text.error_at(Some(value.span()), problem))?
         }
     };
     let mut varied: Vec<VariedField<'_>> = Vec::new();
     for (name, value) in flatten_fields(sweep) {
         let span = value.span();
-        let path = resolve_field(&name).map_err(|what| text.error_at(Some(span.clone()), what))?;
+        let path =
+            resolve_field(&name).map_err(|problem| text.error_at(Some(span.clone()), problem))?;
         if !value.get_ref().is_array() {
-            let what = "write the values to try in brackets: [1, 3, 5]";
-            return Err(text.error_at(Some(span), what));
+            let problem = "write the values to try in brackets: [1, 3, 5]";
+            return Err(text.error_at(Some(span), problem));
         }
         if varied.iter().any(|varied| varied.axis.field == path) {
             return Err(
-                text.error_at(Some(span), format!("{path} is varied twice: strike one out"))
+                text.error_at(Some(span), format!("{path} is varied twice: remove one of them"))
             );
         }
         let values = to_values(value);
@@ -177,7 +182,8 @@ fn vary<'t>(
     for value in &values {
         let label = text.source_text(value.span()).trim_matches('"').to_owned();
         if labels.contains(&label) {
-            return Err(text.error_at(Some(value.span()), format!("{label} is there twice")));
+            let problem = format!("{label} is listed twice: remove one of them");
+            return Err(text.error_at(Some(value.span()), problem));
         }
         labels.push(label);
     }
@@ -209,8 +215,8 @@ fn cells(
         }
         let cell = read_scenario(text, tree)?;
         if seen.insert(cell.canonical_text(), number).is_some() {
-            let what = "two combinations are one and the same world: strike one value out";
-            return Err(text.error_at(last, what));
+            let problem = "two combinations are the same world: remove one of the values";
+            return Err(text.error_at(last, problem));
         }
         cells.push(cell);
     }
@@ -247,14 +253,14 @@ fn read_plot(
         .metric
         .get_ref()
         .parse()
-        .map_err(|what: String| text.error_at(Some(metric.clone()), what))?;
+        .map_err(|problem: String| text.error_at(Some(metric.clone()), problem))?;
     let axis = |name: &Option<Spanned<String>>| {
         let Some(name) = name else { return Ok(None) };
-        let wrong = |what| text.error_at(Some(name.span()), what);
-        let path = resolve_field(name.get_ref()).map_err(wrong)?;
+        let invalid = |problem| text.error_at(Some(name.span()), problem);
+        let path = resolve_field(name.get_ref()).map_err(invalid)?;
         let found = axes.iter().position(|axis| axis.field == path);
         let missing = || format!("{path} is not varied: give its values in [sweep]");
-        found.map(Some).ok_or_else(|| wrong(missing()))
+        found.map(Some).ok_or_else(|| invalid(missing()))
     };
     let (x, y, line) = (axis(&file.x)?, axis(&file.y)?, axis(&file.line)?);
     let distribution = matches!(measure.quantity, super::Quantity::Time(_));
@@ -264,22 +270,23 @@ fn read_plot(
         (false, None) => PlotKind::Lines,
     };
     let kind = file.kind.as_ref().map_or(usual, |kind| *kind.get_ref());
-    let (fits, what) = match kind {
+    let (fits, problem) = match kind {
         PlotKind::Ecdf => (
             distribution && x.is_none() && y.is_none(),
-            "a distribution takes a time as metric (`patch`, `notice / victims`) and line, no x or y",
+            "a distribution needs a time as metric (`patch`, `notice / victims`), may have line, and has \
+             no x or y",
         ),
         PlotKind::Heat => (
             !distribution && x.is_some() && y.is_some() && x != y && line.is_none(),
-            "a heat map takes a metric that is one number, x and another y, no line",
+            "a heat map needs a metric that is one number, and different x and y; it has no line",
         ),
         PlotKind::Lines => (
             !distribution && x.is_some() && y.is_none() && x != line,
-            "lines take a metric that is one number, x, and line if there is more than one",
+            "lines need a metric that is one number, and x; they may have another field as line, and no y",
         ),
     };
     match fits {
         true => Ok(Plot { question: file.question, kind, measure, x, by: line.or(y) }),
-        false => Err(text.error_at(Some(metric), what)),
+        false => Err(text.error_at(Some(metric), problem)),
     }
 }

@@ -1,4 +1,4 @@
-//! What a plot shows: a measure, over what, one line for every what.
+//! Plots: the measure, the axes that it is drawn over, and the kind of drawing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::results::{COUNTS, TIMES};
 
-/// One plot.
+/// A plot of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plot {
-    /// What it answers, in words.
+    /// The question that the plot answers, in words.
     pub question: String,
-    /// How it is drawn.
+    /// How the plot is drawn.
     pub kind: PlotKind,
-    /// What is measured.
+    /// What the plot shows.
     pub measure: PlotMeasure,
-    /// The axis across, as an index of the study's axes; `None` for a distribution, whose x is time.
+    /// The horizontal axis, as an index of the study's axes; `None` for a distribution, whose x is
+    /// time.
     pub x: Option<usize>,
-    /// The axis up, of a heat map; or the axis with a line for each value.
+    /// The vertical axis of a heat map, or the axis with a line for each value.
     pub by: Option<usize>,
 }
 
@@ -31,36 +32,38 @@ pub enum PlotKind {
     Lines,
     /// Estimates over two axes.
     Heat,
-    /// What fraction took no longer than x.
+    /// The fraction of times that are no longer than x.
     Ecdf,
 }
 
-/// What is measured, `QUANTITY` or `QUANTITY / COUNT`.
+/// A measure, written as `QUANTITY` or `QUANTITY / COUNT`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PlotMeasure {
-    /// Above the line.
+    /// The numerator.
     pub quantity: Quantity,
-    /// Below the line: a count; for times it says of how many, also of those that never ended.
+    /// The denominator, a count. For times it is the number of all cases, with those that never
+    /// ended.
     pub denominator: Option<String>,
 }
 
-/// A count, or something of the distribution of times.
+/// A count, a distribution of times, or a number of the distribution. Each has the name of the
+/// metric.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantity {
-    /// How often.
+    /// A count.
     Count(String),
-    /// A distribution as a whole.
+    /// A distribution of times as a whole.
     Time(String),
-    /// Its mean.
+    /// The mean of a distribution.
     Mean(String),
-    /// The value that this fraction of it does not exceed.
+    /// The time that this fraction of a distribution does not exceed.
     Quantile(String, f64),
 }
 
 impl PlotMeasure {
-    /// Whether it is a part of what is below the line, so that it is from 0 to 1: `rolls.fork / rolls`,
-    /// `releases.late / releases.due`, and not the other way round.
+    /// Whether the numerator is a part of the denominator, so that the measure is from 0 to 1:
+    /// `rounds.fork / rounds` and `releases.late / releases.due`, and not their reverse.
     pub fn is_fraction(&self) -> bool {
         let family = |name: &str| name.split('.').next().map(str::to_owned);
         match (&self.quantity, &self.denominator) {
@@ -73,12 +76,12 @@ impl PlotMeasure {
         }
     }
 
-    /// Whether it is a time, in milliseconds.
+    /// Whether the measure is one time, in milliseconds.
     pub fn is_time(&self) -> bool {
         matches!(self.quantity, Quantity::Mean(_) | Quantity::Quantile(..))
     }
 
-    /// In words.
+    /// The measure in words.
     pub fn description(&self) -> String {
         let known = |name: &str| {
             let all = COUNTS.iter().chain(TIMES);
@@ -131,7 +134,9 @@ impl FromStr for PlotMeasure {
             Some((p, name)) => Quantity::Quantile(parse_time(name)?, percentile(p)?),
         };
         if of.is_none() && matches!(quantity, Quantity::Count(_)) {
-            return Err(format!("say of how many: `{above} / worlds`, for example"));
+            return Err(format!(
+                "a count needs a denominator: write for example `{above} / worlds`"
+            ));
         }
         Ok(PlotMeasure { quantity, denominator: of })
     }
@@ -161,7 +166,7 @@ fn unknown_metric(name: &str) -> String {
     )
 }
 
-/// Rounded: 0.29 * 100 is not 29.
+/// The percentage of a quantile, rounded because 0.29 * 100 is not exactly 29.
 fn percent(quantile: f64) -> f64 {
     (quantile * 1e8).round() / 1e6
 }
@@ -169,9 +174,10 @@ fn percent(quantile: f64) -> f64 {
 fn percentile(text: &str) -> Result<f64, String> {
     let number = text.strip_prefix('p').and_then(|digits| digits.parse::<f64>().ok());
     let fits = number.filter(|percent| (0.0..100.0).contains(percent) && *percent > 0.0);
-    let number = fits.ok_or_else(|| format!("`{text}` is none of mean, median, p99"))?;
+    let number = fits
+        .ok_or_else(|| format!("`{text}` is none of mean, median and percentiles such as p99"))?;
     let quantile = number / 100.0;
-    // It is written into results, and has to be the same when it is read there.
+    // Results contain the measure as text, and parsing that text must give the same number.
     if percent(quantile) != number {
         return Err(format!("`{text}` has too many digits: at most six after the point"));
     }

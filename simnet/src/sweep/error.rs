@@ -1,4 +1,4 @@
-//! What can go wrong with results, and what to do about it.
+//! Errors of sweeps, merges and result files, with their remedies.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,93 +10,95 @@ use crate::Seed;
 /// Why a sweep or a merge ended without its file.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// The disk said no. What was finished before is still there.
-    #[error("{0}; what was finished before is kept, and --resume goes on from there")]
+    /// A file or directory could not be read or written. Finished worlds are kept.
+    #[error("{0}. Finished worlds are kept, and --resume goes on from there")]
     Disk(#[from] StorageError),
-    /// There are results already.
-    #[error("{} holds results already: --resume goes on with them, another --out begins anew", .0.display())]
+    /// The directory has results, and the sweep was not asked to continue them.
+    #[error("{} holds results already: --resume goes on with them. To start over, choose another --out", .0.display())]
     Exists(PathBuf),
-    /// Somebody else is at it.
-    #[error("another sweep works on this shard ({} is locked): wait for it, or give this one another --out", .0.display())]
+    /// Another process has locked the shard.
+    #[error("another sweep works on this shard ({} is locked): wait for it, or choose another --out", .0.display())]
     Busy(PathBuf),
-    /// The simulator itself failed.
-    #[error("the simulator failed in a world ({world}), which is a bug of ours: {why}; the world's own seed is {}, for simnet run --seed", seed.0)]
+    /// The simulator panicked in a world.
+    #[error("the simulator failed in a world ({world}), which is a bug of the simulator: {why}. To play this world again, give simnet run its seed: --seed {}", seed.0)]
     Panicked {
-        /// The cell.
+        /// The label of the cell.
         world: String,
-        /// The world's own seed.
+        /// The seed of the world.
         seed: Seed,
-        /// What it said.
+        /// The message of the panic.
         why: String,
     },
-    /// A file of results is not as it must be.
+    /// A result file is invalid, or does not belong to the others.
     #[error("{}: {problem}", path.display())]
     InvalidFile {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What about it.
+        /// What is wrong with the file.
         problem: ResultError,
     },
-    /// One world is in two files.
+    /// Two files have a result of the same world.
     #[error("{} and {} both hold one world ({world}): leave one of them out", first.display(), second.display())]
     DuplicateWorld {
-        /// A file.
+        /// The path of one file.
         first: PathBuf,
-        /// Another file.
+        /// The path of the other file.
         second: PathBuf,
         /// The world that both hold.
         world: String,
     },
-    /// Worlds are missing.
-    #[error("{0}; finish the sweep, or merge what there is with --partial")]
+    /// The files lack results of some worlds.
+    #[error("{0}. Finish the sweep, or merge the finished worlds with --partial")]
     MissingWorlds(MissingWorlds),
-    /// Nothing to merge.
+    /// A directory has no result file.
     #[error("{} holds no results: name the directory that simnet sweep wrote to", .0.display())]
     NoResults(PathBuf),
 }
 
-/// What is odd about a file of results.
+/// What is wrong with a result file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
-    /// Not ours.
-    #[error("no results of simnet, or of a version this one cannot read")]
+    /// The file has another format.
+    #[error("no results of simnet, or results of a version that this one cannot read")]
     UnknownFormat,
-    /// The end is missing.
+    /// The end of the file is missing.
     #[error("cut short: delete it, and simnet sweep --resume plays its worlds again")]
     Truncated,
-    /// The bytes are not the ones that were written.
+    /// The digest in the file does not match its bytes.
     #[error(
         "damaged: its bytes are not the ones that were written; delete it, and simnet sweep --resume plays its worlds again"
     )]
     Damaged,
-    /// Another version's.
+    /// The results are of another version of simnet.
     #[error("made by simnet {0}, and the rest by {1}: results of two versions do not mix")]
     Version(String, String),
-    /// Another scenario's.
-    #[error("of another scenario than the rest (SHA-256 {0}, not {1}): results of two do not mix")]
+    /// The results are of another scenario.
+    #[error(
+        "of another scenario than the rest (SHA-256 {0}, not {1}): results of two scenarios do not mix"
+    )]
     Scenario(String, String),
-    /// Another master seed's.
+    /// The results are of another master seed.
     #[error("of the seed {0}, and the rest of {1}: results of two seeds do not mix")]
     MasterSeed(u64, u64),
-    /// Same numbers, other questions or plots.
+    /// The scenario has the same worlds, and other questions or plots.
     #[error(
         "its scenario asks other questions, or draws other plots, than the rest: sweep with one file"
     )]
     TextMismatch,
-    /// A file under the name of another shard.
+    /// The file has the name of another shard.
     #[error(
-        "not the shard that its name says: put back the one that was written there, or delete it"
+        "not the shard that its name says: restore the file that was written there, or delete it"
     )]
     Misnamed,
-    /// A merged file is needed.
+    /// The file has one shard, and a merged file is needed.
     #[error("one shard of several: merge all of them first, with simnet merge")]
     NotMerged,
-    /// A world that the scenario does not have.
+    /// The file has a world that is not in its scenario.
     #[error("it holds a world that its scenario does not have")]
     UnknownWorld,
 }
 
-/// What is not there.
+/// The worlds that are missing from a merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingWorlds {
     pub(super) missing: u64,

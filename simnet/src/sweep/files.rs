@@ -1,5 +1,7 @@
-//! Files of results: one JSON object to a line. First the manifest, then one line for each world,
-//! last how many and the SHA-256 of everything before. A file without its last line is cut short.
+//! Result files: one JSON object on each line.
+//!
+//! The first line has the manifest. Then each world has a line. The last line has the number of
+//! worlds and the SHA-256 of all bytes before it. A file without its last line is truncated.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,46 +18,46 @@ use crate::{Results, Study};
 
 const FORMAT: &str = "simnet/results/v1";
 
-/// Larger files are not read.
+/// The largest result file that is read, in bytes.
 const MAX_FILE_BYTES: usize = 64 << 30;
 
-/// What results are of. Only results that agree in all of it, but for the shard, mix.
+/// The origin of results. Results mix only if their manifests agree in everything except the shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SweepManifest {
     format: String,
     /// The simulator's version.
     pub version: String,
-    /// SHA-256 of the canonical scenario: [`Study::digest`].
+    /// SHA-256 of the study's worlds: [`Study::digest`].
     pub scenario: String,
     /// The master seed.
     pub seed: u64,
-    /// Which shard; `None` once merged.
+    /// The shard, as `i/n`; `None` once merged.
     pub shard: Option<String>,
 }
 
-/// One world and what came of it.
+/// One world and its results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultRow {
-    /// Index of the study's cells.
+    /// An index of the study's cells.
     pub cell: u32,
-    /// Which of the cell's worlds, from 0.
+    /// The number of the world in its cell, from 0.
     pub replication: u32,
-    /// Its own seed, with which it can be played alone.
+    /// The seed of this world, with which it can be played alone.
     pub seed: u64,
-    /// What was counted and measured.
+    /// The counts and times of the world.
     pub results: Results,
 }
 
-/// A file of results, its digest checked. Rows stay text: nobody but a report reads them.
+/// A result file with a checked digest. Rows stay text, because only reports use their contents.
 #[derive(Clone, Debug)]
 pub struct ResultFile {
-    /// Of what.
+    /// The origin of the results.
     pub manifest: SweepManifest,
-    /// The study; parts of a shard do without.
+    /// The study; parts of a shard may lack it.
     pub study: Option<Study>,
-    /// Each world's line.
+    /// The line of each world.
     pub rows: BTreeMap<WorldId, String>,
 }
 
@@ -75,7 +77,7 @@ struct FileTrailer {
 }
 
 impl SweepManifest {
-    /// Of this version's results.
+    /// The manifest for results of this version.
     pub fn new(study: &Study, master: u64, shard: Option<Shard>) -> SweepManifest {
         SweepManifest {
             format: FORMAT.to_owned(),
@@ -86,18 +88,18 @@ impl SweepManifest {
         }
     }
 
-    /// Of many shards together.
+    /// The manifest for the merged results of several shards.
     pub(super) fn without_shard(&self) -> SweepManifest {
         SweepManifest { shard: None, ..self.clone() }
     }
 
-    /// Whether results of both mix; `path` holds this one.
+    /// Checks that results of both manifests mix. `path` is the file of `self`, for the error.
     pub(super) fn check_same_study(
         &self,
         rest: &SweepManifest,
         path: &Path,
     ) -> Result<(), SweepError> {
-        let odd = if self.version != rest.version {
+        let problem = if self.version != rest.version {
             ResultError::Version(self.version.clone(), rest.version.clone())
         } else if self.scenario != rest.scenario {
             let short = |digest: &str| digest.chars().take(12).collect();
@@ -107,28 +109,28 @@ impl SweepManifest {
         } else {
             return Ok(());
         };
-        Err(SweepError::InvalidFile { path: path.to_owned(), problem: odd })
+        Err(SweepError::InvalidFile { path: path.to_owned(), problem })
     }
 }
 
 impl ResultRow {
-    /// As a line of a file, without its end.
+    /// The row as a line of a file, without line end.
     pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("plain data")
     }
 
-    /// Which world.
+    /// The identity of the world.
     pub fn world_id(&self) -> WorldId {
         WorldId { cell: self.cell, replication: self.replication }
     }
 
-    /// From a line of a file.
+    /// Parses a line of a file; `None` if it is not a row.
     pub fn parse(line: &str) -> Option<ResultRow> {
         serde_json::from_str(line).ok()
     }
 }
 
-/// Writes a file whole, or not at all.
+/// Writes a file completely or not at all.
 pub(super) fn write_result_file(
     disk: &Storage,
     path: &Path,
@@ -152,17 +154,17 @@ pub(super) fn write_result_file(
     Ok(disk.write(path, text.as_bytes(), Mode::Public).map_err(StorageError::at(path))?)
 }
 
-/// Reads a file and checks that all of it is there.
+/// Reads a file, and checks that it is complete and undamaged.
 pub(super) fn read_result_file(path: &Path) -> Result<ResultFile, SweepError> {
     let bytes = unanimity_storage::read_at_most(path, MAX_FILE_BYTES)?;
-    parse(bytes).map_err(|odd| SweepError::InvalidFile { path: path.to_owned(), problem: odd })
+    parse(bytes).map_err(|problem| SweepError::InvalidFile { path: path.to_owned(), problem })
 }
 
 fn parse(bytes: Vec<u8>) -> Result<ResultFile, ResultError> {
     if !bytes.starts_with(b"{\"manifest\":{\"format\":\"simnet/results/v1\"") {
-        // What is shorter than that may have been cut.
-        let begun = b"{\"manifest\":{\"format\":\"simnet/results/v1\"".starts_with(&bytes);
-        return Err(if begun { ResultError::Truncated } else { ResultError::UnknownFormat });
+        // A shorter file may be truncated within the prefix.
+        let is_prefix = b"{\"manifest\":{\"format\":\"simnet/results/v1\"".starts_with(&bytes);
+        return Err(if is_prefix { ResultError::Truncated } else { ResultError::UnknownFormat });
     }
     let text = String::from_utf8(bytes).map_err(|_| ResultError::Damaged)?;
     let body = text.strip_suffix('\n').ok_or(ResultError::Truncated)?;
@@ -186,7 +188,7 @@ fn parse(bytes: Vec<u8>) -> Result<ResultFile, ResultError> {
     Ok(ResultFile { manifest: first.manifest, study: first.study, rows })
 }
 
-/// The files of results in a directory, by name; those under a temporary name are not there.
+/// The result files of a directory, ordered by name, without temporary files.
 pub(super) fn list_result_files(directory: &Path) -> Result<Vec<PathBuf>, SweepError> {
     let at = || StorageError::at(directory);
     let mut paths = Vec::new();
@@ -201,27 +203,31 @@ pub(super) fn list_result_files(directory: &Path) -> Result<Vec<PathBuf>, SweepE
     Ok(paths)
 }
 
-/// Writes what a merge came to.
+/// Writes merged results to a file.
 pub fn write_merged(disk: &Storage, path: &Path, merged: &ResultFile) -> Result<(), SweepError> {
     write_result_file(disk, path, &merged.manifest, merged.study.as_ref(), &merged.rows)
 }
 
-/// Reads what a merge wrote: the study, and a row for each world.
+/// Reads merged results: the manifest, the study, and a row for each world.
+///
+/// # Errors
+/// The file cannot be read, is damaged, has one shard of several, or has a world that is not in its
+/// study.
 pub fn read_merged(path: &Path) -> Result<(SweepManifest, Study, Vec<ResultRow>), SweepError> {
-    let odd = |odd| SweepError::InvalidFile { path: path.to_owned(), problem: odd };
+    let invalid = |problem| SweepError::InvalidFile { path: path.to_owned(), problem };
     let file = read_result_file(path)?;
     if file.manifest.shard.as_ref().is_some_and(|shard| shard != "0/1") {
-        return Err(odd(ResultError::NotMerged));
+        return Err(invalid(ResultError::NotMerged));
     }
-    let study = file.study.ok_or_else(|| odd(ResultError::NotMerged))?;
+    let study = file.study.ok_or_else(|| invalid(ResultError::NotMerged))?;
     let rows: Option<Vec<ResultRow>> =
         file.rows.values().map(|line| ResultRow::parse(line)).collect();
-    let rows = rows.ok_or_else(|| odd(ResultError::UnknownFormat))?;
+    let rows = rows.ok_or_else(|| invalid(ResultError::UnknownFormat))?;
     let known = |row: &ResultRow| {
         (row.cell as usize) < study.cells.len() && row.replication < study.replications
     };
     match rows.iter().all(known) {
         true => Ok((file.manifest, study, rows)),
-        false => Err(odd(ResultError::UnknownWorld)),
+        false => Err(invalid(ResultError::UnknownWorld)),
     }
 }

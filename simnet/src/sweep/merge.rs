@@ -1,4 +1,4 @@
-//! Many files of results into one. In whatever order and grouping, the same bytes come out.
+//! Merging result files into one. Every order and grouping of the files gives the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,11 @@ use super::files::{ResultFile, list_result_files, read_result_file};
 use crate::Study;
 use crate::study::WorldId;
 
-/// Merges directories and files. Worlds may be missing only if `partial`.
+/// Merges directories of shards and result files. Worlds may be missing only if `partial`.
+///
+/// # Errors
+/// A file is invalid or does not belong to the others, a world is there twice, or worlds are
+/// missing.
 pub fn merge(from: &[PathBuf], partial: bool) -> Result<ResultFile, SweepError> {
     let mut files = Vec::new();
     let mut unfinished = Vec::new();
@@ -20,7 +24,7 @@ pub fn merge(from: &[PathBuf], partial: bool) -> Result<ResultFile, SweepError> 
         }
     }
     let mut merged: Option<ResultFile> = None;
-    let mut origin: BTreeMap<WorldId, usize> = BTreeMap::new();
+    let mut file_of: BTreeMap<WorldId, usize> = BTreeMap::new();
     let mut shards = BTreeSet::new();
     for (number, path) in files.iter().enumerate() {
         let file = read_result_file(path)?;
@@ -40,22 +44,22 @@ pub fn merge(from: &[PathBuf], partial: bool) -> Result<ResultFile, SweepError> 
             (None, Some(theirs)) => into.study = Some(theirs.clone()),
             _ => {}
         }
-        for (unit, line) in file.rows {
-            if let Some(&other) = origin.get(&unit) {
+        for (id, line) in file.rows {
+            if let Some(&other) = file_of.get(&id) {
                 let (first, second) = (files[other].clone(), path.clone());
-                let world = world_name(into.study.as_ref(), unit);
+                let world = world_name(into.study.as_ref(), id);
                 return Err(SweepError::DuplicateWorld { first, second, world });
             }
-            origin.insert(unit, number);
-            into.rows.insert(unit, line);
+            file_of.insert(id, number);
+            into.rows.insert(id, line);
         }
         shards.extend(file.manifest.shard);
     }
     let first = from.first().cloned().unwrap_or_default();
     let merged = merged.ok_or_else(|| SweepError::NoResults(first.clone()))?;
     let Some(study) = &merged.study else { return Err(SweepError::NoResults(first)) };
-    if let Some((unit, _)) = merged.rows.iter().find(|(unit, _)| !contains_world(study, **unit)) {
-        let path = files[origin[unit]].clone();
+    if let Some((id, _)) = merged.rows.iter().find(|(id, _)| !contains_world(study, **id)) {
+        let path = files[file_of[id]].clone();
         return Err(SweepError::InvalidFile { path, problem: ResultError::UnknownWorld });
     }
     match find_missing(study, &merged.rows, unfinished, &shards) {
@@ -64,18 +68,18 @@ pub fn merge(from: &[PathBuf], partial: bool) -> Result<ResultFile, SweepError> 
     }
 }
 
-fn contains_world(study: &Study, unit: WorldId) -> bool {
-    (unit.cell as usize) < study.cells.len() && unit.replication < study.replications
+fn contains_world(study: &Study, id: WorldId) -> bool {
+    (id.cell as usize) < study.cells.len() && id.replication < study.replications
 }
 
-fn world_name(study: Option<&Study>, unit: WorldId) -> String {
-    let known = study.filter(|study| contains_world(study, unit));
-    let label = known.map(|study| study.label(unit.cell)).unwrap_or_default();
+fn world_name(study: Option<&Study>, id: WorldId) -> String {
+    let known = study.filter(|study| contains_world(study, id));
+    let label = known.map(|study| study.label(id.cell)).unwrap_or_default();
     let comma = if label.is_empty() { "" } else { ", " };
-    format!("{label}{comma}replication {}", unit.replication)
+    format!("{label}{comma}replication {}", id.replication)
 }
 
-/// Whole shards where they are, the parts of the others.
+/// Collects the files of whole shards, and for unfinished shards the files of their parts.
 fn collect_files(
     path: &Path,
     files: &mut Vec<PathBuf>,
@@ -85,7 +89,7 @@ fn collect_files(
         files.push(path.to_owned());
         return Ok(());
     }
-    // A merged file may be in the same directory.
+    // The same directory may have a merged file, which is left out.
     let shard = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
     };
@@ -112,7 +116,7 @@ fn find_missing(
     shards: &BTreeSet<String>,
 ) -> Option<MissingWorlds> {
     let all = study.worlds();
-    let first = (0..all).map(|n| study.world_id(n)).find(|unit| !rows.contains_key(unit))?;
+    let first = (0..all).map(|n| study.world_id(n)).find(|id| !rows.contains_key(id))?;
     let of: BTreeSet<&str> =
         shards.iter().filter_map(|shard| shard.split_once('/')).map(|(_, of)| of).collect();
     if let (1, Some(of)) = (of.len(), of.first()) {

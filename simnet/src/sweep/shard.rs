@@ -1,4 +1,4 @@
-//! Which of a study's worlds are one process's to play.
+//! Shards: the part of a study's worlds that one process plays.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::str::FromStr;
 use crate::Study;
 use crate::study::WorldId;
 
-/// Every `count`-th world, from `index` (from 0) on. Neighbouring worlds, which cost alike, go to
-/// different shards.
+/// Every `count`-th world, beginning with world `index` (from 0). Neighbouring worlds have similar
+/// costs and go to different shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -16,25 +16,28 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The one and only.
+    /// The only shard: all worlds.
     pub const WHOLE: Shard = Shard { index: 0, count: 1 };
 
-    /// `index` is from 0 to `of - 1`.
+    /// A shard of `of` shards; `None` unless `index` is from 0 to `of - 1`.
     pub fn new(index: u32, of: u32) -> Option<Shard> {
         (index < of).then_some(Shard { index, count: of })
     }
 
-    /// What a Slurm array task or a Kubernetes indexed job is to play; `None` in neither.
+    /// The shard of a Slurm array task or of a Kubernetes indexed job; `None` in neither.
     ///
-    /// Slurm may count from another number than 0, which it says. Part of an array submitted again
-    /// has a smaller count: then only `--shard` is right.
+    /// Slurm may count from another number than 0, which a variable says. If a part of an array is
+    /// submitted again, Slurm's count is smaller: then only `--shard` gives the right shard.
+    ///
+    /// # Errors
+    /// A variable is missing or not a number, or the task's number is too large.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Shard>, String> {
         let number = |name: &str| {
             let text = variable(name);
-            let wrong = |_| format!("{name} is no number: give --shard i/n");
-            text.map(|text| text.trim().parse::<u32>().map_err(wrong)).transpose()
+            let not_a_number = |_| format!("{name} is not a number: give --shard i/n");
+            text.map(|text| text.trim().parse::<u32>().map_err(not_a_number)).transpose()
         };
         let (index, of, names) = match number("SLURM_ARRAY_TASK_ID")? {
             Some(task) => {
@@ -53,18 +56,18 @@ impl Shard {
         shard.map(Some).ok_or_else(beyond)
     }
 
-    /// Its worlds, in order.
+    /// The worlds of the shard, in order.
     pub fn world_ids(self, study: &Study) -> impl Iterator<Item = WorldId> {
         let numbers = (u64::from(self.index)..study.worlds()).step_by(self.count as usize);
         numbers.map(|n| study.world_id(n))
     }
 
-    /// How many shards there are.
+    /// The number of shards.
     pub fn count(self) -> u32 {
         self.count
     }
 
-    /// Which of them, from 0.
+    /// The number of this shard, from 0.
     pub fn index(self) -> u32 {
         self.index
     }
@@ -93,7 +96,9 @@ impl FromStr for Shard {
         let parts = text.split_once('/');
         let numbers = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         let shard = numbers.and_then(|(index, of)| Shard::new(index, of));
-        shard.ok_or_else(|| "write i/n, i from 0 to n-1: 0/64 is the first of 64".to_owned())
+        shard.ok_or_else(|| {
+            "write a shard as i/n, i from 0 to n-1: 0/64 is the first of 64".to_owned()
+        })
     }
 }
 

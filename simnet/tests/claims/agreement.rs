@@ -1,4 +1,4 @@
-//! Both tiers tell the same story, to the millisecond, for every node.
+//! Both tiers give the same events, to the millisecond, for every node.
 
 use rand::RngExt as _;
 use simnet::scenario::fault::{Fault, FaultKind};
@@ -6,12 +6,13 @@ use simnet::scenario::{Adversary, AttackScenario, Colluding, Days, Mirrors, Scen
 use simnet::trace::Event;
 use simnet::{Environment, Millis, Seed, full, population, swarm};
 
-/// A random world in which nothing happens that only the real code knows.
+/// A random world without faults.
 fn world(seed: Seed) -> Scenario {
     Scenario { faults: Vec::new(), ..swarm::random_scenario(seed) }
 }
 
-fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
+/// The events of a world in the full tier, then in the population tier.
+fn play_both_tiers(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
     let environment = Environment::new(scenario, seed);
     let mut numbers = Vec::new();
     population::run(&environment, &mut numbers);
@@ -19,8 +20,8 @@ fn both(scenario: Scenario, seed: Seed) -> [Vec<Event>; 2] {
     [full::run(environment, seed).unwrap(), numbers]
 }
 
-/// A random world in which peers come and go within a roll, are blind half the time, and releases
-/// come before those before them have settled.
+/// A random world with short times. Services go down within a round, peers often have no fresh
+/// head, and a release is made before the one before has settled.
 fn rough(seed: Seed) -> Scenario {
     let mut rng = seed.draws("rough").rng(0, 0);
     let minute = 60_000;
@@ -43,8 +44,8 @@ fn rough(seed: Seed) -> Scenario {
     }
 }
 
-/// A rough world in which peers change their story.
-fn told_twice(seed: Seed) -> Scenario {
+/// A rough world in which peers equivocate.
+fn equivocating(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("story").rng(0, 0);
     let start = rng.random_range(0..90 * 60_000);
@@ -54,7 +55,7 @@ fn told_twice(seed: Seed) -> Scenario {
     Scenario { adversary: Some(adversary), ..world }
 }
 
-/// A rough world in which the log is forked, in one shape after another, or has a trojan in it.
+/// A rough world with a fork, whose shape depends on the seed, or with a logged trojan.
 fn forked(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("forked").rng(0, 0);
@@ -67,16 +68,15 @@ fn forked(seed: Seed) -> Scenario {
     let shape = [Shape::Same, longer, starved, Shape::Next][seed.0 as usize % 4];
     let attack = if shape == Shape::Next { AttackScenario::Logged } else { attack };
     let colluding = Colluding::OfPeers(rng.random_range(0..4));
-    let launders = attack.is_fork() && rng.random();
+    let equivocate_to_all = attack.is_fork() && rng.random();
     let withdrawn_after = (attack == AttackScenario::Logged && rng.random())
         .then(|| rng.random_range(1..90 * 60_000));
     let usual = Adversary { withdrawn_after, ..Adversary::new(attack, start) };
-    let adversary =
-        Adversary { victims: 2, colluding, shape, equivocate_to_all: launders, ..usual };
+    let adversary = Adversary { victims: 2, colluding, shape, equivocate_to_all, ..usual };
     Scenario { adversary: Some(adversary), ..world }
 }
 
-/// A rough world in which good minutes and bad ones alternate and relays leave while they are asked.
+/// A rough world in which good and bad times of Tor alternate, and relays leave during a question.
 fn stormy(seed: Seed) -> Scenario {
     let mut world = rough(seed);
     let mut rng = seed.draws("stormy").rng(0, 0);
@@ -87,7 +87,7 @@ fn stormy(seed: Seed) -> Scenario {
     world
 }
 
-/// The same with mirrors that come and go.
+/// Adds mirrors that go down and return.
 fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     move |seed| {
         let world = world(seed);
@@ -102,7 +102,7 @@ fn mirrors_down(world: fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     }
 }
 
-/// The same with a random half of all faults that numbers play.
+/// Adds random faults, of the kinds that a population plays.
 fn faulty(world: impl Fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     move |seed| {
         let world = world(seed);
@@ -120,7 +120,7 @@ fn faulty(world: impl Fn(Seed) -> Scenario) -> impl Fn(Seed) -> Scenario {
     }
 }
 
-/// A rough world whose nodes go off and come back all the time, within rolls and polls.
+/// A rough world whose nodes often go off and return, within rounds and polls.
 fn restless(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("restless").rng(0, 0);
@@ -136,38 +136,38 @@ fn restless(seed: Seed) -> Scenario {
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_where_faults_befall_nodes() {
-    agree(faulty(world), 0..8);
-    agree(faulty(rough), 0..8);
-    agree(faulty(mirrors_down(told_twice)), 0..4);
-    agree(faulty(forked), 0..4);
-    agree(faulty(stormy), 0..4);
+fn tiers_agree_in_worlds_with_faults() {
+    assert_tiers_agree(faulty(world), 0..8);
+    assert_tiers_agree(faulty(rough), 0..8);
+    assert_tiers_agree(faulty(mirrors_down(equivocating)), 0..4);
+    assert_tiers_agree(faulty(forked), 0..4);
+    assert_tiers_agree(faulty(stormy), 0..4);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_where_nodes_come_and_go() {
-    agree(restless, 0..6);
+fn tiers_agree_if_nodes_go_off_and_return() {
+    assert_tiers_agree(restless, 0..6);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_where_mirrors_are_down() {
-    agree(mirrors_down(world), 0..8);
-    agree(mirrors_down(rough), 0..8);
-    agree(mirrors_down(told_twice), 0..6);
+fn tiers_agree_if_mirrors_are_down() {
+    assert_tiers_agree(mirrors_down(world), 0..8);
+    assert_tiers_agree(mirrors_down(rough), 0..8);
+    assert_tiers_agree(mirrors_down(equivocating), 0..6);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_where_peers_change_their_story() {
-    agree(told_twice, 0..6);
+fn tiers_agree_if_peers_equivocate() {
+    assert_tiers_agree(equivocating, 0..6);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_whatever_a_trojan_is_logged_in() {
-    agree(forked, 0..12);
-    agree(mirrors_down(forked), 0..6);
+fn tiers_agree_on_forks_and_logged_trojans() {
+    assert_tiers_agree(forked, 0..12);
+    assert_tiers_agree(mirrors_down(forked), 0..6);
 }
 
-/// A rough world in which a logged trojan is taken back, just then or later.
+/// A rough world in which a logged trojan is withdrawn, within seconds or hours.
 fn withdrawn(seed: Seed) -> Scenario {
     let world = rough(seed);
     let mut rng = seed.draws("withdrawn").rng(0, 0);
@@ -180,39 +180,40 @@ fn withdrawn(seed: Seed) -> Scenario {
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_whenever_a_trojan_is_taken_back() {
-    agree(withdrawn, 0..12);
-    agree(mirrors_down(withdrawn), 0..6);
-    agree(faulty(withdrawn), 0..6);
+fn tiers_agree_on_withdrawn_trojans() {
+    assert_tiers_agree(withdrawn, 0..12);
+    assert_tiers_agree(mirrors_down(withdrawn), 0..6);
+    assert_tiers_agree(faulty(withdrawn), 0..6);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_whatever_the_day_is_like() {
-    agree(stormy, 0..12);
+fn tiers_agree_on_good_and_bad_days() {
+    assert_tiers_agree(stormy, 0..12);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_in_random_worlds() {
-    agree(world, 0..40);
+fn tiers_agree_in_random_worlds() {
+    assert_tiers_agree(world, 0..40);
 }
 
 #[test]
-fn the_same_happens_in_both_tiers_in_rough_worlds() {
-    agree(rough, 0..16);
+fn tiers_agree_in_rough_worlds() {
+    assert_tiers_agree(rough, 0..16);
 }
 
-fn agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
+/// Fails at the first world in which the tiers differ, and prints the events around that place.
+fn assert_tiers_agree(world: impl Fn(Seed) -> Scenario, seeds: std::ops::Range<u64>) {
     for seed in seeds.map(Seed) {
-        let [full, numbers] = both(world(seed), seed);
-        let apart = full.iter().zip(&numbers).position(|(one, other)| one != other);
-        let apart = apart.or((full.len() != numbers.len()).then(|| full.len().min(numbers.len())));
-        if let Some(at) = apart {
+        let [full, numbers] = play_both_tiers(world(seed), seed);
+        let differs = full.iter().zip(&numbers).position(|(one, other)| one != other);
+        let ends = (full.len() != numbers.len()).then(|| full.len().min(numbers.len()));
+        if let Some(at) = differs.or(ends) {
             let around = |events: &[Event]| {
                 let around = at.saturating_sub(8)..(at + 4).min(events.len());
                 events[around].iter().map(|event| format!("\n  {event:?}")).collect::<String>()
             };
             let (one, other) = (around(&full), around(&numbers));
-            panic!("world {}: the real code tells{one}\nand the numbers{other}", seed.0);
+            panic!("world {}: full tier{one}\npopulation tier{other}", seed.0);
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The commands of `simnet`: what they print, write and refuse.
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,15 +9,20 @@ use tempfile::{TempDir, tempdir};
 
 use crate::studies::GOOD;
 
-struct Desk {
+/// A scratch directory with the file `good.toml`, in which commands run.
+struct Sandbox {
     directory: TempDir,
 }
 
-impl Desk {
-    fn new() -> Desk {
-        let desk = Desk { directory: tempdir().expect("a directory") };
-        fs::write(desk.path().join("good.toml"), GOOD).expect("a scenario");
-        desk
+impl Sandbox {
+    fn new() -> Sandbox {
+        let sandbox = Sandbox { directory: tempdir().expect("a directory") };
+        sandbox.write("good.toml", GOOD);
+        sandbox
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).expect("a file");
     }
 
     fn path(&self) -> &Path {
@@ -35,148 +42,167 @@ impl Desk {
         self.command(arguments).output().expect("it ran")
     }
 
-    fn done(&self, arguments: &str) -> String {
+    /// Runs a command that succeeds, and returns its standard output.
+    fn run_ok(&self, arguments: &str) -> String {
         let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments}: {}", said(&output));
+        assert!(output.status.success(), "{arguments}: {}", stderr(&output));
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// What it complains of, in one line, and its exit code.
-    fn fails(&self, arguments: &str) -> (i32, String) {
+    /// Runs a command that fails. Returns its exit code and its error, usually one line.
+    fn run_err(&self, arguments: &str) -> (i32, String) {
         let output = self.run(arguments);
-        let errors = said(&output);
+        let errors = stderr(&output);
         let last = errors.lines().rfind(|line| line.starts_with("simnet: "));
-        (output.status.code().expect("a code"), last.unwrap_or(&errors).to_owned())
+        (output.status.code().expect("a code"), last.unwrap_or(&errors).trim_end().to_owned())
     }
 
     fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.path().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
+
+    /// The lines of a page that say which worlds it covers.
+    fn page_summary(&self, path: &str) -> String {
+        let page = String::from_utf8(self.bytes(path)).expect("text");
+        let lines = page.lines().skip_while(|line| !line.starts_with("<p>"));
+        let lines = lines.take_while(|line| line.starts_with("<p"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn one_command_answers() {
-    let desk = Desk::new();
-    let page = desk.done("answer good.toml --seed 1 --out out");
+fn answer_runs_sweep_merge_and_report() {
+    let sandbox = Sandbox::new();
+    let page = sandbox.run_ok("answer good.toml --seed 1 --out out");
     assert_eq!(page.trim(), "out/report/index.html");
-    let page = String::from_utf8(desk.bytes("out/report/index.html")).expect("text");
-    assert!(page.contains("24 simulated worlds"));
+    let summary = sandbox.page_summary("out/report/index.html");
+    snapbox::assert_data_eq!(summary, snapbox::file!["words/summary_of_all_worlds.txt"]);
 }
 
 #[test]
-fn a_sweep_in_shards_and_by_hand_answers_the_same() {
-    let desk = Desk::new();
-    desk.done("answer good.toml --seed 1 --out whole --threads 1");
-    desk.done("sweep good.toml --seed 1 --out shards --shard 0/2");
-    let mut slurm = desk.command("sweep good.toml --seed 1 --out shards");
+fn sweep_merge_and_report_write_the_bytes_of_answer() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("answer good.toml --seed 1 --out whole --threads 1");
+    sandbox.run_ok("sweep good.toml --seed 1 --out shards --shard 0/2");
+    let mut slurm = sandbox.command("sweep good.toml --seed 1 --out shards");
     slurm.envs([("SLURM_ARRAY_TASK_ID", "1"), ("SLURM_ARRAY_TASK_COUNT", "2")]);
     assert!(slurm.status().expect("it ran").success());
-    desk.done("merge shards --out merged.jsonl");
-    desk.done("report merged.jsonl --out report");
-    assert_eq!(desk.bytes("merged.jsonl"), desk.bytes("whole/results.jsonl"));
+    sandbox.run_ok("merge shards --out merged.jsonl");
+    sandbox.run_ok("report merged.jsonl --out report");
+    assert_eq!(sandbox.bytes("merged.jsonl"), sandbox.bytes("whole/results.jsonl"));
     for file in ["index.html", "plots.csv", "worlds.csv", "worlds.jsonl"] {
         let (a, b) = (format!("report/{file}"), format!("whole/report/{file}"));
-        assert_eq!(desk.bytes(&a), desk.bytes(&b), "{file}");
+        assert_eq!(sandbox.bytes(&a), sandbox.bytes(&b), "{file}");
     }
 }
 
 #[test]
-fn a_world_of_a_sweep_can_be_run_alone() {
-    let desk = Desk::new();
-    desk.done("sweep good.toml --seed 1 --out out");
-    let file = String::from_utf8(desk.bytes("out/shard-0-of-1.jsonl")).expect("text");
+fn run_repeats_one_world_of_a_sweep() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("sweep good.toml --seed 1 --out out");
+    let file = String::from_utf8(sandbox.bytes("out/shard-0-of-1.jsonl")).expect("text");
     let line = file.lines().nth(24).expect("the last world");
     let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    let run = format!("run good.toml --seed {} --set circle=5 --set settle=2h --json", row["seed"]);
-    let alone: serde_json::Value = serde_json::from_str(&desk.done(&run)).expect("JSON");
+    let run = format!("run good.toml --seed {} --set peers=5 --set settle=2h --json", row["seed"]);
+    let alone: serde_json::Value = serde_json::from_str(&sandbox.run_ok(&run)).expect("JSON");
     assert_eq!(alone, row["results"]);
-    let table = desk.done("run good.toml --seed 1");
-    assert!(table.contains("circle = 3, settle = 0s") && table.contains("worlds"), "{table}");
+    let table = sandbox.run_ok("run good.toml --seed 1");
+    assert!(table.contains("worlds"), "{table}");
+    let title: String = table.lines().take(2).map(|line| format!("{line}\n")).collect();
+    snapbox::assert_data_eq!(title, snapbox::file!["words/title_of_one_world.txt"]);
 }
 
 #[test]
-fn every_kind_of_failure_has_its_exit_code() {
-    let desk = Desk::new();
-    desk.done("sweep good.toml --seed 1 --out done");
-    desk.done("sweep good.toml --seed 1 --out half --shard 0/2");
-    fs::write(desk.path().join("bad.toml"), GOOD.replace("0.9", "1.9")).expect("a scenario");
-    fs::write(desk.path().join("rubbish.jsonl"), "rubbish\n").expect("rubbish");
-    for (arguments, code, says) in [
-        ("run good.toml", 2, "--seed"),
-        ("sweep good.toml --seed 1 --out x --shard 2/2", 2, "i from 0 to n-1"),
-        ("run bad.toml --seed 1", 2, "bad.toml, line 7 (`availability = 1.9`): 1.9 is no fraction"),
-        ("run nothing.toml --seed 1", 6, "cannot use nothing.toml"),
-        ("sweep good.toml --seed 1 --out done", 2, "--resume goes on"),
-        ("sweep good.toml --seed 2 --out done --resume", 8, "results of two seeds do not mix"),
-        ("sweep good.toml --seed 1 --out good.toml", 6, "good.toml"),
-        ("merge half --out merged.jsonl", 8, "12 of 24 worlds are missing"),
-        ("merge nowhere --out merged.jsonl", 6, "nowhere"),
-        ("merge rubbish.jsonl --out merged.jsonl", 8, "rubbish.jsonl: no results of simnet"),
-        ("report half/shard-0-of-2.jsonl --out report", 8, "merge all of them first"),
-        (
-            "run good.toml --seed 1 --set count=1000000000",
-            2,
-            "a world of 1000000000 nodes takes about",
-        ),
+fn each_kind_of_failure_has_its_exit_code() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("sweep good.toml --seed 1 --out done");
+    sandbox.run_ok("sweep good.toml --seed 1 --out half --shard 0/2");
+    sandbox.write("bad.toml", &GOOD.replace("0.9", "1.9"));
+    sandbox.write("rubbish.jsonl", "rubbish\n");
+    let mut messages = String::new();
+    for (arguments, code) in [
+        ("run good.toml", 2),
+        ("sweep good.toml --seed 1 --out x --shard 2/2", 2),
+        ("run bad.toml --seed 1", 2),
+        ("run nothing.toml --seed 1", 6),
+        ("sweep good.toml --seed 1 --out done", 2),
+        ("sweep good.toml --seed 2 --out done --resume", 8),
+        ("sweep good.toml --seed 1 --out good.toml", 6),
+        ("merge half --out merged.jsonl", 8),
+        ("merge nowhere --out merged.jsonl", 6),
+        ("merge rubbish.jsonl --out merged.jsonl", 8),
+        ("report half/shard-0-of-2.jsonl --out report", 8),
+        ("run good.toml --seed 1 --set count=1000000000", 2),
     ] {
-        let (found, error) = desk.fails(arguments);
-        assert!(error.contains(says), "{arguments}: {error}");
+        let (found, error) = sandbox.run_err(arguments);
         assert_eq!(found, code, "{arguments}: {error}");
+        messages += &format!("{arguments}: {}\n", without_free_memory(&error));
     }
-    let empty = desk.path().join("empty");
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/failed_commands.txt"]);
+    let empty = sandbox.path().join("empty");
     fs::create_dir(&empty).expect("a directory");
-    assert_eq!(desk.fails("merge empty --out merged.jsonl").0, 8);
+    assert_eq!(sandbox.run_err("merge empty --out merged.jsonl").0, 8);
+}
+
+/// An error without the amount of memory that is free on this machine.
+fn without_free_memory(error: &str) -> String {
+    let around = error.split_once("; ").and_then(|(before, after)| {
+        let (_, advice) = after.split_once(" are free")?;
+        Some(format!("{before}; [FREE] are free{advice}"))
+    });
+    around.unwrap_or_else(|| error.to_owned())
 }
 
 #[test]
-fn the_codes_of_the_readme_are_the_ones_of_the_program() {
-    let readme = include_str!("../../README.md");
+fn book_has_every_exit_code_of_the_program() {
+    let chapter = include_str!("../../../docs/src/researcher/start.md");
     for (exit, meaning) in simnet::cli::EXIT_CODES {
         let row = format!("| {} | {meaning} |", *exit as u8);
-        assert!(readme.contains(&row), "README has no {row}");
+        assert!(chapter.contains(&row), "the chapter has no {row}");
     }
 }
 
 #[test]
-fn other_words_and_plots_for_results_that_are_there() {
-    let desk = Desk::new();
-    desk.done("answer good.toml --seed 1 --out out");
+fn report_takes_other_questions_and_refuses_other_worlds() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("answer good.toml --seed 1 --out out");
     let other = GOOD.replace("How often late?", "How seldom on time?");
-    fs::write(desk.path().join("words.toml"), &other).expect("a scenario");
-    desk.done("report out/results.jsonl --out again --scenario words.toml");
-    let page = String::from_utf8(desk.bytes("again/index.html")).expect("text");
+    sandbox.write("words.toml", &other);
+    sandbox.run_ok("report out/results.jsonl --out again --scenario words.toml");
+    let page = String::from_utf8(sandbox.bytes("again/index.html")).expect("text");
     assert!(page.contains("How seldom on time?") && !page.contains("How often late?"));
-    fs::write(desk.path().join("worlds.toml"), other.replace("count = 20", "count = 21"))
-        .expect("one");
-    let (code, error) = desk.fails("report out/results.jsonl --out again --scenario worlds.toml");
-    assert!(code == 2 && error.contains("only words and plots may differ"), "{error}");
+    sandbox.write("worlds.toml", &other.replace("count = 20", "count = 21"));
+    let (code, error) =
+        sandbox.run_err("report out/results.jsonl --out again --scenario worlds.toml");
+    assert_eq!(code, 2, "{error}");
+    snapbox::assert_data_eq!(error + "\n", snapbox::file!["words/report_with_other_worlds.txt"]);
 }
 
 #[test]
-fn what_is_missing_is_said_on_the_page() {
-    let desk = Desk::new();
-    desk.done("sweep good.toml --seed 1 --out half --shard 0/2");
-    desk.done("merge half --out half.jsonl --partial");
-    desk.done("report half.jsonl --out report");
-    let page = String::from_utf8(desk.bytes("report/index.html")).expect("text");
-    assert!(page.contains("12 of 24 worlds are missing"));
+fn page_counts_missing_worlds() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("sweep good.toml --seed 1 --out half --shard 0/2");
+    sandbox.run_ok("merge half --out half.jsonl --partial");
+    sandbox.run_ok("report half.jsonl --out report");
+    let summary = sandbox.page_summary("report/index.html");
+    snapbox::assert_data_eq!(summary, snapbox::file!["words/summary_of_half_the_worlds.txt"]);
 }
 
 #[test]
-fn a_sweep_killed_at_any_moment_goes_on_to_the_same_bytes() {
-    let desk = Desk::new();
-    // Many small worlds, so that there are many moments.
+fn resume_after_kills_gives_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    // Many small worlds give many moments for a kill.
     let many = GOOD.replace("replications = 4", "replications = 300");
     let many = many.replace("count = 20", "count = 7").replace("\"2d\"", "\"5h\"");
-    fs::write(desk.path().join("many.toml"), many).expect("a scenario");
-    desk.done("answer many.toml --seed 1 --out whole");
-    let parts = desk.path().join("cut/shard-0-of-1.parts");
+    sandbox.write("many.toml", &many);
+    sandbox.run_ok("answer many.toml --seed 1 --out whole");
+    let parts = sandbox.path().join("cut/shard-0-of-1.parts");
     for kills in 1..=3 {
-        let mut sweep = desk.command("sweep many.toml --seed 1 --out cut --resume --threads 1");
+        let mut sweep = sandbox.command("sweep many.toml --seed 1 --out cut --resume --threads 1");
         let mut sweep = sweep.spawn().expect("it started");
         let enough = || fs::read_dir(&parts).map_or(0, Iterator::count) > 3 * kills;
         let since = Instant::now();
@@ -189,14 +215,14 @@ fn a_sweep_killed_at_any_moment_goes_on_to_the_same_bytes() {
         sweep.kill().ok();
         sweep.wait().expect("it ended");
     }
-    desk.done("answer many.toml --seed 1 --out cut --resume");
-    assert_eq!(desk.bytes("cut/results.jsonl"), desk.bytes("whole/results.jsonl"));
+    sandbox.run_ok("answer many.toml --seed 1 --out cut --resume");
+    assert_eq!(sandbox.bytes("cut/results.jsonl"), sandbox.bytes("whole/results.jsonl"));
 }
 
 #[test]
-fn a_full_disk_ends_a_sweep_and_loses_nothing() {
-    let desk = Desk::new();
-    desk.done("answer good.toml --seed 1 --out whole");
+fn sweep_on_a_full_disk_keeps_finished_worlds() {
+    let sandbox = Sandbox::new();
+    sandbox.run_ok("answer good.toml --seed 1 --out whole");
     // Files may not grow beyond 8 KiB: the parts are smaller, the whole shard is not.
     let program = env!("CARGO_BIN_EXE_simnet");
     let limited = format!(
@@ -204,18 +230,21 @@ fn a_full_disk_ends_a_sweep_and_loses_nothing() {
     );
     let output = Command::new("bash")
         .args(["-c", &limited])
-        .current_dir(desk.path())
+        .current_dir(sandbox.path())
         .env_remove("SLURM_ARRAY_TASK_ID")
         .output()
         .expect("bash");
-    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
-    assert!(said(&output).contains("--resume goes on from there"), "{}", said(&output));
-    desk.done("answer good.toml --seed 1 --out cut --resume");
-    assert_eq!(desk.bytes("cut/results.jsonl"), desk.bytes("whole/results.jsonl"));
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(6), "{error}");
+    // The sentences before name a file and the limit.
+    let (_, advice) = error.rsplit_once(". ").expect("sentences");
+    snapbox::assert_data_eq!(advice, snapbox::file!["words/advice_after_a_full_disk.txt"]);
+    sandbox.run_ok("answer good.toml --seed 1 --out cut --resume");
+    assert_eq!(sandbox.bytes("cut/results.jsonl"), sandbox.bytes("whole/results.jsonl"));
 }
 
 #[test]
-fn the_cluster_s_job_files_call_the_program_as_it_is() {
+fn cluster_job_files_call_simnet_sweep_with_resume() {
     let slurm = include_str!("../../cluster/slurm.sh");
     let kubernetes = include_str!("../../cluster/kubernetes.yaml");
     assert!(slurm.contains("simnet sweep") && slurm.contains("--resume"));
@@ -223,68 +252,71 @@ fn the_cluster_s_job_files_call_the_program_as_it_is() {
 }
 
 #[test]
-fn one_seed_is_one_world_in_every_process() {
-    let desk = Desk::new();
-    let [once, again, other] = [3, 3, 4].map(|seed| desk.done(&format!("replay --swarm {seed}")));
+fn replay_of_one_seed_prints_one_digest_in_every_process() {
+    let sandbox = Sandbox::new();
+    let [once, again, other] =
+        [3, 3, 4].map(|seed| sandbox.run_ok(&format!("replay --swarm {seed}")));
     assert!(once.contains(" events, digest "), "{once}");
     assert_eq!(once, again);
     assert_ne!(once, other);
 }
 
 #[test]
-fn a_world_that_was_written_down_is_played_again() {
-    let desk = Desk::new();
+fn replay_reads_a_world_from_json() {
+    let sandbox = Sandbox::new();
     let world = simnet::swarm::random_scenario(simnet::Seed(3));
     let text = serde_json::to_string(&world).expect("plain data");
-    fs::write(desk.path().join("world.json"), &text).expect("a world");
-    assert_eq!(desk.done("replay world.json --seed 3"), desk.done("replay --swarm 3"));
-    for (arguments, words) in [
-        ("replay world.json", "--seed"),
-        ("replay", "--swarm"),
-        ("shrink --swarm 3 --out small.json", "nothing to shrink"),
-    ] {
-        let output = desk.run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments}");
-        assert!(said(&output).contains(words), "{arguments}: {}", said(&output));
+    sandbox.write("world.json", &text);
+    assert_eq!(sandbox.run_ok("replay world.json --seed 3"), sandbox.run_ok("replay --swarm 3"));
+    let mut messages = String::new();
+    for arguments in ["replay world.json", "replay", "shrink --swarm 3 --out small.json"] {
+        let (code, error) = sandbox.run_err(arguments);
+        assert_eq!(code, 2, "{arguments}: {error}");
+        messages += &format!("{arguments}: {error}\n");
     }
-    assert!(!desk.path().join("small.json").exists());
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_replays.txt"]);
+    assert!(!sandbox.path().join("small.json").exists());
 }
 
 #[test]
-fn a_swarm_says_how_many_worlds_it_played() {
-    let told = Desk::new().done("swarm --seed 5 --worlds 2");
-    assert_eq!(told, "2 worlds, and no rule broke\n");
+fn swarm_counts_its_worlds() {
+    let summary = Sandbox::new().run_ok("swarm --seed 5 --worlds 2");
+    snapbox::assert_data_eq!(summary, snapbox::file!["words/summary_of_a_swarm.txt"]);
 }
 
-/// A small world with a fault.
-fn fault(kind: &str) -> String {
+/// The scenario of a small world with one fault.
+fn fault_scenario(kind: &str) -> String {
     format!(
-        "question = \"?\"\nhorizon = \"4h\"\n[nodes]\ncount = 5\ncircle = 3\n[release]\n\
+        "question = \"?\"\nhorizon = \"4h\"\n[nodes]\ncount = 5\npeers = 3\n[release]\n\
          first = \"1h\"\n[[fault]]\nkind = \"{kind}\"\nshare = 0.5\n"
     )
 }
 
 #[test]
-fn a_fault_made_of_bytes_is_refused_by_numbers_and_played_by_the_code_that_ships() {
-    let desk = Desk::new();
-    fs::write(desk.path().join("garble.toml"), fault("garble")).expect("a scenario");
-    for command in ["run garble.toml --seed 1", "sweep garble.toml --seed 1 --out out"] {
-        let (code, error) = desk.fails(command);
-        let says = "garble.toml: a population of numbers has no bytes and no disks, so it cannot play \
-                    the fault `garble`; tier 1, the code that ships, plays it: simnet run --real";
-        assert!(code == 2 && error.contains(says), "{code} {error}");
+fn population_refuses_faults_of_the_full_tier() {
+    let sandbox = Sandbox::new();
+    sandbox.write("malformed.toml", &fault_scenario("malformed"));
+    let mut messages = String::new();
+    for arguments in [
+        "run malformed.toml --seed 1",
+        "sweep malformed.toml --seed 1 --out out",
+        "answer malformed.toml --seed 1 --out out",
+    ] {
+        let (code, error) = sandbox.run_err(arguments);
+        assert_eq!(code, 2, "{arguments}: {error}");
+        messages += &format!("{arguments}: {error}\n");
     }
-    assert_eq!(desk.fails("answer garble.toml --seed 1 --out out").0, 2);
-    assert!(!desk.path().join("out").exists());
-    let table = desk.done("run garble.toml --seed 1 --real");
-    assert!(table.contains("rolls.incomplete"), "{table}");
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/fault_of_the_full_tier.txt"]);
+    assert!(!sandbox.path().join("out").exists());
+    let table = sandbox.run_ok("run malformed.toml --seed 1 --full");
+    assert!(table.contains("rounds.incomplete"), "{table}");
 }
 
 #[test]
 fn both_tiers_measure_the_same() {
-    let desk = Desk::new();
-    fs::write(desk.path().join("off.toml"), fault("off")).expect("a scenario");
-    let numbers = desk.done("run off.toml --seed 1 --json");
-    assert_eq!(desk.done("run off.toml --seed 1 --json --real"), numbers);
-    assert_ne!(desk.done("run off.toml --seed 1 --json --set fault.share=0"), numbers);
+    let sandbox = Sandbox::new();
+    sandbox.write("off.toml", &fault_scenario("off"));
+    let numbers = sandbox.run_ok("run off.toml --seed 1 --json");
+    assert_eq!(sandbox.run_ok("run off.toml --seed 1 --json --full"), numbers);
+    assert_ne!(sandbox.run_ok("run off.toml --seed 1 --json --set fault.share=0"), numbers);
 }

@@ -1,4 +1,4 @@
-//! The engine: nothing is lost, nothing is out of order, and its memory is that of what is to come.
+//! The event queue: order, completeness, and memory for pending events only.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,7 +6,8 @@ use std::collections::BinaryHeap;
 use proptest::prelude::*;
 use simnet::engine::Queue;
 
-/// Pushes (how long after the last event, to whom) and pops, with which part of the day they are on.
+/// Random steps: a push (its wait after the last event, and its node) or a pop. Waits are from 0 ms
+/// to months.
 fn steps() -> impl Strategy<Value = Vec<Option<(u64, u32)>>> {
     let wait = prop_oneof![
         3 => 0..3u64,
@@ -49,7 +50,7 @@ proptest! {
 }
 
 #[test]
-fn many_events_at_one_time_are_handed_out_as_they_were_pushed() {
+fn events_of_one_time_pop_in_the_order_of_their_pushes() {
     let mut queue = Queue::default();
     for event in 0..10_000u32 {
         queue.push(5, 7, event);
@@ -61,7 +62,7 @@ fn many_events_at_one_time_are_handed_out_as_they_were_pushed() {
 }
 
 #[test]
-fn a_queue_that_is_held_at_one_size_keeps_its_memory() {
+fn queue_of_constant_size_keeps_its_memory() {
     let nodes = 20_000u32;
     let mut queue = Queue::with_capacity(nodes as usize);
     let wait = |i: u64| 300_000 + i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 600_000;
@@ -78,24 +79,24 @@ fn a_queue_that_is_held_at_one_size_keeps_its_memory() {
 }
 
 #[test]
-fn a_batch_tells_of_every_event_once_before_it_happens() {
+fn batches_announce_each_event_once_before_it_happens() {
     let mut queue = Queue::default();
     for event in 0..5_000u32 {
         queue.push(u64::from(event).wrapping_mul(7919) % 90_000, event, event);
     }
-    let (mut told, mut happened, mut late) = (Vec::new(), Vec::new(), 0);
+    let (mut announced, mut happened, mut late) = (Vec::new(), Vec::new(), 0);
     while let Some((at, node, event)) = queue.pop() {
-        told.extend(queue.upcoming_batch());
+        announced.extend(queue.upcoming_batch());
         if event == u32::MAX {
             late += 1;
             continue;
         }
         happened.push((node, event));
-        assert_eq!(told[..happened.len()], happened);
+        assert_eq!(announced[..happened.len()], happened);
         if late < 1_000 {
             queue.push(at, node, u32::MAX);
         }
     }
-    // What is pushed into a day that has come is not known before.
-    assert_eq!((told.len(), late), (5_000, 1_000));
+    // An event that is pushed into the current day is not announced.
+    assert_eq!((announced.len(), late), (5_000, 1_000));
 }

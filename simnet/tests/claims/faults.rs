@@ -1,4 +1,4 @@
-//! What each fault does to the real client and peers, one world for each.
+//! The effect of each fault on the shipped client and witness, in one world for each fault.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::full::calm;
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
-/// When the fault of a world lasts: the second release comes in it.
+/// The time of a world's fault. The second release is made in it.
 const WITHIN: std::ops::Range<Millis> = 3 * HOUR..6 * HOUR;
 
 /// A calm world and a fault.
@@ -22,7 +22,7 @@ fn environment_with(kind: FaultKind, share: f64, seed: u64) -> Environment {
     Environment::new(scenario, Seed(seed))
 }
 
-/// The same, played, with every rule kept.
+/// Plays a calm world with a fault. No rule breaks.
 fn play_with_fault(kind: FaultKind, share: f64, seed: u64) -> (Environment, Vec<Event>) {
     play(environment_with(kind, share, seed).scenario, seed)
 }
@@ -36,14 +36,14 @@ fn play(scenario: Scenario, seed: u64) -> (Environment, Vec<Event>) {
     (world, events)
 }
 
-/// Who is befallen in the middle of it.
+/// The nodes that a fault affects in the middle of its time.
 fn affected_nodes(world: &Environment, kind: FaultKind) -> BTreeSet<u32> {
     let at = (WITHIN.start + WITHIN.end) / 2;
-    let is_befallen = |node: &u32| world.faults_at(*node, at).any(|found| found == kind);
-    (0..world.scenario.nodes).filter(is_befallen).collect()
+    let is_affected = |node: &u32| world.faults_at(*node, at).any(|found| found == kind);
+    (0..world.scenario.nodes).filter(is_affected).collect()
 }
 
-/// What a node's cycles came to that were over before the fault was, once it had begun to show.
+/// The results of a node's cycles during the fault, without those of its first hour.
 fn cycles(events: &[Event], node: u32) -> Vec<CycleResult> {
     let cycle = |event: &Event| match event.kind {
         EventKind::Cycled(took, cycle) if event.node == node => (WITHIN.start + HOUR
@@ -61,13 +61,13 @@ fn is_undisturbed(cycle: &CycleResult) -> bool {
     matches!(cycle, CycleResult::UpToDate | CycleResult::Settling | CycleResult::Installed { .. })
 }
 
-/// Holds what every cycle came to against whether a node reaches all of its circle, in the first
-/// world where some do and some do not.
+/// Checks that only nodes that reach all their peers have undisturbed cycles, in the first world
+/// where some nodes do and some do not.
 fn check_reachability(kind: FaultKind, all: impl Fn(&BTreeSet<u32>, u32, &[u32]) -> bool) {
     let reaching = |world: &Environment| -> BTreeSet<u32> {
-        let befallen = affected_nodes(world, kind);
+        let affected = affected_nodes(world, kind);
         let nodes = 0..world.scenario.nodes;
-        nodes.filter(|node| all(&befallen, *node, world.peers_of(*node))).collect()
+        nodes.filter(|node| all(&affected, *node, world.peers_of(*node))).collect()
     };
     let mixed = |seed: &u64| (1..6).contains(&reaching(&environment_with(kind, 0.3, *seed)).len());
     let seed = (0..).find(mixed).unwrap();
@@ -84,28 +84,28 @@ fn check_reachability(kind: FaultKind, all: impl Fn(&BTreeSet<u32>, u32, &[u32])
 }
 
 #[test]
-fn a_node_that_is_cut_reaches_nobody_and_is_reached() {
+fn node_that_is_cut_reaches_no_peer_and_is_reached() {
     check_reachability(FaultKind::Cut, |cut, node, _| !cut.contains(&node));
 }
 
 #[test]
-fn a_node_that_is_unreachable_reaches_others_and_is_not_reached() {
-    let all = |befallen: &BTreeSet<u32>, _: u32, circle: &[u32]| {
-        circle.iter().all(|peer| !befallen.contains(peer))
+fn unreachable_node_reaches_others_and_is_not_reached() {
+    let all = |affected: &BTreeSet<u32>, _: u32, peers: &[u32]| {
+        peers.iter().all(|peer| !affected.contains(peer))
     };
     check_reachability(FaultKind::Unreachable, all);
 }
 
 #[test]
-fn those_on_one_side_of_a_partition_reach_one_another_and_nobody_else() {
-    let all = |befallen: &BTreeSet<u32>, node: u32, circle: &[u32]| {
-        circle.iter().all(|peer| befallen.contains(peer) == befallen.contains(&node))
+fn nodes_on_one_side_of_a_partition_reach_only_each_other() {
+    let all = |affected: &BTreeSet<u32>, node: u32, peers: &[u32]| {
+        peers.iter().all(|peer| affected.contains(peer) == affected.contains(&node))
     };
     check_reachability(FaultKind::Partition, all);
 }
 
 #[test]
-fn a_node_that_is_off_does_nothing_and_answers_nobody_and_comes_back() {
+fn node_that_is_off_does_nothing_and_returns() {
     let (world, events) = play_with_fault(FaultKind::Off, 0.2, 4);
     let off = affected_nodes(&world, FaultKind::Off);
     assert!((1..6).contains(&off.len()), "{off:?}");
@@ -115,7 +115,7 @@ fn a_node_that_is_off_does_nothing_and_answers_nobody_and_comes_back() {
         let asks_it = world.peers_of(node).iter().any(|peer| off.contains(peer));
         assert_eq!(cycles(&events, node).iter().any(is_undisturbed), !asks_it, "node {node}");
     }
-    // It has what it had, and vouches for nothing before its own mirror has shown it something.
+    // A node that returns has its state. It cosigns only what its mirror has shown since then.
     for node in off {
         let after = events.iter().filter(|event| event.node == node && event.at >= WITHIN.end);
         let polled =
@@ -123,20 +123,20 @@ fn a_node_that_is_off_does_nothing_and_answers_nobody_and_comes_back() {
         assert!(matches!(polled.kind, EventKind::Polled(Some(_))), "{polled:?}");
         let index = world.release_index(1);
         let installed = EventKind::Cycled(0, CycleResult::Installed { index, chain: 0 });
-        let is_it = |event: &Event| match event.kind {
+        let is_installation = |event: &Event| match event.kind {
             EventKind::Cycled(_, cycle) => EventKind::Cycled(0, cycle) == installed,
             _ => false,
         };
-        assert_eq!(after.filter(|event| is_it(event)).count(), 1, "node {node}");
+        assert_eq!(after.filter(|event| is_installation(event)).count(), 1, "node {node}");
     }
 }
 
-/// That connections to it break at that moment too is held by both tiers' agreement.
+/// Connections to the node break at that moment as well: the module `agreement` compares that.
 #[test]
-fn a_node_that_goes_off_never_ends_the_roll_that_it_was_calling() {
+fn node_that_goes_off_never_ends_its_round() {
     let scenario = calm();
     let world = Environment::new(scenario.clone(), Seed(5));
-    // The third cycle of node 0, a second after it has begun.
+    // The fault begins a second after the third cycle of node 0.
     let began: Millis = (0..3).map(|cycle| world.round_wait(0, cycle)).sum();
     let from = began + 1000;
     let off = Fault { kind: FaultKind::Off, share: 1.0, from, until: from + 10 * MINUTE };
@@ -147,13 +147,13 @@ fn a_node_that_goes_off_never_ends_the_roll_that_it_was_calling() {
         _ => None,
     };
     let cycled: Vec<Millis> = cycled.filter_map(began_at).collect();
-    assert!(!cycled.contains(&began), "it ended a roll that it did not live to end");
+    assert!(!cycled.contains(&began), "the cycle that the fault interrupted has ended");
     let next = (began + world.round_wait(0, 3)).max(from + 10 * MINUTE);
-    assert!(cycled.iter().any(|at| *at >= next), "it never came back");
+    assert!(cycled.iter().any(|at| *at >= next), "node 0 did not return");
 }
 
 #[test]
-fn a_peer_killed_in_a_poll_is_blind_until_the_next_and_loses_nothing() {
+fn peer_killed_in_a_poll_has_no_fresh_head_and_loses_nothing() {
     let scenario = Scenario {
         background: MINUTE,
         faults: vec![Fault { kind: FaultKind::PeerCrash, share: 1.0, from: 0, until: 9 * HOUR }],
@@ -163,13 +163,13 @@ fn a_peer_killed_in_a_poll_is_blind_until_the_next_and_loses_nothing() {
     let (_, events) = play(scenario, 6);
     let mut largest = [0; 6];
     let (mut killed, mut survived) = (0, 0);
-    for Event { node, kind: what, .. } in events {
-        match what {
+    for Event { node, kind, .. } in events {
+        match kind {
             EventKind::Polled(None) => killed += 1,
-            EventKind::Polled(Some(view)) => {
+            EventKind::Polled(Some(head)) => {
                 survived += 1;
-                let before = std::mem::replace(&mut largest[node as usize], view.size);
-                assert!(view.size >= before, "node {node} forgot that it held {before}");
+                let before = std::mem::replace(&mut largest[node as usize], head.size);
+                assert!(head.size >= before, "node {node} lost its head of size {before}");
             }
             _ => {}
         }
@@ -177,9 +177,9 @@ fn a_peer_killed_in_a_poll_is_blind_until_the_next_and_loses_nothing() {
     assert!(killed > 20 && survived > 20, "{killed} polls killed, {survived} survived");
 }
 
-/// Killed while it wrote the evidence down, or after: either it has it, or it finds it again.
+/// A node that is killed while it stores evidence has the evidence then, or finds it again.
 #[test]
-fn evidence_survives_that_its_finder_is_killed() {
+fn evidence_survives_a_kill_of_its_finder() {
     for seed in 7..12 {
         let colluding = Colluding::OfPeers(0);
         let attack = AttackScenario::Flash(50, 5 * HOUR);

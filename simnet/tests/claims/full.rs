@@ -1,4 +1,4 @@
-//! Tier 1: what happens to the real client and peers in worlds that a person can follow.
+//! The full tier: the shipped client and witness, in small worlds.
 
 use simnet::scenario::{
     Adversary, AttackScenario, Colluding, Mirrors, Scenario, Topology, TorScenario,
@@ -9,7 +9,7 @@ use simnet::{Environment, Millis, Seed, full};
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// Six nodes that are always up, over a Tor that never keeps anybody waiting.
+/// Six nodes that are always up, and a Tor on which every try connects without hanging.
 pub(crate) fn calm() -> Scenario {
     Scenario {
         name: "calm".to_owned(),
@@ -51,19 +51,19 @@ fn play(scenario: &Scenario, seed: u64) -> (Environment, Vec<Event>) {
 
 fn cycles(events: &[Event], node: u32) -> Vec<(Millis, CycleResult)> {
     let cycle = |event: &Event| match event.kind {
-        EventKind::Cycled(_, came_to) if event.node == node => Some((event.at, came_to)),
+        EventKind::Cycled(_, result) if event.node == node => Some((event.at, result)),
         _ => None,
     };
     events.iter().filter_map(cycle).collect()
 }
 
 #[test]
-fn everybody_installs_every_release_once_it_has_settled() {
+fn every_node_installs_each_release_once_it_has_settled() {
     let (world, events) = play(&calm(), 1);
     for node in 0..6 {
         let installed: Vec<_> = cycles(&events, node)
             .into_iter()
-            .filter_map(|(at, came_to)| match came_to {
+            .filter_map(|(at, result)| match result {
                 CycleResult::Installed { index, chain: 0 } => Some((at, index)),
                 CycleResult::UpToDate | CycleResult::Settling | CycleResult::Incomplete => None,
                 other => panic!("node {node}: {other:?}"),
@@ -79,7 +79,7 @@ fn everybody_installs_every_release_once_it_has_settled() {
 }
 
 #[test]
-fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere() {
+fn fork_shown_to_one_node_installs_nowhere_and_all_get_evidence() {
     let colluding = Colluding::OfPeers(2);
     let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let scenario = Scenario { adversary: Some(adversary), release: (HOUR, 90 * MINUTE), ..calm() };
@@ -96,19 +96,19 @@ fn a_fork_shown_to_one_node_reaches_every_node_as_evidence_and_installs_nowhere(
     }
 }
 
-/// The attack that nothing stops, as the design says: all of a victim's peers are the adversary's.
+/// The attack that the design does not stop: all of a victim's peers collude.
 #[test]
-fn a_victim_whose_peers_all_collude_installs_the_trojan() {
+fn victim_whose_peers_all_collude_installs_the_trojan() {
     let colluding = Colluding::OfPeers(3);
     let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Fork, 2 * HOUR) };
     let (world, events) = play(&Scenario { adversary: Some(adversary), ..calm() }, 3);
     let victim = *world.victims().first().unwrap();
     let trojan = CycleResult::Installed { index: world.split_size(), chain: 1 };
-    assert!(cycles(&events, victim).iter().any(|(_, came_to)| *came_to == trojan));
+    assert!(cycles(&events, victim).iter().any(|(_, result)| *result == trojan));
 }
 
 #[test]
-fn a_frozen_mirror_is_stale_and_a_blocked_node_incomplete() {
+fn frozen_mirror_is_stale_and_blocked_node_is_incomplete() {
     for (attack, expected) in [
         (AttackScenario::Freeze, CycleResult::Stale),
         (AttackScenario::Block, CycleResult::Incomplete),
@@ -124,7 +124,7 @@ fn a_frozen_mirror_is_stale_and_a_blocked_node_incomplete() {
 }
 
 #[test]
-fn one_seed_is_one_world_and_another_is_another() {
+fn one_seed_gives_one_world_and_another_seed_another() {
     let [once, again, other] = [5, 5, 6].map(|seed| digest(&play(&calm(), seed).1));
     assert_eq!(once, again);
     assert_ne!(once, other);

@@ -1,5 +1,7 @@
-//! Results of studies that ship, made small, as recorded in `tests/golden/`: the numbers of both tiers
-//! come out the same to the last bit. `SIMNET_GOLDEN=overwrite cargo test -p simnet golden` records anew.
+//! Results of small versions of the shipped scenarios, equal to the last bit to those recorded in
+//! `tests/golden/`.
+//!
+//! `SIMNET_GOLDEN=overwrite cargo test -p simnet golden` records new results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs the program on a study with other values for some of its fields; returns what it prints.
-fn simnet(command: &str, study: &str, set: &[&str], rest: &[&str]) -> String {
+/// Runs a command on a shipped scenario with other values for some fields. Returns its output.
+fn run_simnet(command: &str, study: &str, set: &[&str], rest: &[&str]) -> String {
     let mut simnet = Command::new(env!("CARGO_BIN_EXE_simnet"));
     for variable in ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"] {
         simnet.env_remove(variable);
@@ -24,7 +26,7 @@ fn simnet(command: &str, study: &str, set: &[&str], rest: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Compares results with the recorded ones.
+/// Compares results with the recorded ones, or records them.
 fn compare(name: &str, results: &str) {
     let path: PathBuf = root().join("tests/golden").join(name);
     if std::env::var_os("SIMNET_GOLDEN").is_some_and(|mode| mode == "overwrite") {
@@ -37,50 +39,50 @@ fn compare(name: &str, results: &str) {
     assert_eq!(results.lines().count(), recorded.lines().count(), "{name}");
 }
 
-/// One small world of every cell, as a population of numbers.
-fn population(study: &str, set: &[&str]) {
-    let place = tempfile::tempdir().expect("a directory");
-    let out = place.path().display().to_string();
+/// Compares one small world of every cell, in the population tier.
+fn compare_population(study: &str, set: &[&str]) {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let out = scratch.path().display().to_string();
     let set = [&["replications=1"], set].concat();
-    simnet("answer", study, &set, &["--out", &out]);
-    let results = fs::read_to_string(place.path().join("results.jsonl")).expect("results");
-    // The first line has the program's version and the words of the study.
+    run_simnet("answer", study, &set, &["--out", &out]);
+    let results = fs::read_to_string(scratch.path().join("results.jsonl")).expect("results");
+    // The first line has the program's version and the study's questions.
     let (_, rows) = results.split_once('\n').expect("a line for every world");
     compare(&format!("{study}.population.jsonl"), rows);
 }
 
-/// One small world, played with the code that ships.
-fn real(study: &str, set: &[&str]) {
-    let results = simnet("run", study, set, &["--real", "--json"]);
-    compare(&format!("{study}.real.json"), &results);
+/// Compares one small world of the first cell, in the full tier.
+fn compare_full(study: &str, set: &[&str]) {
+    let results = run_simnet("run", study, set, &["--full", "--json"]);
+    compare(&format!("{study}.full.json"), &results);
 }
 
 #[test]
-fn numbers_of_flash_forks_are_as_recorded() {
-    population("flash-fork", &["nodes.count=20"]);
+fn population_results_of_flash_forks_are_as_recorded() {
+    compare_population("flash-fork", &["nodes.count=20"]);
 }
 
 #[test]
-fn numbers_of_forks_of_every_shape_are_as_recorded() {
-    population("forks", &["nodes.count=20"]);
+fn population_results_of_every_fork_shape_are_as_recorded() {
+    compare_population("forks", &["nodes.count=20"]);
 }
 
 #[test]
-fn numbers_of_times_to_patch_are_as_recorded() {
-    population("time-to-patch", &["nodes.count=12", "horizon=4d"]);
+fn population_results_of_times_to_patch_are_as_recorded() {
+    compare_population("time-to-patch", &["nodes.count=12", "horizon=4d"]);
 }
 
 #[test]
-fn a_flash_fork_of_the_code_that_ships_is_as_recorded() {
-    real("flash-fork", &["nodes.count=8", "settle=15min", "lasts=1h", "share=1.0"]);
+fn full_tier_results_of_a_flash_fork_are_as_recorded() {
+    compare_full("flash-fork", &["nodes.count=8", "settle=15min", "lasts=1h", "share=1.0"]);
 }
 
 #[test]
-fn a_fork_of_the_code_that_ships_is_as_recorded() {
-    real("forks", &["nodes.count=8", "shape=next", "background=1h", "colluding=4"]);
+fn full_tier_results_of_a_fork_are_as_recorded() {
+    compare_full("forks", &["nodes.count=8", "shape=next", "background=1h", "colluding=4"]);
 }
 
 #[test]
-fn a_time_to_patch_of_the_code_that_ships_is_as_recorded() {
-    real("time-to-patch", &["nodes.count=5", "horizon=4d", "circle=3", "model=days"]);
+fn full_tier_results_of_a_time_to_patch_are_as_recorded() {
+    compare_full("time-to-patch", &["nodes.count=5", "horizon=4d", "peers=3", "model=days"]);
 }

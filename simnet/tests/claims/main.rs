@@ -1,4 +1,6 @@
-//! The simulator's claims, one module for each room. One binary, so that they link once.
+//! Claims about the simulator, one module for each part of it.
+//!
+//! They are one program, which links once.
 
 mod agreement;
 mod attacks;

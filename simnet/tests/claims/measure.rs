@@ -1,4 +1,4 @@
-//! What is counted is what happened.
+//! Counts and times of a world, from its events.
 
 use simnet::measure::Measure;
 use simnet::scenario::{Adversary, AttackScenario, Colluding, Scenario};
@@ -11,21 +11,21 @@ const HOUR: u64 = 3_600_000;
 fn measured(scenario: Scenario, events: &[(u64, u32, EventKind)]) -> (Environment, Results) {
     let environment = Environment::new(scenario, Seed(1));
     let mut measure = Measure::new(&environment);
-    for &(at, node, what) in events {
-        measure.observe(&Event { at, node, kind: what });
+    for &(at, node, kind) in events {
+        measure.observe(&Event { at, node, kind });
     }
     let results = measure.into_results();
     (environment, results)
 }
 
 #[test]
-fn what_an_attack_holds_back_is_not_late() {
+fn releases_held_back_by_an_attack_are_not_late() {
     let calm =
         Scenario { release: (HOUR, HOUR), late: HOUR, horizon: 5 * HOUR, ..quiet_scenario(4, 1) };
     let colluding = Colluding::OfAll(0);
     let adversary = Adversary { colluding, ..Adversary::new(AttackScenario::Freeze, 3 * HOUR) };
     let attacked = Scenario { adversary: Some(adversary), ..calm.clone() };
-    // Nobody ever installs. Releases are due at 2, 3, 4 and 5 h, to four nodes.
+    // No node ever installs. Releases are due at 2, 3, 4 and 5 h, on four nodes.
     for (scenario, due) in [(calm, 16), (attacked, 8)] {
         let (_, results) = measured(scenario, &[]);
         assert_eq!((results.counts["releases.due"], results.counts["releases.late"]), (due, due));
@@ -33,7 +33,7 @@ fn what_an_attack_holds_back_is_not_late() {
 }
 
 #[test]
-fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
+fn release_is_late_unless_it_or_a_newer_one_installs_in_time() {
     // Entries 1, 2 and 3 at 1 h, 2 h and 3 h, each to be installed within 90 minutes; the third
     // would be due only after the end.
     let scenario = Scenario {
@@ -49,17 +49,17 @@ fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
             // Both in time.
             (2 * HOUR, 0, installed(1)),
             (3 * HOUR, 0, installed(2)),
-            // The second counts for the first, and both are late by then.
+            // The second counts for the first as well. Both are late by then.
             (4 * HOUR - 1, 1, installed(2)),
-            // The first passed over, but in time.
+            // The node skips the first, and is in time for both.
             (HOUR * 5 / 2, 2, installed(2)),
-            // Not due before the end, so not among the times.
+            // Not due before the end: its time is not counted.
             (HOUR * 7 / 2, 2, installed(3)),
         ],
     );
-    // Four releases until the end: at 1, 2, 3 and 4 h; two of them due for each of four nodes.
+    // Of the releases at 1, 2, 3 and 4 h, two are due before the end, on each of four nodes.
     assert_eq!(results.counts["releases.due"], 8);
-    // Node 1 two, node 3 two.
+    // Both releases are late on nodes 1 and 3.
     assert_eq!(results.counts["releases.late"], 4);
     assert_eq!(results.counts["installs"], 5);
     assert_eq!(results.times["patch"].count(), 4);
@@ -68,7 +68,7 @@ fn a_release_is_late_unless_it_or_a_newer_one_is_installed_in_time() {
 }
 
 #[test]
-fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
+fn rounds_are_counted_by_result_and_latched_ones_take_no_time() {
     let cycles = [
         CycleResult::UpToDate,
         CycleResult::Settling,
@@ -84,12 +84,12 @@ fn rolls_are_counted_by_what_they_came_to_and_a_latched_one_takes_no_time() {
     events.push((HOUR, 1, EventKind::Polled(None)));
     let (_, results) = measured(quiet_scenario(4, 1), &events);
     let count = |name: &str| results.counts[name];
-    assert_eq!((count("worlds"), count("polls"), count("rolls")), (1, 1, 8));
-    assert_eq!((count("rolls.unanimous"), count("rolls.incomplete")), (2, 2));
-    assert_eq!((count("rolls.stale"), count("rolls.fork"), count("rolls.latched")), (1, 1, 1));
-    assert_eq!((count("rolls.undecided"), count("polls.blind")), (1, 1));
-    assert_eq!(results.times["roll"].count(), 7);
-    assert_eq!(results.times["roll"].mean(), Some(5000.0));
+    assert_eq!((count("worlds"), count("polls"), count("rounds")), (1, 1, 8));
+    assert_eq!((count("rounds.unanimous"), count("rounds.incomplete")), (2, 2));
+    assert_eq!((count("rounds.stale"), count("rounds.fork"), count("rounds.latched")), (1, 1, 1));
+    assert_eq!((count("rounds.undecided"), count("polls.no_fresh_head")), (1, 1));
+    assert_eq!(results.times["round"].count(), 7);
+    assert_eq!(results.times["round"].mean(), Some(5000.0));
     assert!(!results.counts.contains_key("attacks"));
 }
 
@@ -100,7 +100,7 @@ fn attacked(attack: AttackScenario) -> Scenario {
 }
 
 #[test]
-fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
+fn victim_notices_the_symptom_of_its_attack_after_the_start() {
     for (attack, notice) in [
         (AttackScenario::Fork, EventKind::Evidence),
         (AttackScenario::Fork, EventKind::Cycled(1, CycleResult::Fork)),
@@ -114,7 +114,7 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
         let bystander = (0..12).find(|node| !environment.is_victim(*node)).expect("ten");
         let others = [EventKind::Cycled(1, CycleResult::UpToDate), EventKind::Polled(None)];
         let mut events = vec![(HOUR - 1, first, notice), (HOUR, bystander, notice)];
-        events.extend(others.map(|what| (HOUR, second, what)));
+        events.extend(others.map(|kind| (HOUR, second, kind)));
         let (_, results) = measured(attacked(attack), &events);
         assert_eq!(results.counts["victims"], 2, "{attack:?}");
         assert_eq!(results.counts["victims.noticed"], 0, "{attack:?}");
@@ -130,7 +130,7 @@ fn a_victim_notices_what_its_attack_shows_as_once_it_has_begun() {
 }
 
 #[test]
-fn an_attack_is_evident_if_an_honest_node_holds_evidence_victim_or_not() {
+fn attack_is_evident_if_any_honest_node_holds_evidence() {
     let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
     let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
     let honest = |node: &u32| !environment.colludes(*node) && !environment.is_victim(*node);
@@ -146,7 +146,7 @@ fn an_attack_is_evident_if_an_honest_node_holds_evidence_victim_or_not() {
 }
 
 #[test]
-fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
+fn trojan_counts_once_for_its_victim_and_never_as_a_patch() {
     let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
     let trojan = EventKind::Cycled(1, CycleResult::Installed { index: 1, chain: 1 });
@@ -158,7 +158,7 @@ fn a_trojan_counts_once_for_its_victim_and_never_as_a_patch() {
 }
 
 #[test]
-fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
+fn logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
     let environment = Environment::new(attacked(AttackScenario::Logged), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
     let liar = (0..12).find(|node| environment.colludes(*node)).expect("some");
@@ -186,29 +186,29 @@ fn a_logged_trojan_is_public_at_the_first_honest_poll_that_covers_it() {
 }
 
 #[test]
-fn who_runs_a_trojan_notices_when_it_is_taken_back() {
+fn victim_with_a_trojan_notices_its_withdrawal() {
     let mut scenario = attacked(AttackScenario::Logged);
     scenario.adversary.as_mut().expect("one").withdrawn_after = Some(100);
     let environment = Environment::new(scenario.clone(), Seed(1));
     let victim = *environment.victims().iter().next().expect("two");
     let (index, chain) = environment.trojan().expect("a trojan");
     let trojan = EventKind::Cycled(1, CycleResult::Installed { index, chain });
-    let told = EventKind::Cycled(1, CycleResult::Withdrawn);
-    let events = [(HOUR + 90, victim, trojan), (HOUR + 200, victim, told)];
+    let withdrawn = EventKind::Cycled(1, CycleResult::Withdrawn);
+    let events = [(HOUR + 90, victim, trojan), (HOUR + 200, victim, withdrawn)];
     let (_, results) = measured(scenario, &events);
     assert_eq!(results.times["notice"].mean(), Some(200.0));
     let count = |name: &str| results.counts[name];
-    assert_eq!((count("victims.noticed"), count("rolls.unanimous")), (1, 2));
+    assert_eq!((count("victims.noticed"), count("rounds.unanimous")), (1, 2));
 }
 
 #[test]
-fn evidence_has_spread_when_half_and_all_that_are_not_the_adversarys_hold_it() {
+fn evidence_times_count_the_nodes_that_do_not_collude() {
     let environment = Environment::new(attacked(AttackScenario::Fork), Seed(1));
-    let (own, others): (Vec<u32>, Vec<u32>) = (0..12).partition(|n| environment.colludes(*n));
-    assert!(!own.is_empty());
-    let mut events = vec![(HOUR, own[0], EventKind::Evidence)];
+    let (liars, others): (Vec<u32>, Vec<u32>) = (0..12).partition(|n| environment.colludes(*n));
+    assert!(!liars.is_empty());
+    let mut events = vec![(HOUR, liars[0], EventKind::Evidence)];
     for (i, node) in others.iter().enumerate() {
-        // Told twice, it counts once.
+        // A second event of one node does not count.
         events.extend([(HOUR + 1 + i as u64, *node, EventKind::Evidence); 2]);
     }
     let (_, results) = measured(attacked(AttackScenario::Fork), &events);

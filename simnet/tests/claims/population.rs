@@ -1,4 +1,4 @@
-//! The population: the client's and the peer's rules, seen from outside.
+//! The population tier: it keeps the rules of the client and of the witness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn cycles(events: &[Event]) -> impl Iterator<Item = (u64, u32, u64, CycleResult)
     })
 }
 
-/// Ordinary life: Tor as it is, outages, three releases a day.
+/// A day of 40 nodes without attack: Tor as it is, outages, and three releases.
 fn ordinary() -> Scenario {
     Scenario {
         horizon: 24 * HOUR,
@@ -52,7 +52,7 @@ fn attacked(attack: AttackScenario, colluding: Colluding) -> Scenario {
 }
 
 #[test]
-fn a_world_is_its_scenario_and_its_seed() {
+fn scenario_and_seed_determine_a_world() {
     let (_, first) = play(&ordinary(), 1);
     let (_, again) = play(&ordinary(), 1);
     let (_, other) = play(&ordinary(), 2);
@@ -63,22 +63,22 @@ fn a_world_is_its_scenario_and_its_seed() {
 }
 
 #[test]
-fn nobody_installs_before_everybody_has_seen_a_release_for_as_long_as_it_settles() {
+fn no_node_installs_before_every_peer_has_seen_a_release_for_settle() {
     let (environment, events) = play(&ordinary(), 3);
     let mut installs = 0;
     for (at, node, _, cycle) in cycles(&events) {
         let CycleResult::Installed { index, chain } = cycle else { continue };
         assert_eq!(chain, 0);
         let release = (0..).find(|n| environment.release_index(*n) == index).expect("a release");
-        // When every peer's mirror had shown it to it.
+        // The time at which the last peer has polled the release.
         let seen = environment.peers_of(node).iter().map(|peer| {
             let covers = |event: &&Event| {
-                let EventKind::Polled(Some(view)) = event.kind else { return false };
-                event.node == *peer && view.size > index
+                let EventKind::Polled(Some(head)) = event.kind else { return false };
+                event.node == *peer && head.size > index
             };
-            events.iter().find(covers).expect("it was seen").at
+            events.iter().find(covers).expect("a poll").at
         });
-        let seen = seen.max().expect("a circle");
+        let seen = seen.max().expect("peers");
         assert!(seen >= environment.release_at(release));
         assert!(at >= seen + HOUR - 1000, "node {node} at {at}");
         installs += 1;
@@ -87,7 +87,7 @@ fn nobody_installs_before_everybody_has_seen_a_release_for_as_long_as_it_settles
 }
 
 #[test]
-fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_has_settled() {
+fn every_node_installs_each_release_if_nothing_fails() {
     let scenario = Scenario { availability: 1.0, ..ordinary() };
     let scenario = Scenario { tor: quiet_scenario(1, 1).tor, ..scenario };
     let (environment, events) = play(&scenario, 4);
@@ -97,7 +97,7 @@ fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_h
         match cycle {
             CycleResult::Installed { index, .. } => installed.entry(node).or_default().push(index),
             CycleResult::UpToDate | CycleResult::Settling => {}
-            // Somebody has not polled since the release.
+            // A peer has not polled since the release.
             CycleResult::Incomplete => {
                 let last = environment.releases_until(at) - 1;
                 assert!(at <= environment.release_at(last) + 15 * MINUTE);
@@ -111,7 +111,7 @@ fn without_trouble_everybody_installs_every_release_in_the_first_roll_after_it_h
 }
 
 #[test]
-fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
+fn silent_peer_is_asked_four_times_with_the_shipped_waits() {
     let colluding = Colluding::OfAll(0);
     let scenario = Scenario { ask_timeout: 10_000, ..attacked(AttackScenario::Block, colluding) };
     let (environment, events) = play(&scenario, 5);
@@ -137,9 +137,9 @@ fn a_peer_that_never_answers_is_tried_four_times_with_the_waits_that_ship() {
 }
 
 #[test]
-fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
-    // Three tries of 40 s and their waits are more than 2 min; two tries of 59 s are less, and
-    // the third would begin after the end.
+fn round_closes_at_its_deadline_and_no_try_begins_after_it() {
+    // Three tries of 40 s with their waits exceed 2 min. Two tries of 59 s take less, and the
+    // third would begin after the deadline.
     for (ask_timeout, took_at_least, took_at_most) in
         [(40_000, 120_000, 120_000), (59_000, 119_000, 119_500)]
     {
@@ -156,12 +156,12 @@ fn a_roll_closes_at_its_deadline_and_no_try_begins_after_it() {
 }
 
 #[test]
-fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
+fn fork_latches_nodes_that_compare_heads_or_receive_evidence() {
     let (environment, events) = play(&attacked(AttackScenario::Fork, Colluding::OfPeers(1)), 7);
     let mut latched = BTreeSet::new();
-    for Event { node, kind: what, at } in &events {
-        match what {
-            EventKind::Evidence => assert!(latched.insert(*node), "told twice"),
+    for Event { node, kind, at } in &events {
+        match kind {
+            EventKind::Evidence => assert!(latched.insert(*node), "two events of node {node}"),
             EventKind::Cycled(took, CycleResult::Latched) => {
                 assert!(latched.contains(node));
                 assert_eq!(*took, 0);
@@ -170,13 +170,13 @@ fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
                 assert!(latched.contains(node) && *at > 3 * HOUR)
             }
             EventKind::Cycled(..) => {
-                assert!(!latched.contains(node), "node {node} goes on at {at}")
+                assert!(!latched.contains(node), "node {node} is not latched at {at}")
             }
             EventKind::Polled(_) => {}
         }
     }
     assert!(environment.victims().iter().all(|victim| latched.contains(victim)));
-    // The news goes round.
+    // Evidence spreads from peer to peer.
     assert!(latched.len() > 8, "{latched:?}");
     assert!(
         cycles(&events)
@@ -185,7 +185,7 @@ fn a_fork_latches_whoever_can_compare_and_those_who_are_told() {
 }
 
 #[test]
-fn unanimous_liars_install_their_trojan_once_it_has_settled() {
+fn trojan_of_unanimous_liars_installs_once_it_has_settled() {
     let scenario = attacked(AttackScenario::Fork, Colluding::OfPeers(3));
     let (environment, events) = play(&scenario, 8);
     let installed: Vec<_> = cycles(&events)
@@ -193,18 +193,21 @@ fn unanimous_liars_install_their_trojan_once_it_has_settled() {
         .collect();
     let all_lie =
         |victim: &&u32| environment.peers_of(**victim).iter().all(|p| environment.colludes(*p));
-    let fooled: Vec<u32> = environment.victims().iter().filter(all_lie).copied().collect();
-    assert!(!fooled.is_empty());
-    assert_eq!(installed.iter().map(|(_, node, ..)| *node).collect::<Vec<_>>().len(), fooled.len());
+    let deceived: Vec<u32> = environment.victims().iter().filter(all_lie).copied().collect();
+    assert!(!deceived.is_empty());
+    assert_eq!(
+        installed.iter().map(|(_, node, ..)| *node).collect::<Vec<_>>().len(),
+        deceived.len()
+    );
     for (at, node, _, cycle) in installed {
-        assert!(fooled.contains(&node));
+        assert!(deceived.contains(&node));
         assert_eq!(cycle, CycleResult::Installed { index: environment.split_size(), chain: 1 });
         assert!((4 * HOUR..5 * HOUR).contains(&at), "{at}");
     }
 }
 
 #[test]
-fn a_fork_that_honest_heads_do_not_reach_is_no_fork_and_installs_nowhere() {
+fn fork_above_all_honest_heads_is_incomplete_for_its_victims() {
     let scenario =
         Scenario { background: 0, ..attacked(AttackScenario::Fork, Colluding::OfAll(0)) };
     let (environment, events) = play(&scenario, 9);
@@ -213,7 +216,7 @@ fn a_fork_that_honest_heads_do_not_reach_is_no_fork_and_installs_nowhere() {
         if sees_it(&node) {
             assert_eq!(cycle, CycleResult::Incomplete);
         } else if environment.peers_of(node).iter().any(sees_it) {
-            // Its victims' heads are larger than its own mirror's.
+            // A victim among its peers shows a larger head than its own mirror.
             assert_eq!(cycle, CycleResult::Stale);
         } else if at < 3 * HOUR {
             assert_eq!(cycle, CycleResult::UpToDate);
@@ -222,48 +225,49 @@ fn a_fork_that_honest_heads_do_not_reach_is_no_fork_and_installs_nowhere() {
 }
 
 #[test]
-fn frozen_mirrors_show_against_the_peers() {
+fn frozen_mirrors_are_stale_compared_with_the_peers() {
     let (environment, events) = play(&attacked(AttackScenario::Freeze, Colluding::OfAll(0)), 10);
     let victim = *environment.victims().iter().next().expect("two");
     let late = cycles(&events).filter(|(at, node, ..)| *node == victim && *at > 4 * HOUR);
     let late: Vec<CycleResult> = late.map(|(.., cycle)| cycle).collect();
     assert!(late.len() > 10 && late.iter().all(|cycle| *cycle == CycleResult::Stale), "{late:?}");
-    // What its own mirrors stopped to show it, it does not vouch for either.
-    let blind = |event: &&Event| event.node == victim && event.kind == EventKind::Polled(None);
-    assert_eq!(events.iter().filter(blind).count(), 0);
+    // A frozen mirror answers every poll, so the victim always has a fresh head.
+    let is_blind = |event: &&Event| event.node == victim && event.kind == EventKind::Polled(None);
+    assert_eq!(events.iter().filter(is_blind).count(), 0);
 }
 
 #[test]
-fn a_peer_whose_mirror_went_back_is_blind_after_its_last_poll_is_too_old() {
-    // Everybody is shown the fork for 20 min, and then a log that is smaller than it.
+fn peer_with_a_rolled_back_mirror_loses_its_fresh_head() {
+    // Mirrors show every node the fork for 20 min, and afterwards a log that is smaller.
     let attack = AttackScenario::Flash(100, 20 * MINUTE);
     let scenario = Scenario { background: 0, ..attacked(attack, Colluding::OfAll(0)) };
     let (environment, events) = play(&scenario, 11);
     let node = (0..16).find(|node| !environment.is_victim(*node)).expect("one");
     let polls = events.iter().filter(|event| event.node == node);
     let polls = polls.filter_map(|event| match event.kind {
-        EventKind::Polled(view) => Some((event.at, view)),
+        EventKind::Polled(head) => Some((event.at, head)),
         _ => None,
     });
     let (split, flash) = (environment.split_size(), 3 * HOUR..3 * HOUR + 20 * MINUTE);
     let fork = TraceHead { chain: 1, size: split + 1 };
     let mut last = 0;
-    for (at, view) in polls {
+    for (at, head) in polls {
         if flash.contains(&at) {
             last = at;
         }
         let age = (at / 1000).saturating_sub(last / 1000);
-        match view {
-            _ if at < flash.start => assert_eq!(view, Some(TraceHead { chain: 0, size: split })),
-            _ if age <= 30 * 60 => assert_eq!(view, Some(fork)),
-            _ => assert_eq!(view, None, "at {at}"),
-        }
+        let expected = match () {
+            () if at < flash.start => Some(TraceHead { chain: 0, size: split }),
+            () if age <= 30 * 60 => Some(fork),
+            () => None,
+        };
+        assert_eq!(head, expected, "at {at}");
     }
     assert!(last > 0);
 }
 
 #[test]
-fn a_fault_that_numbers_do_not_play_is_never_left_out_in_silence() {
+fn population_refuses_each_fault_that_it_cannot_play() {
     for kind in FaultKind::ALL {
         let fault = Fault { kind, share: 0.0, from: 0, until: 1 };
         let scenario = Scenario { faults: vec![fault], horizon: HOUR, ..quiet_scenario(4, 2) };
@@ -274,9 +278,9 @@ fn a_fault_that_numbers_do_not_play_is_never_left_out_in_silence() {
     }
 }
 
-/// Numbers and code agree on what nobody plays, too; so each kind must change something.
+/// Two tiers that both ignore a fault agree as well. So each kind must change the events.
 #[test]
-fn every_fault_that_numbers_play_changes_what_happens() {
+fn each_fault_that_a_population_plays_changes_the_events() {
     let scenario = Scenario { availability: 1.0, ..ordinary() };
     let (_, without) = play(&scenario, 13);
     for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_played_by_population()) {
@@ -289,15 +293,15 @@ fn every_fault_that_numbers_play_changes_what_happens() {
 }
 
 #[test]
-fn memory_is_as_foretold_and_small() {
+fn memory_is_small_and_as_predicted() {
     let scenario = Scenario { horizon: 6 * HOUR, ..ordinary() };
     let scenario = Scenario { nodes: 4_000, ..scenario };
     let environment = Environment::new(scenario.clone(), Seed(12));
     let mut nothing = NullObserver;
     let ran = run(&environment, &mut nothing);
-    let foretold = bytes_needed(&scenario) as f64 / 4_000.0;
+    let predicted = bytes_needed(&scenario) as f64 / 4_000.0;
     assert!(ran.bytes <= 300.0, "{ran:?}");
-    assert!((ran.bytes..2.0 * ran.bytes).contains(&foretold), "{ran:?}, {foretold} foretold");
+    assert!((ran.bytes..2.0 * ran.bytes).contains(&predicted), "{ran:?}, {predicted} predicted");
     assert!(ran.events > 4_000 * 6 * 20, "{ran:?}");
 }
 

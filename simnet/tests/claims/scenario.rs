@@ -1,3 +1,5 @@
+//! Scenario files: what they mean, their defaults, and how a bad one is refused.
+
 use simnet::results::{COUNTS, TIMES};
 use simnet::scenario::fault::FaultKind;
 use simnet::scenario::fields::FIELDS;
@@ -12,17 +14,17 @@ fn refused_with(good: &str, bad: &str) -> String {
 }
 
 #[test]
-fn a_study_has_a_cell_for_every_combination() {
+fn study_has_a_cell_for_every_combination() {
     let study = study(GOOD);
     let worlds: Vec<(u32, u64)> =
         study.cells.iter().map(|cell| (cell.peers, cell.settle / 3_600_000)).collect();
     assert_eq!(worlds, [(3, 0), (3, 1), (3, 2), (5, 0), (5, 1), (5, 2)]);
     assert_eq!(study.worlds(), 24);
-    assert_eq!(study.label(4), "circle = 5, settle = 1h");
+    assert_eq!(study.label(4), "peers = 5, settle = 1h");
 }
 
 #[test]
-fn what_is_not_said_is_as_in_the_program_that_ships() {
+fn defaults_are_those_of_the_shipped_program() {
     let small =
         "question = \"?\"\nhorizon = \"2d\"\n[nodes]\ncount = 9\n[release]\nfirst = \"1h\"\n";
     let world = study(small).cells.remove(0);
@@ -40,7 +42,7 @@ fn what_is_not_said_is_as_in_the_program_that_ships() {
 }
 
 #[test]
-fn every_number_of_the_tor_model_can_be_set_by_itself() {
+fn each_number_of_the_tor_model_can_be_set() {
     let text = GOOD.replace("model = \"calm\"", "model = \"attack\"\nconnect.median = \"9s\"");
     let tor = study(&text).cells.remove(0).tor;
     assert_eq!(tor.connect, (9_000, TorScenario::attack().connect.1));
@@ -54,130 +56,59 @@ fn every_number_of_the_tor_model_can_be_set_by_itself() {
 }
 
 #[test]
-fn a_bad_file_gets_one_error_with_line_and_remedy() {
+fn bad_scenario_gets_one_error_with_line_and_remedy() {
     let cases = [
-        ("circle = 3", "circel = 3", "line 6 (`circel = 3`): unknown field `circel`"),
-        (
-            "availability = 0.9",
-            "availability = 1.2",
-            "line 7 (`availability = 1.2`): 1.2 is no fraction",
-        ),
-        ("availability = 0.9", "availability = nan", "line 7 (`availability = nan`)"),
-        ("availability = 0.9", "availability = \"often\"", "line 7"),
-        (
-            "horizon = \"2d\"",
-            "horizon = \"0s\"",
-            "line 2 (`horizon = \"0s\"`): a world of no length",
-        ),
-        ("horizon = \"2d\"", "horizon = 2", "line 2 (`horizon = 2`): write a duration in quotes"),
-        ("horizon = \"2d\"", "horizon = \"2 suns\"", "line 2"),
-        (
-            "colluding = 1",
-            "colluding = 3",
-            "line 22 (`colluding = 3`): no peer of a victim is honest",
-        ),
-        (
-            "colluding = 1",
-            "colluding_of_all = 19",
-            "line 22 (`colluding_of_all = 19`): nobody is honest",
-        ),
-        ("count = 20", "count = 5", "line 25 (`circle = [3, 5]`): 5 nodes have at most 4 peers"),
-        (
-            "circle = [3, 5]",
-            "circle = [3, 20]",
-            "line 25 (`circle = [3, 20]`): 20 nodes have at most 19",
-        ),
-        ("[\"5min\", \"15min\"]", "[\"15min\", \"5min\"]", "line 10"),
-        ("horizon = \"2d\"", "horizon = \"60y\"", "line 2 (`horizon = \"60y\"`)"),
-        (
-            "circle = [3, 5]",
-            "circle = [3, 129]",
-            "line 25 (`circle = [3, 129]`): the program asks at most 128 peers",
-        ),
-        ("from = \"1s\", to = \"2s\"", "from = \"1s\", to = \"2d\"", "line 14"),
-        ("releases.late / releases.due", "p99.9999999 patch", "has too many digits"),
-        ("from = \"1s\"", "from = \"3s\"", "line 14 (`slow = {"),
-        ("first = \"1h\"", "first = \"2d\"", "line 17 (`first = \"2d\"`): no release comes before"),
-        ("start = \"3h\"", "start = \"3d\"", "line 21 (`start = \"3d\"`)"),
-        (
-            "start = \"3h\"",
-            "start = \"3h\"\nlasts = \"1h\"",
-            "line 22 (`lasts = \"1h\"`): only a flash fork",
-        ),
-        (
-            "attack = \"fork\"",
-            "attack = \"flash\"",
-            "line 20 (`attack = \"flash\"`): a flash fork needs",
-        ),
-        (
-            "attack = \"fork\"",
-            "attack = \"freeze\"\nshape = \"same\"",
-            "line 21 (`shape = \"same\"`): only a fork has a shape",
-        ),
-        (
-            "model = \"calm\"",
-            "model = \"days\"\nchurn = 1.2",
-            "line 14 (`churn = 1.2`): 1.2 is no fraction or probability",
-        ),
-        (
-            "model = \"calm\"",
-            "bad = { failure = 1.2 }",
-            "line 13 (`bad = { failure = 1.2 }`): 1.2 is no fraction or probability",
-        ),
-        (
-            "model = \"calm\"",
-            "good.mean = \"1min\"",
-            "line 13 (`good.mean = \"1min\"`): good days and bad days last at least 1h",
-        ),
-        (
-            "attack = \"fork\"",
-            "attack = \"block\"\nlaunders = true",
-            "line 21 (`launders = true`): only a fork is laundered",
-        ),
-        (
-            "colluding = 1",
-            "colluding = 1\nwithdrawn_after = \"1h\"",
-            "line 23 (`withdrawn_after = \"1h\"`): only what is logged is taken back",
-        ),
-        (
-            "attack = \"fork\"",
-            "attack = \"logged\"\nwithdrawn_after = \"0s\"",
-            "line 21 (`withdrawn_after = \"0s\"`): what is logged is taken back after a while",
-        ),
-        (
-            "colluding = 1",
-            "colluding = 1\nshape = { longer = 0 }",
-            "line 23 (`shape = { longer = 0 }`): a longer fork is from 1 to 1000000 entries",
-        ),
-        (
-            "colluding = 1",
-            "colluding = 1\nshape = { starved = \"0s\" }",
-            "line 23 (`shape = { starved = \"0s\" }`): honest mirrors are starved for a while",
-        ),
-        ("colluding = 1", "colluding = 1\nshape = \"odd\"", "line 23 (`shape = \"odd\"`): unknown"),
-        (
-            "[release]",
-            "[mirrors]\nfrom = \"2h\"\nuntil = \"1h\"\n[release]",
-            "line 18 (`until = \"1h\"`): mirrors fail from",
-        ),
-        ("replications = 4", "replications = 0", "line 27 (`replications = 0`)"),
-        ("settle = [\"0s\",", "settle = [\"60min\",", "line 26"),
-        ("[sweep]", "[sweep]\ntopolgy = [1]", "there is no field `topolgy`"),
-        ("[sweep]", "[sweep]\nnodes.count = 3", "write the values to try in brackets"),
-        ("releases.late /", "releases.lat /", "`releases.lat` is neither counted nor timed"),
-        ("line = \"circle\"", "line = \"poll\"", "program.poll is not varied"),
-        ("[release]", "[release", "line 16"),
+        ("peers = 3", "circel = 3"),
+        ("availability = 0.9", "availability = 1.2"),
+        ("availability = 0.9", "availability = nan"),
+        ("availability = 0.9", "availability = \"often\""),
+        ("horizon = \"2d\"", "horizon = \"0s\""),
+        ("horizon = \"2d\"", "horizon = 2"),
+        ("horizon = \"2d\"", "horizon = \"2 suns\""),
+        ("colluding = 1", "colluding = 3"),
+        ("colluding = 1", "colluding_of_all = 19"),
+        ("count = 20", "count = 5"),
+        ("peers = [3, 5]", "peers = [3, 20]"),
+        ("[\"5min\", \"15min\"]", "[\"15min\", \"5min\"]"),
+        ("horizon = \"2d\"", "horizon = \"60y\""),
+        ("peers = [3, 5]", "peers = [3, 129]"),
+        ("from = \"1s\", to = \"2s\"", "from = \"1s\", to = \"2d\""),
+        ("releases.late / releases.due", "p99.9999999 patch"),
+        ("from = \"1s\"", "from = \"3s\""),
+        ("first = \"1h\"", "first = \"2d\""),
+        ("start = \"3h\"", "start = \"3d\""),
+        ("start = \"3h\"", "start = \"3h\"\nlasts = \"1h\""),
+        ("attack = \"fork\"", "attack = \"flash\""),
+        ("attack = \"fork\"", "attack = \"freeze\"\nshape = \"same\""),
+        ("model = \"calm\"", "model = \"days\"\nchurn = 1.2"),
+        ("model = \"calm\"", "bad = { failure = 1.2 }"),
+        ("model = \"calm\"", "good.mean = \"1min\""),
+        ("attack = \"fork\"", "attack = \"block\"\nequivocate_to_all = true"),
+        ("colluding = 1", "colluding = 1\nwithdrawn_after = \"1h\""),
+        ("attack = \"fork\"", "attack = \"logged\"\nwithdrawn_after = \"0s\""),
+        ("colluding = 1", "colluding = 1\nshape = { longer = 0 }"),
+        ("colluding = 1", "colluding = 1\nshape = { starved = \"0s\" }"),
+        ("colluding = 1", "colluding = 1\nshape = \"odd\""),
+        ("[release]", "[mirrors]\nfrom = \"2h\"\nuntil = \"1h\"\n[release]"),
+        ("replications = 4", "replications = 0"),
+        ("settle = [\"0s\",", "settle = [\"60min\","),
+        ("[sweep]", "[sweep]\ntopolgy = [1]"),
+        ("[sweep]", "[sweep]\nnodes.count = 3"),
+        ("releases.late /", "releases.lat /"),
+        ("line = \"peers\"", "line = \"poll\""),
+        ("[release]", "[release"),
     ];
-    for (good, bad, says) in cases {
+    let mut messages = String::new();
+    for (good, bad) in cases {
         let error = refused_with(good, bad);
-        // What cannot be known on the line alone is told of nodes and circle by its own line.
         assert!(error.starts_with("test.toml, line "), "{bad}: {error}");
-        assert!(error.contains(says), "{bad}: {error}\n  should say {says}");
         assert!(!error.contains('\n'), "{bad}: more than one line: {error}");
+        messages += &format!("{}: {error}\n", bad.replace('\n', " | "));
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_scenarios.txt"]);
 }
 
-/// A scenario with a fault, at the lines 29 to 33.
+/// The good scenario with a fault. For [`OFF`], its lines are 29 to 33.
 fn with_fault(fault: &str) -> String {
     GOOD.replace("[[plot]]", &format!("[[fault]]\n{fault}\n\n[[plot]]"))
 }
@@ -185,7 +116,7 @@ fn with_fault(fault: &str) -> String {
 const OFF: &str = "kind = \"off\"\nshare = 0.25\nfrom = \"2h\"\nuntil = \"4h\"";
 
 #[test]
-fn faults_are_said_one_after_another() {
+fn scenario_has_several_faults() {
     let text = with_fault(&format!("{OFF}\n[[fault]]\nkind = \"mirror-dead\"\nshare = 1"));
     let hour = 3_600_000;
     let always = (0, u64::MAX);
@@ -200,71 +131,66 @@ fn faults_are_said_one_after_another() {
 }
 
 #[test]
-fn a_bad_fault_gets_one_error_with_line_and_remedy() {
-    let known = "there is no fault `of`; there are silent, stall,";
-    for (good, bad, says) in [
-        ("\"off\"", "\"of\"", format!("line 30 (`kind = \"of\"`): {known}")),
-        ("0.25", "1.2", "line 31 (`share = 1.2`): 1.2 is no fraction".to_owned()),
-        (
-            "share = 0.25\n",
-            "",
-            "line 30 (`kind = \"off\"`): how many nodes `off` befalls".to_owned(),
-        ),
-        ("share", "shar", "line 31 (`shar = 0.25`): unknown field `shar`".to_owned()),
-        ("\"2h\"", "\"2d\"", "line 32 (`from = \"2d\"`): the fault begins after".to_owned()),
-        ("\"2h\"", "2", "line 32 (`from = 2`): write a duration in quotes".to_owned()),
-        ("\"4h\"", "\"2h\"", "line 33 (`until = \"2h\"`): a fault lasts from".to_owned()),
+fn bad_fault_gets_one_error_with_line_and_remedy() {
+    let mut messages = String::new();
+    for (good, bad) in [
+        ("\"off\"", "\"of\""),
+        ("0.25", "1.2"),
+        ("share = 0.25\n", ""),
+        ("share", "shar"),
+        ("\"2h\"", "\"2d\""),
+        ("\"2h\"", "2"),
+        ("\"4h\"", "\"2h\""),
     ] {
         assert!(OFF.contains(good), "{good}");
         let error = refused(&with_fault(&OFF.replacen(good, bad, 1)), &[]);
-        assert!(error.contains(&says), "{bad}: {error}\n  should say {says}");
         assert!(!error.contains('\n'), "{bad}: more than one line: {error}");
+        messages += &format!("{} -> {bad}: {error}\n", good.trim_end());
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_faults.txt"]);
 }
 
 #[test]
-fn the_one_fault_of_a_file_can_be_varied() {
-    let vary = |text: String| text.replace("circle = [3, 5]", "fault.share = [0, 0.5]");
-    let text = vary(with_fault(OFF)).replace("line = \"circle\"", "line = \"fault.share\"");
+fn sweep_varies_the_only_fault_of_a_file() {
+    let vary = |text: String| text.replace("peers = [3, 5]", "fault.share = [0, 0.5]");
+    let text = vary(with_fault(OFF)).replace("line = \"peers\"", "line = \"fault.share\"");
     let shares: Vec<f64> = study(&text).cells.iter().map(|cell| cell.faults[0].share).collect();
     assert_eq!(shares, [0.0, 0.0, 0.0, 0.5, 0.5, 0.5]);
     let set = ["fault.kind=cut".to_owned()];
     let study = Study::read("test.toml".as_ref(), &with_fault(OFF), &set).expect("a good file");
     assert!(study.cells.iter().all(|cell| cell.faults[0].kind == FaultKind::Cut));
-    let says = "fault.share is a field of the one [[fault]] of a file";
-    for faults in ["", "[[fault]]\nkind = \"cut\"\nshare = 1\n"] {
-        let text = if faults.is_empty() { GOOD.to_owned() } else { with_fault(OFF) + faults };
-        assert!(refused(&vary(text.clone()), &[]).contains(says));
-        assert!(refused(&text, &["fault.share=0.1"]).starts_with("--set fault.share=0.1: "));
+    let cut = "[[fault]]\nkind = \"cut\"\nshare = 1\n";
+    let mut messages = String::new();
+    for (case, text) in [("no fault", GOOD.to_owned()), ("two faults", with_fault(OFF) + cut)] {
+        let varied = refused(&vary(text.clone()), &[]);
+        let set = refused(&text, &["fault.share=0.1"]);
+        messages += &format!("{case}: {varied}\n{case}: {set}\n");
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_fault_fields.txt"]);
 }
 
 #[test]
-fn the_readme_has_every_fault_and_who_plays_it() {
-    let readme = include_str!("../../README.md");
-    let (_, faults) = readme.split_once("### Faults").expect("a section");
+fn book_has_every_fault_and_its_tiers() {
+    let chapter = include_str!("../../../docs/src/researcher/faults.md");
+    let (_, faults) = chapter.split_once("## Faults").expect("a section");
     for kind in FaultKind::ALL {
         let rows = faults.lines().filter(|line| line.starts_with(&format!("| `{kind}` |")));
         let rows: Vec<&str> = rows.collect();
         let [row] = rows[..] else { panic!("{kind}: {} rows", rows.len()) };
-        let played = if kind.is_played_by_population() { "| both |" } else { "| `--real` |" };
+        let played = if kind.is_played_by_population() { "| both |" } else { "| `--full` |" };
         assert!(row.ends_with(played), "{row}");
     }
 }
 
 #[test]
-fn a_value_from_the_command_line_is_named_when_it_is_bad() {
-    let error = refused(GOOD, &["availability=1.2"]);
-    assert_eq!(
-        error,
-        "--set availability=1.2: 1.2 is no fraction or probability: write a number from 0 to 1"
-    );
-    assert!(refused(GOOD, &["circle"]).contains("--set circle=5"));
-    assert!(refused(GOOD, &["nonsense=5"]).starts_with("--set nonsense=5: there is no field"));
+fn bad_value_from_the_command_line_is_named() {
+    let cases = ["availability=1.2", "peers", "nonsense=5"];
+    let messages = cases.map(|set| format!("{set}: {}\n", refused(GOOD, &[set]))).concat();
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/refused_values.txt"]);
 }
 
 #[test]
-fn mirrors_are_named_in_full_and_nodes_need_not_be() {
+fn short_field_names_mean_nodes_rather_than_mirrors() {
     let set = ["availability=0.5", "mirrors.availability=0.6"].map(str::to_owned);
     let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
     let both = |cell: &Scenario| (cell.availability, cell.mirrors.availability);
@@ -272,8 +198,8 @@ fn mirrors_are_named_in_full_and_nodes_need_not_be() {
 }
 
 #[test]
-fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
-    let set = ["availability=0.5", "settle=3h", "circle=[2,3]", "replications=7"];
+fn command_line_value_replaces_that_of_the_file() {
+    let set = ["availability=0.5", "settle=3h", "peers=[2,3]", "replications=7"];
     let set = set.map(str::to_owned);
     let study = Study::read("test.toml".as_ref(), GOOD, &set).expect("a good file");
     let worlds: Vec<_> =
@@ -287,20 +213,19 @@ fn a_value_from_the_command_line_takes_the_place_of_the_file_s() {
 }
 
 #[test]
-fn topologies_can_be_varied() {
+fn sweep_varies_topologies() {
     let values = "topology = [\"ring\", { small_world = { rewired = 0.1 } }, \
                   { communities = { count = 4, inside = 0.5 } }]";
-    let study =
-        study(&GOOD.replace("circle = [3, 5]", values).replace("\"circle\"", "\"topology\""));
+    let study = study(&GOOD.replace("peers = [3, 5]", values).replace("\"peers\"", "\"topology\""));
     let all: Vec<Topology> = study.cells.iter().step_by(3).map(|cell| cell.topology).collect();
     let wanted = [Topology::Ring, Topology::SmallWorld(0.1), Topology::Communities(4, 0.5)];
     assert_eq!(all, wanted);
 }
 
 #[test]
-fn the_shapes_of_a_fork_can_be_varied() {
+fn sweep_varies_fork_shapes() {
     let values = "shape = [\"next\", \"same\", { longer = 5 }, { starved = \"6h\" }]";
-    let study = study(&GOOD.replace("circle = [3, 5]", values).replace("\"circle\"", "\"shape\""));
+    let study = study(&GOOD.replace("peers = [3, 5]", values).replace("\"peers\"", "\"shape\""));
     let shape = |cell: &Scenario| cell.adversary.as_ref().expect("an adversary").shape;
     let all: Vec<Shape> = study.cells.iter().step_by(3).map(shape).collect();
     let hours = 3_600_000;
@@ -308,8 +233,8 @@ fn the_shapes_of_a_fork_can_be_varied() {
 }
 
 #[test]
-fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
-    let old = r#"{"start":5,"victims":1,"colluding":{"OfCircle":2},"attack":"Fork"}"#;
+fn json_without_newer_fields_keeps_its_meaning_and_bytes() {
+    let old = r#"{"start":5,"victims":1,"colluding":{"OfPeers":2},"attack":"Fork"}"#;
     let adversary: Adversary = serde_json::from_str(old).expect("an adversary");
     assert_eq!((adversary.shape, adversary.equivocate_to_all), (Shape::Next, false));
     assert_eq!(adversary.withdrawn_after, None);
@@ -324,7 +249,7 @@ fn worlds_from_before_there_was_a_choice_are_the_worlds_they_were() {
 }
 
 #[test]
-fn one_world_said_in_two_ways_is_one_world() {
+fn digest_ignores_spelling_and_questions() {
     let other = GOOD.replace("\"2h\"]", "\"120min\"]").replace("What happens?", "Well?");
     assert_eq!(study(GOOD).digest(), study(&other).digest());
     let other = GOOD.replace("\"2h\"]", "\"3h\"]");
@@ -332,7 +257,7 @@ fn one_world_said_in_two_ways_is_one_world() {
 }
 
 #[test]
-fn every_scenario_that_ships_is_well_and_draws_something() {
+fn every_shipped_scenario_is_valid_and_has_plots() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
     let mut seen = 0;
     for entry in std::fs::read_dir(directory).expect("scenarios") {
@@ -347,21 +272,19 @@ fn every_scenario_that_ships_is_well_and_draws_something() {
 }
 
 #[test]
-fn the_readme_has_every_field_and_every_metric() {
-    let readme = include_str!("../../README.md");
+fn book_has_every_field_and_metric() {
+    let chapter = include_str!("../../../docs/src/researcher/scenario-files.md");
     for (path, _) in FIELDS {
-        let (section, name) = path.split_once('.').unwrap_or(("", path));
-        let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
-        let row = rows.iter().find(|line| line.starts_with(&format!("| `{path}`")));
-        assert!(row.is_some(), "README has no row for {section} {name}");
+        let row = chapter.lines().find(|line| line.starts_with(&format!("| `{path}`")));
+        assert!(row.is_some(), "the chapter has no row for {path}");
     }
     for (name, _) in COUNTS.iter().chain(TIMES) {
-        assert!(readme.contains(&format!("`{name}`")), "README says nothing of {name}");
+        assert!(chapter.contains(&format!("`{name}`")), "the chapter does not mention {name}");
     }
 }
 
 #[test]
-fn a_world_that_cannot_be_is_no_world() {
+fn impossible_worlds_are_not_playable() {
     let good = simnet::swarm::random_scenario(simnet::Seed(1));
     for seed in 0..300 {
         assert!(simnet::swarm::random_scenario(simnet::Seed(seed)).is_playable(), "{seed}");

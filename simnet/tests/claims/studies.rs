@@ -1,16 +1,16 @@
-//! Small studies, and a player that takes no time, for the other modules.
+//! A small study and invented results, for the other modules.
 
 use std::path::Path;
 
 use simnet::{Results, Scenario, Seed, Study};
 
-/// A scenario that is well, for tests to spoil.
+/// A valid scenario. Tests replace parts of it.
 pub(crate) const GOOD: &str = r#"question = "What happens?"
 horizon = "2d"
 
 [nodes]
 count = 20
-circle = 3
+peers = 3
 availability = 0.9
 
 [program]
@@ -29,7 +29,7 @@ start = "3h"
 colluding = 1
 
 [sweep]
-circle = [3, 5]
+peers = [3, 5]
 settle = ["0s", "1h", "2h"]
 replications = 4
 
@@ -37,24 +37,24 @@ replications = 4
 question = "How often late?"
 metric = "releases.late / releases.due"
 x = "settle"
-line = "circle"
+line = "peers"
 "#;
 
-/// Reads a study that must be well.
+/// Reads a valid study.
 pub(crate) fn study(text: &str) -> Study {
     Study::read(Path::new("test.toml"), text, &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The one line that a study is refused with.
+/// The error for an invalid study, with values of `--set`.
 pub(crate) fn refused(text: &str, set: &[&str]) -> String {
     let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
     match Study::read(Path::new("test.toml"), text, &set) {
-        Ok(_) => panic!("it was not refused"),
+        Ok(_) => panic!("not refused"),
         Err(error) => error.to_string(),
     }
 }
 
-/// Results that only scenario and seed decide about.
+/// Invented results of a world. They depend on the scenario and the seed only.
 pub(crate) fn play(scenario: &Scenario, seed: Seed) -> Results {
     let draws = seed.draws("test");
     let mut results = Results::default();

@@ -1,4 +1,4 @@
-//! The code that ships, in worlds where a random half of all that can go wrong does.
+//! The shipped code in random worlds, each with a random half of all faults.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,13 +7,13 @@ use simnet::checkers::Rule;
 use simnet::scenario::fault::{Fault, FaultKind};
 use simnet::swarm::{play, random_scenario, shrink};
 
-/// How many worlds every run of the tests plays.
+/// The number of worlds that each run of the tests plays.
 const WORLDS: u64 = 240;
 
 #[test]
 fn no_rule_breaks_in_any_world() {
     let next = AtomicU64::new(0);
-    let one_after_another = || {
+    let play_worlds = || {
         loop {
             let seed = Seed(next.fetch_add(1, Ordering::Relaxed));
             if seed.0 >= WORLDS {
@@ -25,7 +25,7 @@ fn no_rule_breaks_in_any_world() {
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..2).map(|_| scope.spawn(one_after_another)).collect();
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(play_worlds)).collect();
         for thread in threads {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
@@ -33,7 +33,7 @@ fn no_rule_breaks_in_any_world() {
 }
 
 #[test]
-fn every_fault_and_every_attack_comes_up() {
+fn random_worlds_contain_every_fault_and_attack() {
     let worlds: Vec<_> = (0..WORLDS).map(|seed| random_scenario(Seed(seed))).collect();
     for kind in FaultKind::ALL {
         let with = |fault: &Fault| fault.kind == kind;
@@ -43,14 +43,14 @@ fn every_fault_and_every_attack_comes_up() {
     use simnet::scenario::{AttackScenario, Shape};
     let attacks = worlds.iter().filter_map(|world| Some(world.adversary.as_ref()?.attack));
     let attacks: Vec<AttackScenario> = attacks.collect();
-    for (what, found) in [
+    for (attack, found) in [
         ("fork", attacks.contains(&AttackScenario::Fork)),
         ("flash", attacks.iter().any(|attack| matches!(attack, AttackScenario::Flash(..)))),
         ("logged", attacks.contains(&AttackScenario::Logged)),
         ("freeze", attacks.contains(&AttackScenario::Freeze)),
         ("block", attacks.contains(&AttackScenario::Block)),
     ] {
-        assert!(found, "{what}");
+        assert!(found, "{attack}");
     }
     assert!(worlds.iter().any(|world| world.tor.days.can_fail()));
     assert!(worlds.iter().any(|world| world.tor.churn > 0.0));
@@ -67,22 +67,22 @@ fn every_fault_and_every_attack_comes_up() {
     assert!(shapes.iter().any(is_longer) && shapes.iter().any(is_starved));
 }
 
-/// A world whose rule breaks because its checker was told wrong: everybody is silent for ever, and
-/// nobody installs.
+/// No peer ever has a fresh head, because `max_poll_age` is 1 ms. So no node installs, and the rule
+/// `Live` breaks.
 #[test]
-fn shrinking_keeps_the_failure_and_drops_what_it_does_not_take() {
+fn shrink_keeps_the_broken_rule_and_removes_the_rest() {
     let seed = (0..).map(Seed).find(|seed| {
         let world = random_scenario(*seed);
         world.adversary.is_none() && world.availability == 1.0 && world.tor.stuck == 0.0
     });
     let seed = seed.unwrap();
     let mut world = random_scenario(seed);
-    // A mirror that never comes back, and a fault whose end says otherwise.
+    // This fault ends at once and breaks no rule, so shrinking removes it.
     world.faults.push(Fault { kind: FaultKind::MirrorDead, share: 1.0, from: 0, until: 1 });
     world.settle = 30 * 60_000;
     world.release = (world.release.0, 13 * 3_600_000);
     let whole = play(&world, seed).unwrap();
-    assert_eq!(whole.violations, [], "nothing is wrong yet");
+    assert_eq!(whole.violations, [], "a rule breaks too early");
     world.max_poll_age = 1;
     let broken = play(&world, seed).unwrap().violations;
     assert!(broken.iter().any(|violation| violation.rule == Rule::Live), "{broken:?}");

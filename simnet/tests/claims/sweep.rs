@@ -1,3 +1,5 @@
+//! Sweeps: shards, merging, resuming, and what they refuse.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,9 +51,14 @@ fn sweep_whole(study: &Study) -> (TempDir, Vec<u8>) {
 
 fn error_text(result: Result<impl Sized, SweepError>) -> String {
     match result {
-        Ok(_) => panic!("it was not refused"),
+        Ok(_) => panic!("not refused"),
         Err(error) => error.to_string(),
     }
+}
+
+/// An error as a line of a snapshot, without what differs from run to run.
+fn snapshot_line(out: &Path, error: &str) -> String {
+    error.replace(&out.display().to_string(), "[DIR]") + "\n"
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn merging_is_associative() {
 }
 
 #[test]
-fn a_value_more_on_an_axis_changes_no_other_world() {
+fn another_axis_value_changes_no_other_world() {
     let seeds = |study: &Study| -> BTreeSet<(u32, u64, u32, u64)> {
         let units = (0..study.worlds()).map(|n| study.world_id(n));
         let world = |unit: WorldId| {
@@ -95,11 +102,11 @@ fn a_value_more_on_an_axis_changes_no_other_world() {
     assert_eq!((few.len(), more.len()), (24, 36));
     assert!(few.is_subset(&more));
     let all: BTreeSet<u64> = more.iter().map(|world| world.3).collect();
-    assert_eq!(all.len(), 36, "no two worlds have one seed");
+    assert_eq!(all.len(), 36, "two worlds have one seed");
 }
 
 #[test]
-fn a_seed_hangs_on_master_cell_and_replication() {
+fn seed_depends_on_master_cell_and_replication() {
     let study = study(GOOD);
     let seeds: BTreeSet<u64> = [(1, 0), (2, 0), (1, 1), (1, 4)]
         .map(|(master, n)| study.seed(master, study.world_id(n)).0)
@@ -109,7 +116,7 @@ fn a_seed_hangs_on_master_cell_and_replication() {
 }
 
 #[test]
-fn whichever_step_on_the_disk_fails_resuming_gives_the_same_bytes() {
+fn resume_after_any_failed_disk_step_gives_the_same_bytes() {
     let study = study(GOOD);
     let wanted = sweep_whole(&study).1;
     let mut failed = 0;
@@ -128,15 +135,15 @@ fn whichever_step_on_the_disk_fails_resuming_gives_the_same_bytes() {
             Err(SweepError::Disk(_)) => failed += 1,
             Err(other) => panic!("{other}"),
         }
-        let kept = played_again(&study, out.path());
-        assert!(kept <= 24);
+        let resumed = count_resumed(&study, out.path());
+        assert!(resumed <= 24);
         assert_eq!(merged(out.path()), wanted, "after step {step}");
     }
     assert!(failed > 8, "{failed} steps");
 }
 
-/// Resumes, and says how many worlds had to be played.
-fn played_again(study: &Study, out: &Path) -> usize {
+/// Resumes a sweep, and returns how many worlds it played.
+fn count_resumed(study: &Study, out: &Path) -> usize {
     let played = AtomicUsize::new(0);
     let counting = |scenario: &Scenario, seed: Seed| {
         played.fetch_add(1, Ordering::Relaxed);
@@ -149,149 +156,152 @@ fn played_again(study: &Study, out: &Path) -> usize {
 }
 
 #[test]
-fn what_was_finished_is_not_played_again() {
+fn resume_plays_no_finished_world_again() {
     let study = study(GOOD);
     let out = tempdir().expect("a directory");
     let played = AtomicUsize::new(0);
     let dying = |scenario: &Scenario, seed: Seed| -> Results {
-        // Alone, so that all before it are finished.
+        // There is one thread, so all worlds before this one are finished.
         match played.fetch_add(1, Ordering::Relaxed) {
             10 => panic!("the simulator died"),
             _ => play(scenario, seed),
         }
     };
     let disk = Storage::default();
-    let alone = Job { threads: 1, ..job(&study, out.path(), &disk, "0/1") };
-    let error = error_text(sweep(&alone, dying, |_| ()));
-    assert!(
-        error.contains("circle = 3, settle = 2h") && error.contains("the simulator died"),
-        "{error}"
-    );
+    let one_thread = Job { threads: 1, ..job(&study, out.path(), &disk, "0/1") };
+    let error = error_text(sweep(&one_thread, dying, |_| ()));
+    let seed = study.seed(MASTER, study.world_id(10)).0;
+    let message = snapshot_line(out.path(), &error).replace(&seed.to_string(), "[SEED]");
+    snapbox::assert_data_eq!(message, snapbox::file!["words/world_with_a_panic.txt"]);
     let done = count_finished(out.path());
     assert!(done >= 10, "{done} of the 10 worlds before are kept");
-    assert_eq!(played_again(&study, out.path()), 24 - done);
+    assert_eq!(count_resumed(&study, out.path()), 24 - done);
     assert_eq!(merged(out.path()), sweep_whole(&study).1);
-    assert_eq!(played_again(&study, out.path()), 0, "all is done");
+    assert_eq!(count_resumed(&study, out.path()), 0, "a finished world was played");
+}
+
+/// A text without the short digests of two studies, which change with the fields of scenarios.
+fn without_digests(text: &str, [first, second]: [&Study; 2]) -> String {
+    let (first, second) = (first.digest(), second.digest());
+    text.replace(&first[..12], "[DIGEST]").replace(&second[..12], "[OTHER-DIGEST]")
 }
 
 fn count_finished(out: &Path) -> usize {
-    merge(&[out.to_owned()], true).expect("what there is").rows.len()
+    merge(&[out.to_owned()], true).expect("a merge").rows.len()
 }
 
 #[test]
-fn results_are_not_overwritten_unless_asked_to_go_on() {
+fn sweep_without_resume_overwrites_no_results() {
     let study = study(GOOD);
     let (out, _) = sweep_whole(&study);
-    let again = error_text(run(&job(&study, out.path(), &Storage::default(), "0/1")));
-    assert!(again.contains("--resume"), "{again}");
+    let error = error_text(run(&job(&study, out.path(), &Storage::default(), "0/1")));
+    let message = snapshot_line(out.path(), &error);
+    snapbox::assert_data_eq!(message, snapbox::file!["words/sweep_over_results.txt"]);
 }
 
 #[test]
-fn going_on_with_another_scenario_or_seed_is_refused() {
+fn resume_refuses_another_scenario_or_seed() {
     let (first, disk) = (study(GOOD), Storage::default());
     let (out, _) = sweep_whole(&first);
     let resume = Job { resume: true, ..job(&first, out.path(), &disk, "0/1") };
     let other_seed = error_text(run(&Job { master: 8, ..resume }));
-    assert!(
-        other_seed.contains("shard-0-of-1.jsonl: of the seed 7, and the rest of 8"),
-        "{other_seed}"
-    );
     let other = study(&GOOD.replace("count = 20", "count = 21"));
-    let other = error_text(run(&Job { study: &other, ..resume }));
-    assert!(other.contains("another scenario"), "{other}");
+    let other_scenario = error_text(run(&Job { study: &other, ..resume }));
+    let messages: String = [("seed", other_seed), ("scenario", other_scenario)]
+        .map(|(case, error)| format!("{case}: {}", snapshot_line(out.path(), &error)))
+        .concat();
+    let messages = without_digests(&messages, [&first, &other]);
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/resume_of_other_results.txt"]);
 }
 
 #[test]
-fn another_shard_s_file_is_not_taken_for_this_one_s() {
+fn resume_refuses_the_file_of_another_shard() {
     let (out, study, disk) = (tempdir().unwrap(), study(GOOD), Storage::default());
     let [first, second] = ["0/2", "1/2"].map(|shard| run(&job(&study, out.path(), &disk, shard)));
     std::fs::copy(second.unwrap(), first.unwrap()).unwrap();
     let again = Job { resume: true, ..job(&study, out.path(), &disk, "0/2") };
-    assert!(error_text(run(&again)).contains("not the shard that its name says"));
+    let message = snapshot_line(out.path(), &error_text(run(&again)));
+    snapbox::assert_data_eq!(message, snapbox::file!["words/file_of_another_shard.txt"]);
 }
 
 #[test]
-fn a_number_that_was_read_back_is_the_one_that_was_written() {
-    // Of which a reader that rounds twice makes ...504.
+fn json_numbers_read_back_as_written() {
+    // A reader that rounds twice reads a number that ends in 504.
     let text = "0.9424502837770503";
     let number: f64 = serde_json::from_str(text).unwrap();
     assert_eq!((number, number.to_string().as_str()), (0.9424502837770503, text));
 }
 
 #[test]
-fn two_sweeps_do_not_work_on_one_shard() {
+fn sweep_refuses_a_locked_shard() {
     let (study, disk) = (study(GOOD), Storage::default());
     let out = tempdir().expect("a directory");
     let lock = fs::File::create(out.path().join("shard-0-of-1.lock")).expect("a file");
     lock.lock().expect("a lock");
     let error = error_text(run(&job(&study, out.path(), &disk, "0/1")));
-    assert!(error.contains("another sweep works on this shard"), "{error}");
+    let message = snapshot_line(out.path(), &error);
+    snapbox::assert_data_eq!(message, snapbox::file!["words/locked_shard.txt"]);
 }
 
 #[test]
-fn parts_beside_a_whole_shard_are_not_there_twice() {
+fn merge_ignores_parts_of_a_whole_shard() {
     let study = study(GOOD);
     let (out, wanted) = sweep_whole(&study);
-    // As if it had ended between the whole file and the removal of its parts.
+    // The files of a sweep that was killed after it wrote the shard, before it removed the parts.
     let parts = out.path().join("shard-0-of-1.parts");
     fs::create_dir(&parts).expect("a directory");
     fs::copy(out.path().join("shard-0-of-1.jsonl"), parts.join("part.jsonl")).expect("a part");
     assert_eq!(merged(out.path()), wanted);
-    assert_eq!(played_again(&study, out.path()), 0);
+    assert_eq!(count_resumed(&study, out.path()), 0);
     assert!(!parts.exists());
 }
 
 #[test]
-fn a_merge_names_what_is_missing() {
+fn merge_names_missing_worlds_and_unfinished_shards() {
     let (study, disk) = (study(GOOD), Storage::default());
     let out = tempdir().expect("a directory");
     run(&job(&study, out.path(), &disk, "0/3")).expect("a shard");
     run(&job(&study, out.path(), &disk, "2/3")).expect("a shard");
     let error = error_text(merge(&[out.path().to_owned()], false));
-    let says = "8 of 24 worlds are missing, the first: circle = 3, settle = 0s, replication 1; not \
-                finished: shard-1-of-3";
-    assert!(error.contains(says), "{error}");
+    let message = snapshot_line(out.path(), &error);
+    snapbox::assert_data_eq!(message, snapbox::file!["words/missing_worlds.txt"]);
 }
 
 #[test]
-fn a_merge_refuses_a_world_that_is_there_twice() {
+fn merge_refuses_a_duplicate_world() {
     let study = study(GOOD);
     let (out, _) = sweep_whole(&study);
     run(&job(&study, out.path(), &Storage::default(), "1/2")).expect("a shard");
     let error = error_text(merge(&[out.path().to_owned()], false));
-    assert!(
-        error.contains("shard-0-of-1.jsonl") && error.contains("shard-1-of-2.jsonl"),
-        "{error}"
-    );
-    assert!(
-        error.contains("both hold one world (circle = 3, settle = 0s, replication 1)"),
-        "{error}"
-    );
+    let message = snapshot_line(out.path(), &error);
+    snapbox::assert_data_eq!(message, snapbox::file!["words/duplicate_world.txt"]);
 }
 
 #[test]
-fn a_merge_refuses_what_does_not_belong_together() {
+fn merge_refuses_mixed_scenarios_seeds_and_questions() {
     let first = study(GOOD);
     let disk = Storage::default();
-    let other_words = study(&GOOD.replace("What happens?", "What else?"));
+    let other_text = study(&GOOD.replace("What happens?", "What else?"));
     let other_worlds = study(&GOOD.replace("count = 20", "count = 21"));
     let cases = [
-        (&other_worlds, MASTER, "another scenario"),
-        (&first, 8, "of the seed 8, and the rest of 7"),
-        (&other_words, MASTER, "asks other questions"),
+        ("scenario", &other_worlds, MASTER),
+        ("seed", &first, 8),
+        ("question", &other_text, MASTER),
     ];
-    for (study, master, says) in cases {
+    let mut messages = String::new();
+    for (case, study, master) in cases {
         let out = tempdir().expect("a directory");
         run(&job(&first, out.path(), &disk, "0/2")).expect("a shard");
-        let odd = job(study, out.path(), &disk, "1/2");
-        let odd = run(&Job { master, ..odd }).expect("a shard");
+        let other = job(study, out.path(), &disk, "1/2");
+        run(&Job { master, ..other }).expect("a shard");
         let error = error_text(merge(&[out.path().to_owned()], false));
-        assert!(error.contains(says), "{error}\n  should say {says}");
-        assert!(error.contains(&odd.display().to_string()), "{error}");
+        messages += &format!("{case}: {}", snapshot_line(out.path(), &error));
     }
+    let messages = without_digests(&messages, [&first, &other_worlds]);
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/mixed_results.txt"]);
 }
 
-/// Rewrites a file of results so that its digest is right.
+/// Replaces `from` by `to` in a result file, and corrects the file's digest.
 fn forge(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).expect("a file").replacen(from, to, 1);
     let end = text.trim_end().rfind('\n').expect("lines") + 1;
@@ -302,54 +312,58 @@ fn forge(path: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn a_merge_refuses_another_version_s_results() {
+fn merge_refuses_results_of_another_version() {
     let study = study(GOOD);
     let out = tempdir().expect("a directory");
     shards(&study, out.path(), 2);
     let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
     forge(&out.path().join("shard-1-of-2.jsonl"), &version, "\"version\":\"9.9.9\"");
     let error = error_text(merge(&[out.path().to_owned()], false));
-    assert!(error.contains("shard-1-of-2.jsonl: made by simnet 9.9.9"), "{error}");
+    let version = env!("CARGO_PKG_VERSION");
+    let message = snapshot_line(out.path(), &error).replace(version, "[VERSION]");
+    snapbox::assert_data_eq!(message, snapbox::file!["words/results_of_another_version.txt"]);
 }
 
 #[test]
-fn a_merge_refuses_a_world_that_the_scenario_does_not_have() {
+fn merge_refuses_a_world_outside_the_scenario() {
     let study = study(GOOD);
     let (out, _) = sweep_whole(&study);
     let path = out.path().join("shard-0-of-1.jsonl");
     forge(&path, "{\"cell\":5,\"replication\":3,", "{\"cell\":6,\"replication\":3,");
     let error = error_text(merge(&[out.path().to_owned()], true));
-    assert!(error.contains("a world that its scenario does not have"), "{error}");
+    let message = snapshot_line(out.path(), &error);
+    snapbox::assert_data_eq!(message, snapbox::file!["words/unknown_world.txt"]);
 }
 
 #[test]
-fn a_file_cut_short_or_changed_anywhere_is_refused_by_name() {
+fn merge_names_a_truncated_or_changed_file() {
     let study = study(&GOOD.replace("replications = 4", "replications = 1"));
     let (out, _) = sweep_whole(&study);
     let path = out.path().join("shard-0-of-1.jsonl");
     let bytes = fs::read(&path).expect("a file");
     let from = [out.path().to_owned()];
-    let spoil = |bytes: &[u8]| {
-        fs::write(&path, bytes).expect("spoilt");
+    let merge_damaged = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("a damaged file");
         let error = error_text(merge(&from, true));
         assert!(error.contains("shard-0-of-1.jsonl"), "{error}");
-        error
+        snapshot_line(out.path(), &error)
     };
-    for length in (0..bytes.len()).step_by(97).chain([bytes.len() - 1]) {
-        let error = spoil(&bytes[..length]);
-        assert!(error.contains("cut short"), "at {length}: {error}");
-    }
-    for place in (0..bytes.len()).step_by(101) {
+    let lengths = (0..bytes.len()).step_by(97).chain([bytes.len() - 1]);
+    let messages: BTreeSet<String> =
+        lengths.map(|length| merge_damaged(&bytes[..length])).collect();
+    let messages: String = messages.into_iter().collect();
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/truncated_results.txt"]);
+    for offset in (0..bytes.len()).step_by(101) {
         let mut changed = bytes.clone();
-        changed[place] ^= 1;
-        spoil(&changed);
+        changed[offset] ^= 1;
+        merge_damaged(&changed);
     }
-    fs::write(&path, &bytes).expect("mended");
-    merge(&from, false).expect("whole again");
+    fs::write(&path, &bytes).expect("the file as it was");
+    merge(&from, false).expect("a merge");
 }
 
 #[test]
-fn a_shard_is_what_slurm_or_kubernetes_say() {
+fn shard_is_read_from_slurm_or_kubernetes_variables() {
     let from = |variables: &[(&str, &str)]| {
         let find = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
@@ -364,14 +378,15 @@ fn a_shard_is_what_slurm_or_kubernetes_say() {
     assert_eq!(from(&[(task, "3"), (count, "64")]), shard("3/64"));
     assert_eq!(from(&[(task, "64"), (first, "1"), (count, "64")]), shard("63/64"));
     assert_eq!(from(&[("JOB_COMPLETION_INDEX", "5"), ("JOB_COMPLETIONS", "8")]), shard("5/8"));
-    for wrong in [
-        &[(task, "64"), (count, "64")][..],
-        &[(task, "0")],
-        &[(task, "x"), (count, "64")],
-        &[("JOB_COMPLETION_INDEX", "5")],
+    let mut messages = String::new();
+    for (case, variables) in [
+        ("task 64 of 64", &[(task, "64"), (count, "64")][..]),
+        ("no count", &[(task, "0")]),
+        ("no number", &[(task, "x"), (count, "64")]),
+        ("no completions", &[("JOB_COMPLETION_INDEX", "5")]),
     ] {
-        let error = from(wrong).expect_err("refused");
-        assert!(error.contains("--shard i/n"), "{error}");
+        messages += &format!("{case}: {}\n", from(variables).expect_err("refused"));
     }
+    snapbox::assert_data_eq!(messages, snapbox::file!["words/shard_variables.txt"]);
     assert!("64/64".parse::<Shard>().is_err() && "1".parse::<Shard>().is_err());
 }

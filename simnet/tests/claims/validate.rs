@@ -1,11 +1,11 @@
-//! The second tier against what is known in closed form.
+//! The population tier against results in closed form.
 
 use simnet::Seed;
 use simnet::closed_form::{binomial, mean_of_slowest, mean_wait_until_all_up};
 use simnet::validate::{ValidationRow, validate_all};
 
 #[test]
-fn what_is_known_without_a_simulator_comes_out_of_it_and_what_is_wrong_does_not() {
+fn population_reproduces_closed_forms_and_refutes_wrong_ones() {
     let rows = validate_all(Seed(7));
     let outside: Vec<String> =
         rows.iter().filter(|row| !row.is_reproduced()).map(ValidationRow::to_string).collect();
@@ -17,7 +17,7 @@ fn what_is_known_without_a_simulator_comes_out_of_it_and_what_is_wrong_does_not(
         assert!(!wrong.is_reproduced(), "{wrong}");
     };
     wrong("all 5 peers up, each 0.95", 0.95f64.powi(4));
-    // As if only one could be down at a time.
+    // The value if only one peer could be down at a time.
     wrong("wait until all 3 are up, each 0.9", 8.0);
     wrong("slowest of 5", mean_of_slowest(4, 2.5, 0.55));
     wrong("detection by 3 peers, each with q = 0.3", 1.0 - 0.7f64.powi(2));
@@ -28,7 +28,7 @@ fn what_is_known_without_a_simulator_comes_out_of_it_and_what_is_wrong_does_not(
 }
 
 #[test]
-fn the_closed_forms_are_those_of_the_design() {
+fn closed_forms_have_the_values_of_the_design() {
     let near = |a: f64, b: f64| assert!((a - b).abs() < 0.006 * b, "{a} is not {b}");
     near(mean_wait_until_all_up(5, 0.99, 8.0), 8.24);
     for (n, mean) in [(1, 2.91), (3, 4.35), (5, 5.09), (9, 5.99)] {

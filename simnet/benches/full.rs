@@ -1,18 +1,18 @@
-//! What the code that ships costs when it is simulated (tier 1), and what the bare shape of it costs.
+//! The cost of the full tier, and of the bare work that it contains.
 //!
-//! A *question* is one peer asked and answered: 256 bytes there, 8,448 back. A *cycle* of a client asks
-//! its 5 peers, joins what they say, reads the log, decides, stores. So a cycle is 5 questions, and
-//! the peers' own looks at their mirrors, three for each cycle, come on top and count as nothing.
+//! A *question* is one peer asked and answered: 256 bytes to the peer, 8,448 back. A *cycle* of a
+//! client asks its 5 peers, links their heads, reads the log, decides and stores. So a cycle is 5
+//! questions. The witnesses' polls, three for each cycle, cost time and are not counted.
 //!
-//! - *Ours*: two hours and a half of ordinary life, with a release that everybody installs, from an
-//!   empty process to the last event; and what is resident more than before, for each node.
-//! - *Bare streams*: 5 fresh duplex streams a cycle with the same bytes, in the same virtual time, and
-//!   nothing else. No simulation of byte streams on this runtime is faster.
-//! - *Ed25519*: one strict verification for each question, and nothing else. A real client makes two at
-//!   least; what verifies because it was signed in this very process is not verified again.
+//! - *Ours*: two and a half hours of ordinary operation with a release that all nodes install, from
+//!   an empty process to the last event. Memory is the growth of resident memory per node.
+//! - *Bare streams*: 5 new duplex streams per cycle with the same bytes, in the same virtual time,
+//!   and nothing else. No simulation of byte streams on this runtime can be faster.
+//! - *Ed25519*: one strict verification for each question, and nothing else. A real client makes at
+//!   least two. The full tier does not verify what the same process has signed.
 //!
-//! A second is one of a core's time, as the system counts it for a process of its own: other work on the
-//! machine makes it longer only where both want the same memory. The best of three.
+//! Times are processor time of a process of its own, as the system counts it. Other work on the
+//! machine makes them longer only by competing for memory. The figures are the best of three runs.
 
 use std::error::Error;
 use std::process::Command;
@@ -44,9 +44,7 @@ fn main() -> Result<(), BenchError> {
         println!("{cycles} {resident}");
         return Ok(());
     }
-    println!(
-        "The code that ships, {PEERS} peers each; best of {RUNS}; a cycle is {PEERS} questions"
-    );
+    println!("The full tier, {PEERS} peers each; best of {RUNS}; a cycle is {PEERS} questions");
     println!(
         "{:>7} {:>10} {:>12} {:>12} {:>14} {:>14} {:>12}",
         "nodes", "cycles/s", "questions/s", "us/cycle", "resident/node", "bare streams", "Ed25519"
@@ -64,7 +62,7 @@ fn main() -> Result<(), BenchError> {
             questions(ed25519)
         );
     }
-    println!("The last two in questions/s as well; resident in bytes.");
+    println!("The last two columns are questions/s, too; resident is bytes.");
     Ok(())
 }
 
@@ -80,7 +78,8 @@ fn best_of_runs(what: &str, nodes: u32) -> Result<Measurement, BenchError> {
             return Err(String::from_utf8_lossy(&output.stderr).into());
         }
         let text = String::from_utf8(output.stdout)?;
-        let (cycles, resident) = text.trim().split_once(' ').ok_or("no figures")?;
+        let (cycles, resident) =
+            text.trim().split_once(' ').ok_or("the child process printed no figures")?;
         let measured: Measurement = (cycles.parse()?, resident.parse()?);
         best = if measured.0 > best.0 { measured } else { best };
     }
@@ -93,15 +92,16 @@ fn measure(what: &str, nodes: u32) -> Result<Measurement, BenchError> {
         "ours" => count_simulated_cycles(nodes)?,
         "bare" => count_bare_cycles(nodes)?,
         "ed25519" => count_verified_cycles()?,
-        other => return Err(format!("{other} is nothing that is measured").into()),
+        other => return Err(format!("there is no measurement {other}").into()),
     };
     let took = cpu_seconds().zip(began).map(|(now, began)| now - began);
     let took = took.unwrap_or_else(|| wall.elapsed().as_secs_f64());
     Ok((cycles as f64 / took, (peak_memory_bytes() - before) / f64::from(nodes)))
 }
 
-/// How long the process has had a core, all threads together, in seconds; only Linux tells. In user
-/// and in system mode: fields 14 and 15, in hundredths of a second, of what proc(5) describes.
+/// The processor time of all threads of this process in seconds, on Linux; elsewhere `None`. It is
+/// the sum of user and system time: fields 14 and 15 of `/proc/self/stat` in hundredths of a
+/// second, see proc(5).
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -110,7 +110,7 @@ fn cpu_seconds() -> Option<f64> {
     Some((ticks(14)? + ticks(15)?) / 100.0)
 }
 
-/// The process's memory at its largest, in bytes, as Linux tells it; elsewhere 0.
+/// The process's peak resident memory in bytes, on Linux; elsewhere 0.
 fn peak_memory_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -118,7 +118,8 @@ fn peak_memory_bytes() -> f64 {
     kib.unwrap_or(0.0) * 1024.0
 }
 
-/// Everybody is up, so every question is answered, if not at the first try.
+/// Runs the full tier and returns the number of cycles. All peers are up, so every question is
+/// answered, though not always at the first try.
 fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     let scenario = Scenario {
         horizon: 150 * MINUTE,
@@ -130,7 +131,7 @@ fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     };
     let events = full::run(Environment::new(scenario, Seed(7)), Seed(7))?;
     let cycles = events.iter().filter_map(|event| match event.kind {
-        EventKind::Cycled(_, came_to) => Some(came_to),
+        EventKind::Cycled(_, result) => Some(result),
         _ => None,
     });
     let installs =
@@ -139,7 +140,8 @@ fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     Ok(cycles.count())
 }
 
-/// Cycles spread over as many half hours as it takes, so many that they are more than a second's work.
+/// Runs the bare streams and returns the number of cycles. They are spread over half hours of
+/// virtual time, and are more than a second's work.
 fn count_bare_cycles(nodes: u32) -> Result<usize, BenchError> {
     let cycles = 200_000 / u64::from(nodes);
     let runtime =
@@ -149,7 +151,7 @@ fn count_bare_cycles(nodes: u32) -> Result<usize, BenchError> {
         for node in 0..u64::from(nodes) {
             clients.spawn(async move {
                 for cycle in 0..cycles {
-                    // Odd, so that times are spread over the whole wait.
+                    // The factors are primes, so that times are spread over the whole wait.
                     sleep(Duration::from_millis((node * 7919 + cycle * 104_729) % (30 * MINUTE)))
                         .await;
                     let mut asked = JoinSet::new();
@@ -176,10 +178,11 @@ async fn ask(mut stream: DuplexStream) {
 async fn answer(mut stream: DuplexStream) {
     let mut question = [0; QUESTION_BYTES];
     stream.read_exact(&mut question).await.expect("a question");
-    stream.write_all(&[1; ANSWER_BYTES]).await.expect("somebody who listens");
+    stream.write_all(&[1; ANSWER_BYTES]).await.expect("a stream in memory");
 }
 
-/// However many nodes there are.
+/// Verifies signatures, one for each question, and returns the number of cycles. It is independent
+/// of the number of nodes.
 fn count_verified_cycles() -> Result<usize, BenchError> {
     const CYCLES: u32 = 10_000;
     let secret = NoteSigningKey::from_seed("log".parse()?, &[7; 32]);
