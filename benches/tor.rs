@@ -1,15 +1,17 @@
-//! Asking peers over a private Tor network on loopback, each figure beside what it contains.
+//! Benchmark of asking peers over a private Tor network on loopback.
 //!
-//! - *Ask to verdict*: one cycle of a client that has everything but the answers, for 1, 3, 5 and 9
-//!   peers, against the slowest of the same peers asked alone, and against all of them asked at once
-//!   and nothing else. Cold: no circuit is open, no descriptor known. Warm: the circuits of the roll
-//!   before are used again. What asking at once costs above asking alone is this machine's: two
-//!   cores that also carry six relays and the peers.
-//! - *A warm question* on an open onion stream, against an echo of as many bytes on another.
-//! - *Resident memory* of a `serve` that has nothing to do.
+//! Each figure is compared with the bare work that it contains:
 //!
-//! The relays and the peers' services share this machine's cores with the client. Bounded: about
-//! five minutes, and at most 9 circuits at a time.
+//! - *Ask to verdict*: one cycle of a client that lacks only the answers, for 1, 3, 5 and 9 peers.
+//!   It is compared with the slowest of these peers asked alone, and with asking all of them at
+//!   once. Cold: no circuit is open, and no descriptor is known. Warm: the circuits of the last
+//!   round are used again. That asking at once takes longer than asking alone is due to this
+//!   machine: two cores also run six relays and the peers.
+//! - *A warm question* on an open onion stream, compared with an echo of as many bytes on another.
+//! - *Resident memory* of an idle `serve`.
+//!
+//! The relays and the peers' services share this machine's cores with the client. The benchmark
+//! takes about five minutes, and has at most 9 circuits open at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -51,7 +53,7 @@ fn main() -> Result<(), BenchError> {
     measure_memory(&network)
 }
 
-/// A host of nine peers and of an echo, and who may ask them.
+/// A host with nine peers and an echo service, and the client's key to find them.
 struct BenchNetwork {
     network: String,
     directory: PathBuf,
@@ -64,29 +66,28 @@ struct BenchNetwork {
 
 impl BenchNetwork {
     async fn build(network: &PrivateTorNetwork) -> Result<BenchNetwork, BenchError> {
-        let place = network.scratch_path("bench");
-        let world = World::create(&place.join("world"), 7, Timestamp(1_700_000_000))?;
+        let scratch = network.scratch_path("bench");
+        let world = World::create(&scratch.join("world"), 7, Timestamp(1_700_000_000))?;
         world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"))?;
-        let discovery = ClientAuthSecret::from_seed(rand::random());
-        let mut scene = BenchNetwork {
+        let mut bench = BenchNetwork {
             network: network.arti_config(),
-            client_auth: discovery,
+            client_auth: ClientAuthSecret::from_seed(rand::random()),
             peers: Vec::new(),
             echo: OnionAddress { key: [0; 32], port: 4242 },
-            _host: TorClient::new(&settings(&network.arti_config(), &place.join("host")), None)?,
-            directory: place,
+            _host: TorClient::new(&settings(&network.arti_config(), &scratch.join("host")), None)?,
+            directory: scratch,
             world,
         };
-        scene._host.bootstrap(|_, _| {}).await?;
-        let readers = AuthorizedClients::Listed(BTreeSet::from([scene.client_auth.public()]));
+        bench._host.bootstrap(|_, _| {}).await?;
+        let clients = AuthorizedClients::Listed(BTreeSet::from([bench.client_auth.public()]));
         for i in 0..=MAX_PEERS {
-            let hosting =
+            let service =
                 ServiceSettings { nickname: format!("n{i}"), port: 4242, proof_of_work: false };
-            let mut listener = scene._host.launch_service(&hosting, &readers)?;
+            let mut listener = bench._host.launch_service(&service, &clients)?;
             let address = listener.address().clone();
             listener.service().wait_until_reachable().await;
             if i == MAX_PEERS {
-                scene.echo = address;
+                bench.echo = address;
                 tokio::spawn(async move {
                     while let Ok(mut stream) = listener.accept().await {
                         tokio::spawn(async move { echo(&mut stream).await.ok() });
@@ -94,31 +95,33 @@ impl BenchNetwork {
                 });
                 continue;
             }
-            let secret =
+            let key =
                 CosignatureSigningKey::from_seed(format!("peer-{i}").parse()?, &rand::random());
-            let follow = WitnessConfig {
-                log: scene.log().clone(),
-                signing_key: secret.clone(),
-                mirrors: vec![Mirror::from_directory(scene.world.log_directory())],
+            let witness_config = WitnessConfig {
+                log: bench.log().clone(),
+                signing_key: key.clone(),
+                mirrors: vec![Mirror::from_directory(bench.world.log_directory())],
                 polling: PollingSettings::default(),
             };
-            let state = scene.directory.join(format!("peer-{i}"));
-            let peer = Arc::new(Witness::open(follow, &state, Storage::default(), SystemClock)?);
+            let state = bench.directory.join(format!("peer-{i}"));
+            let peer =
+                Arc::new(Witness::open(witness_config, &state, Storage::default(), SystemClock)?);
             peer.poll(&mut rand::rng()).await?;
             tokio::spawn(peer.serve_connections(listener));
-            scene.peers.push((secret, address));
+            bench.peers.push((key, address));
         }
-        Ok(scene)
+        Ok(bench)
     }
 
     fn log(&self) -> &Log {
         &self.world.keys.log
     }
 
-    /// A client of Tor that knows nothing yet but what the network looks like.
+    /// Makes a Tor client with the network's directory and nothing else.
     async fn new_client(&self) -> Result<TorClient, BenchError> {
-        let place = self.directory.join(format!("asker-{:x}", rand::random::<u64>()));
-        let tor = TorClient::new(&settings(&self.network, &place), Some(self.client_auth.clone()))?;
+        let directory = self.directory.join(format!("asker-{:x}", rand::random::<u64>()));
+        let client_auth = Some(self.client_auth.clone());
+        let tor = TorClient::new(&settings(&self.network, &directory), client_auth)?;
         tor.bootstrap(|_, _| {}).await?;
         Ok(tor)
     }
@@ -144,7 +147,7 @@ impl BenchNetwork {
         Ok(ClientConfig { peers, addresses, cycle, ..self.world.config.clone() })
     }
 
-    /// One cycle of a client; every peer has to have answered.
+    /// Measures one cycle of a client. It is an error if a peer does not answer.
     async fn run_cycle(
         &self,
         tor: &TorClient,
@@ -161,7 +164,7 @@ impl BenchNetwork {
         }
     }
 
-    /// All of the first `peers` at once: their answers, verified, and nothing else.
+    /// Measures asking the first `peers` at once, with verified answers and nothing else.
     async fn ask_all(&self, tor: &TorClient, peers: usize) -> Result<Duration, BenchError> {
         let began = Instant::now();
         try_join_all((0..peers).map(|peer| self.ask_one(tor, peer))).await?;
@@ -176,16 +179,18 @@ impl BenchNetwork {
     }
 }
 
-fn settings(network: &str, place: &Path) -> TorSettings {
+fn settings(network: &str, directory: &Path) -> TorSettings {
     TorSettings {
-        state: place.join("state"),
-        cache: place.join("cache"),
+        state: directory.join("state"),
+        cache: directory.join("cache"),
         network: Network::Private(network.to_owned()),
     }
 }
 
-/// Answers frames of four bytes of length: how long the answer shall be, and then as many bytes as
-/// the length says. No parsing, no signature.
+/// Answers frames without parsing or signatures.
+///
+/// A frame is a length of four bytes, the answer's length in four bytes, and as many bytes as the
+/// first length says.
 async fn echo(stream: &mut TorStream) -> std::io::Result<()> {
     loop {
         let (length, answer) = (stream.read_u32().await?, stream.read_u32().await?);
@@ -206,7 +211,7 @@ fn millis(time: Duration) -> f64 {
 }
 
 async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchError> {
-    let scene = BenchNetwork::build(network).await?;
+    let bench = BenchNetwork::build(network).await?;
     println!("ask to verdict, medians in ms (cold {COLD_RUNS} times, warm {WARM_RUNS} times)");
     println!(
         "{:>6} {:>6} {:>8} {:>9} {:>6} {:>14} {:>6}",
@@ -215,34 +220,34 @@ async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchError> {
     for peers in [1, 3, 5, 9] {
         let mut times = Times::default();
         for _ in 0..COLD_RUNS {
-            let config = scene.config(peers)?;
-            times.verdict.push(scene.run_cycle(&scene.new_client().await?, &config).await?);
-            times.at_once.push(scene.ask_all(&scene.new_client().await?, peers).await?);
+            let config = bench.config(peers)?;
+            times.verdict.push(bench.run_cycle(&bench.new_client().await?, &config).await?);
+            times.at_once.push(bench.ask_all(&bench.new_client().await?, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
-                slowest = slowest.max(scene.ask_one(&scene.new_client().await?, peer).await?);
+                slowest = slowest.max(bench.ask_one(&bench.new_client().await?, peer).await?);
             }
             times.alone.push(slowest);
         }
         times.row("cold", peers);
-        let (tor, config) = (scene.new_client().await?, scene.config(peers)?);
-        scene.run_cycle(&tor, &config).await?;
+        let (tor, config) = (bench.new_client().await?, bench.config(peers)?);
+        bench.run_cycle(&tor, &config).await?;
         let mut times = Times::default();
         for _ in 0..WARM_RUNS {
-            times.verdict.push(scene.run_cycle(&tor, &config).await?);
-            times.at_once.push(scene.ask_all(&tor, peers).await?);
+            times.verdict.push(bench.run_cycle(&tor, &config).await?);
+            times.at_once.push(bench.ask_all(&tor, peers).await?);
             let mut slowest = Duration::ZERO;
             for peer in 0..peers {
-                slowest = slowest.max(scene.ask_one(&tor, peer).await?);
+                slowest = slowest.max(bench.ask_one(&tor, peer).await?);
             }
             times.alone.push(slowest);
         }
         times.row("warm", peers);
     }
-    measure_question(&scene).await
+    measure_question(&bench).await
 }
 
-/// How long the same question took, asked in three ways.
+/// The times of a question, asked in three ways.
 #[derive(Default)]
 struct Times {
     verdict: Vec<Duration>,
@@ -262,18 +267,18 @@ impl Times {
     }
 }
 
-/// Turn by turn, so that whatever else the machine does is shared; and on new circuits for each peer,
-/// since one circuit may be twice as slow as another.
-async fn measure_question(scene: &BenchNetwork) -> Result<(), BenchError> {
-    let question = Question::CosignedHead(scene.log().id());
+/// Measures a warm question and an echo in turn, so that other load affects both. Each peer gets
+/// new circuits, since one circuit may be twice as slow as another.
+async fn measure_question(bench: &BenchNetwork) -> Result<(), BenchError> {
+    let question = Question::CosignedHead(bench.log().id());
     let (length, answer) = (
         unanimity_net::message::QUESTION_BYTES as u32,
         unanimity_net::message::ANSWER_BYTES as u32,
     );
     let (mut asked, mut echoed) = (Vec::new(), Vec::new());
-    for (_, address) in &scene.peers {
-        let tor = scene.new_client().await?;
-        let (mut peer, mut echo) = (tor.dial(address).await?, tor.dial(&scene.echo).await?);
+    for (_, address) in &bench.peers {
+        let tor = bench.new_client().await?;
+        let (mut peer, mut echo) = (tor.dial(address).await?, tor.dial(&bench.echo).await?);
         compare_to_echo(&question, &mut peer, &mut echo, &mut asked, &mut echoed).await?;
     }
     let (asked, echoed) = (millis(median(asked)), millis(median(echoed)));
@@ -300,7 +305,7 @@ async fn compare_to_echo(
         unanimity_net::message::exchange(peer, question).await?;
         asked.push(began.elapsed());
         let began = Instant::now();
-        // Its first eight bytes say how long both are, so the rest is that much shorter.
+        // The first eight bytes are the two lengths, so the rest is that much shorter.
         let mut bytes = vec![0; length as usize];
         bytes[..4].copy_from_slice(&(length - 8).to_be_bytes());
         bytes[4..8].copy_from_slice(&answer.to_be_bytes());
@@ -312,30 +317,30 @@ async fn compare_to_echo(
     Ok(())
 }
 
-/// The resident memory of a node that serves, with three peers that it keeps warm.
+/// Measures the resident memory of an idle `serve` that keeps the circuits to three peers open.
 fn measure_memory(network: &PrivateTorNetwork) -> Result<(), BenchError> {
-    let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
-    let stage = Fixture::create(&network.scratch_path("idle"), circle)?;
-    stage.publish_release(
+    let keys = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+    let fixture = Fixture::create(&network.scratch_path("idle"), keys)?;
+    fixture.publish_release(
         "log",
         &ReleaseSpec::new(1, "1.0.0", b"hello"),
         Timestamp(1_700_000_000),
     )?;
     let program = Path::new(env!("CARGO_BIN_EXE_unanimity"));
-    let nodes = OnionWorld::create(stage, network, program, 3)?;
-    let mut peers = Vec::new();
-    for who in ["alice", "bela", "carol", "client"] {
-        let mut node = nodes.process(who);
+    let world = OnionWorld::create(fixture, network, program, 3)?;
+    let mut nodes = Vec::new();
+    for name in ["alice", "bela", "carol", "client"] {
+        let mut node = world.process(name);
         node.serve()?;
         node.wait_status("published service", |status| status["serving"]["reachable"] == true)?;
-        peers.push(node);
+        nodes.push(node);
     }
-    let client = peers.last().ok_or("no client")?;
+    let client = nodes.last().ok_or("no client")?;
     client.run(&["check"])?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", client.id().ok_or("ended")?))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     println!(
-        "\nresident memory of an idle `serve` after one roll: {}",
+        "\nresident memory of an idle `serve` after one round: {}",
         resident.unwrap_or("?").trim()
     );
     Ok(())

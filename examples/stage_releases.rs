@@ -1,4 +1,5 @@
-//! What a client downloads, and its configuration, without a network: input for tests of an installer.
+//! Spools of five releases and a client's configuration, made without a network: input for tests of
+//! an installer.
 //!
 //! ```text
 //! stage_releases DIRECTORY
@@ -6,8 +7,8 @@
 //! DIRECTORY/world/client        the client's configuration
 //! ```
 //!
-//! A publisher, a log, five peers and a client run in this process. The clock inside starts some hours
-//! ago, so that every release has settled by now.
+//! A publisher, a log, five peers and a client run in this process. The simulated clock starts some
+//! hours ago, so that every release has settled by now.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,14 +20,14 @@ use unanimity_storage::{Clock as _, SystemClock};
 use unanimity_testkit::{ReleaseSpec, TestError, World, copy_tree};
 
 const VERSIONS: [&str; 5] = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"];
-/// A bit longer than a release has to wait.
+/// One second longer than the default `settle`.
 const SETTLE: Duration = Duration::from_secs(3601);
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), TestError> {
     let directory = PathBuf::from(std::env::args_os().nth(1).ok_or("stage_releases DIRECTORY")?);
-    let played = SETTLE * (VERSIONS.len() as u32 + 1);
-    let start = Timestamp(SystemClock.now().0 - played.as_secs());
+    let simulated = SETTLE * (VERSIONS.len() as u32 + 1);
+    let start = Timestamp(SystemClock.now().0 - simulated.as_secs());
     let mut world = World::create(&directory.join("world"), rand::random(), start)?;
     let spool = directory.join("world/client/spool");
     std::fs::create_dir_all(&spool)?;
@@ -38,15 +39,15 @@ async fn main() -> Result<(), TestError> {
     for (sequence, version) in (1..).zip(VERSIONS) {
         world.publish(&ReleaseSpec::new(sequence, version, version.as_bytes()))?;
         world.poll_all().await?;
-        // The wait begins once the client has seen the release. Until then the one before is staged.
-        let _not_yet = world.update().await;
+        // The wait begins when the client has seen the release. The spool still has the one before.
+        let _settling = world.update().await;
         world.advance(SETTLE);
         world.poll_all().await?;
         match world.update().await.1? {
             CycleOutcome::Available(release) if release.manifest().sequence == sequence => {
                 copy_tree(&spool, &directory.join(sequence.to_string()))?;
             }
-            other => return Err(format!("release {version} was not staged: {other:?}").into()),
+            other => return Err(format!("release {version} was not downloaded: {other:?}").into()),
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! What a person can do about an error: which command, option or person helps.
+//! Advice for errors: the command, the option or the person that helps the operator.
 //!
-//! The errors of the libraries say what is the case. The command line and the alarm show them
-//! through this module. For what the other program can meet as well, the advice is that of
+//! The errors of the libraries say what failed and why. The command line and the alerts show them
+//! through this module. Errors that `unanimity-install` can meet, too, take their advice from
 //! [`unanimity_install::advice`].
 
 use std::error::Error;
@@ -18,32 +18,32 @@ use unanimity_publish::PublishError;
 use unanimity_report::{Classify, CommandError, CycleStatus, error_chain};
 use unanimity_state::{LogForked, StoreError};
 
-/// An error that a person may be able to do something about.
+/// An error for which an operator may find advice.
 pub trait Advice {
-    /// Adds the advice to the error's own words.
+    /// Adds the advice to `words`, the error's own text.
     fn add_to(&self, words: String) -> String;
 }
 
-/// What an error says, with the advice.
+/// Renders an error's text with its advice.
 pub fn describe<E: Advice + Display>(error: &E) -> String {
     error.add_to(error.to_string())
 }
 
-/// The end of a verb by an error, with the advice.
+/// Makes the failure of a command from an error: its exit code, its causes, and its advice.
 pub fn command_error<E: Advice + Classify + Error>(error: E) -> CommandError {
     CommandError::new(error.exit(), error.add_to(error_chain(&error)))
 }
 
-/// What the end of a cycle says of the node's condition, with the advice.
+/// Derives the node's status from the result of a cycle. The message of a failure has its advice.
 pub fn cycle_status(cycle: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
-    let seen = unanimity_client::status_of(cycle);
+    let status = unanimity_client::status_of(cycle);
     match cycle {
-        Ok(_) => seen,
-        Err(failure) => seen.with_message(&describe(failure)),
+        Ok(_) => status,
+        Err(failure) => status.with_message(&describe(failure)),
     }
 }
 
-macro_rules! as_when_installing {
+macro_rules! use_install_advice {
     ($($error:ty),+) => {
         $(impl Advice for $error {
             fn add_to(&self, words: String) -> String {
@@ -53,16 +53,16 @@ macro_rules! as_when_installing {
     };
 }
 
-as_when_installing!(Refusal, LogForked, InstallRefusal, PeerSetError, ConfigError);
+use_install_advice!(Refusal, LogForked, InstallRefusal, PeerSetError, ConfigError);
 
 impl Advice for MirrorProblem {
     fn add_to(&self, words: String) -> String {
         match self {
             MirrorProblem::Rollback { .. } => {
-                format!("{words}.\n  Use another mirror, or ask this one's operator")
+                format!("{words}.\n  Use another mirror, or ask the operator of this one")
             }
             MirrorProblem::Stale { .. } => {
-                format!("{words}.\n  Add a mirror, or ask this one's operator")
+                format!("{words}.\n  Add a mirror, or ask the operator of this one")
             }
             MirrorProblem::OtherEntries { .. } => words,
         }
@@ -73,7 +73,7 @@ impl Advice for StoreError {
     fn add_to(&self, words: String) -> String {
         match self {
             StoreError::NoEvidence(_) => format!(
-                "{words}: `unanimity evidence show` lists what there is, with --installer the installer's"
+                "{words}. `unanimity evidence show` lists the evidence of this node, and with --installer that of the installer"
             ),
             _ => words,
         }
@@ -83,7 +83,7 @@ impl Advice for StoreError {
 impl Advice for InviteError {
     fn add_to(&self, words: String) -> String {
         match self {
-            InviteError::NotAnInvite => format!("{words}, as `unanimity peers invite` prints it"),
+            InviteError::NotAnInvite => format!("{words}. `unanimity peers invite` prints one"),
             _ => words,
         }
     }
@@ -92,7 +92,9 @@ impl Advice for InviteError {
 impl Advice for PublishError {
     fn add_to(&self, words: String) -> String {
         match self {
-            PublishError::NotPrivateKey(_) => format!("{words} as `unanimity keygen` writes them"),
+            PublishError::NotPrivateKey(_) => {
+                format!("{words}. Give a file that `unanimity keygen` wrote")
+            }
             _ => words,
         }
     }
@@ -102,7 +104,7 @@ impl Advice for EntryError {
     fn add_to(&self, words: String) -> String {
         match self {
             EntryError::OtherLog(_) => {
-                format!("{words}: make it again with --log-origin of this log")
+                format!("{words}. Make it again, with the origin of this log as --log-origin")
             }
             _ => words,
         }
@@ -114,7 +116,7 @@ impl Advice for WriteError {
         match self {
             WriteError::Entry { why, .. } => why.add_to(words),
             WriteError::Unrecorded(_) => {
-                format!("{words}: name a mirror with --mirror, so that the log cannot fork")
+                format!("{words}. Name a mirror with --mirror, so that the log cannot fork")
             }
             _ => words,
         }
@@ -125,7 +127,7 @@ impl Advice for ExportError {
     fn add_to(&self, words: String) -> String {
         match self {
             ExportError::NoLog(_) => {
-                format!("{words}: name a log's directory, as `unanimity log init` makes it")
+                format!("{words}. Name the directory of a log, as `unanimity log init` makes it")
             }
             _ => words,
         }
@@ -145,7 +147,7 @@ impl Advice for CycleError {
     fn add_to(&self, words: String) -> String {
         match self {
             CycleError::Refused(refusal) => refusal.add_to(words),
-            CycleError::Mirror(odd) => odd.add_to(words),
+            CycleError::Mirror(problem) => problem.add_to(words),
             CycleError::LogForked(forked) => forked.add_to(words),
             CycleError::Install(refusal) => refusal.add_to(words),
             CycleError::Client(error) => error.add_to(words),

@@ -1,4 +1,4 @@
-//! The command line; everything is in the library.
+//! The program `unanimity`. All of its code is in the library.
 
 fn main() -> std::process::ExitCode {
     unanimity::cli::main()

@@ -1,4 +1,4 @@
-//! A verified download against an unverified one, and against verifying what is there.
+//! Benchmark of a verified download, compared with an unverified one and with hashing and writing.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -25,11 +25,11 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
     let path = artifact_path(&Hash::digest(&artifact));
     println!("A download of 256 MiB over TLS, median of {ROUNDS} (curl does not verify)");
-    for (name, place) in scratch_directories()? {
-        let mut world = create_confirmed_world(&place.path().join("world"), &artifact).await?;
+    for (name, scratch) in scratch_directories()? {
+        let mut world = create_confirmed_world(&scratch.path().join("world"), &artifact).await?;
         let nginx = Nginx::start(&world.log_directory())?;
         world.mirrors = vec![nginx.mirror()?];
-        let file = place.path().join("file");
+        let file = scratch.path().join("file");
         let get = format!("curl -sS --http1.1 -o '{0}' \"$1/{path}\"", file.display());
         let verify = format!(
             "echo '{}  {}' | sha256sum -c --quiet",
@@ -38,7 +38,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
         );
         let sync = format!("sync '{}'", file.display());
         let mut times: [Vec<Duration>; 4] = Default::default();
-        // Turn by turn, so that whatever else the machine does is shared.
+        // In turn, so that other load affects all of them.
         for seed in 0..ROUNDS {
             let began = Instant::now();
             download_release(&world, seed).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// The same bytes hashed, written and synced, without anybody who sends them.
+/// Measures hashing, writing and syncing bytes in memory.
 fn hash_and_write(path: &Path, bytes: &[u8]) -> Result<Duration, BenchError> {
     let began = Instant::now();
     let (mut file, mut hasher) = (File::create(path)?, Sha256::new());

@@ -1,4 +1,4 @@
-//! Reading a long log against hashing it, and against fetching the same files.
+//! Benchmark of reading a long log, compared with hashing it and with fetching the same files.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use super::{BenchError, median, read_log};
 const ENTRIES: u64 = 100_000;
 const ROUNDS: u64 = 5;
 
-/// Notes of about 600 bytes, as many as there are to be, and one release.
+/// Appends `entries` notes of about 600 bytes and one release to the log, and returns the notes.
 pub(crate) fn fill_log(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, BenchError> {
     let (origin, filling) = (&world.keys.log.origin, "x".repeat(420));
     let notes: Vec<Vec<u8>> = (0..entries)
         .map(|i| {
             let text = format!("unanimity/example/v1\nlog {origin}\nentry {i:08}\n{filling}\n");
-            format!("{text}\n— somebody {}\n", "A".repeat(92)).into_bytes()
+            format!("{text}\n— otherkey {}\n", "A".repeat(92)).into_bytes()
         })
         .collect();
     let secret = world.keys.log_key.clone();
@@ -33,8 +33,8 @@ pub(crate) fn fill_log(world: &World, entries: u64) -> Result<Vec<Vec<u8>>, Benc
 }
 
 pub(crate) async fn measure() -> Result<(), BenchError> {
-    let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut world = World::create(&place.path().join("world"), 3, Timestamp(1_790_000_000))?;
+    let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut world = World::create(&scratch.path().join("world"), 3, Timestamp(1_790_000_000))?;
     let notes = fill_log(&world, ENTRIES)?;
     world.poll_all().await?;
     let nginx = Nginx::start(&world.log_directory())?;

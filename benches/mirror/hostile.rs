@@ -1,4 +1,4 @@
-//! Four hostile mirrors beside an honest one, in paused time: what is left is waiting.
+//! Benchmark of four hostile mirrors beside an honest one, in paused time, which counts only waits.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,16 @@ use super::{
     BenchError, create_confirmed_world, discard_download, download_release, median, read_log,
 };
 
-/// Until a connection is made, and until an answer begins.
+/// The time until a connection is made.
 const CONNECT: Duration = Duration::from_secs(1);
+/// The time until an answer begins.
 const ANSWER: Duration = Duration::from_millis(300);
-/// Bytes a second of a connection.
+/// The rate of a connection, in bytes per second.
 const RATE: usize = 400 * 1024;
 const PIECE: usize = 16 * 1024;
 const ARTIFACT: usize = 16 << 20;
 const ENTRIES: u64 = 10_000;
-/// Each with another order of the mirrors.
+/// The number of runs, each with another order of the mirrors.
 const ORDERS: u64 = 20;
 
 /// What a mirror does wrong.
@@ -38,19 +39,19 @@ enum HostFault {
     Honest,
     /// Refuses connections.
     Dead,
-    /// Accepts, and never answers.
+    /// Accepts connections, and never answers.
     Silent,
-    /// 100 bytes a second.
+    /// Sends 100 bytes per second.
     Slow,
-    /// One bit wrong in the last byte of everything but the checkpoint.
+    /// Flips one bit in the last byte of every file but the checkpoint.
     Corrupting,
-    /// The log as it was before the release.
+    /// Serves the log as it was before the release.
     Frozen,
 }
 
 use HostFault::{Corrupting, Dead, Frozen, Honest, Silent, Slow};
 
-/// Who is asked.
+/// The sets of four mirrors, each with its name in the table.
 const MIRROR_SETS: [(&str, [HostFault; 4]); 7] = [
     ("honest as well", [Honest; 4]),
     ("dead", [Dead; 4]),
@@ -62,13 +63,13 @@ const MIRROR_SETS: [(&str, [HostFault; 4]); 7] = [
 ];
 
 pub(crate) async fn measure() -> Result<(), BenchError> {
-    let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let scratch = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut artifact = vec![0; ARTIFACT];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
-    let mut download = create_confirmed_world(&place.path().join("download"), &artifact).await?;
-    let mut log = World::create(&place.path().join("log"), 3, Timestamp(1_790_000_000))?;
+    let mut download = create_confirmed_world(&scratch.path().join("download"), &artifact).await?;
+    let mut log = World::create(&scratch.path().join("log"), 3, Timestamp(1_790_000_000))?;
     for world in [&download, &log] {
-        // Where the frozen are: an empty log.
+        // The log of frozen mirrors: an empty one.
         let frozen = world.directory.join("frozen");
         let (origin, secret) = (world.keys.log.origin.clone(), world.keys.log_key.clone());
         unanimity_log::LogWriter::init(&frozen, origin, secret, Default::default())?;
@@ -95,7 +96,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
         measure_row(&mut download, &[Honest], true).await?,
     );
     let base = [median(&alone.0), median(&alone.1)];
-    println!("{:>16} {:>12.1} {:>8} {:>8} {:>12.1}", "nobody", base[0], "", "", base[1]);
+    println!("{:>16} {:>12.1} {:>8} {:>8} {:>12.1}", "none", base[0], "", "", base[1]);
     for (name, four) in MIRROR_SETS {
         let five = [&four[..], &[Honest]].concat();
         let times = [
@@ -113,11 +114,11 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// How long it takes with these mirrors, in many orders.
+/// Measures a download or a read of the log with these mirrors, in [`ORDERS`] orders.
 async fn measure_row(
     world: &mut World,
     faults: &[HostFault],
-    fetch: bool,
+    is_download: bool,
 ) -> Result<Vec<Duration>, BenchError> {
     let host = |fault: &HostFault| match fault {
         Frozen => (world.directory.join("frozen"), *fault),
@@ -128,7 +129,7 @@ async fn measure_row(
     let mut times = Vec::new();
     for seed in 0..ORDERS {
         let began = Instant::now();
-        if fetch {
+        if is_download {
             download_release(world, seed).await?;
             times.push(began.elapsed());
             discard_download(world)?;
@@ -140,13 +141,13 @@ async fn measure_row(
     Ok(times)
 }
 
-/// Hosts, by the port of their URL.
+/// The hosts of the mirrors, by the port of their URL.
 #[derive(Clone)]
 struct FaultyHosts(Arc<Vec<(PathBuf, HostFault)>>);
 
 impl FaultyHosts {
     fn mirrors(&self) -> Result<Vec<Mirror>, BenchError> {
-        // Whose address does not matter: nobody is asked over a network.
+        // Any address will do: no connection goes over a network.
         let onion = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
         let web: Arc<dyn WebConnector> = Arc::new(self.clone());
         let mut mirrors = Vec::new();

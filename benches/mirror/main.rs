@@ -1,16 +1,21 @@
-//! Reading mirrors, each figure beside what it contains, or what does the same without verifying.
+//! Benchmark of reading mirrors.
 //!
-//! - *A download* of 256 MiB by the client, roll and all, from nginx over TLS, hashed and on the disk:
-//!   against curl and a sync, curl and `sha256sum` and a sync, and hashing and writing bytes that are there.
-//! - *A log* of 100,000 new entries, read by a client that knows none of it: against the hashing that it
-//!   contains, and curl fetching the same files, as many at once. How many requests it takes.
-//! - *A download* from behind an onion service of a private Tor network, against a bare copy over the
-//!   same circuit. Three directory authorities and three relays share this machine's cores with it.
-//! - *Hostile mirrors*, four beside an honest one, against the honest one alone. In paused time, over
-//!   links that carry what Tor usually does, so that what counts is waiting.
+//! Each figure is compared with the bare work that it contains, or with the same work without
+//! checks:
 //!
-//! nginx and tor are the machine's, or Debian's packages of them, unpacked beside the build. All of it is
-//! on 127.0.0.1 and takes about three minutes.
+//! - *A download* of 256 MiB by the client, with its round, from nginx over TLS to a synced file.
+//!   Compared with curl and a sync, with curl, `sha256sum` and a sync, and with hashing and writing
+//!   bytes in memory.
+//! - *A log* of 100,000 entries, read by a new client, and the number of requests. Compared with
+//!   the hashing that it contains, and with curl fetching the same files, as many at once.
+//! - *A download* from an onion service of a private Tor network. Compared with a bare copy over
+//!   the same circuit. Three directory authorities and three relays share this machine's cores with
+//!   it.
+//! - *Hostile mirrors*, four beside an honest one. Compared with the honest one alone. Paused time
+//!   over links with the usual rate of Tor counts only waits.
+//!
+//! nginx and tor are those of the machine, or of Debian's packages, unpacked beside the build. The
+//! benchmark uses 127.0.0.1 only, and takes about three minutes.
 
 mod download;
 mod entries;
@@ -36,7 +41,7 @@ use unanimity_testkit_tor::PrivateTorNetwork;
 pub(crate) type BenchError = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), BenchError> {
-    // As `serve` and its commands run.
+    // The same runtime as that of `serve` and its commands.
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         download::measure().await?;
@@ -53,17 +58,17 @@ fn main() -> Result<(), BenchError> {
     paused.block_on(hostile::measure())
 }
 
-/// Where to write: on the disk that the build is on, and in memory where there is such a place.
+/// Makes scratch directories: one on the disk of the build, and one in memory if `/dev/shm` exists.
 pub(crate) fn scratch_directories() -> Result<Vec<(&'static str, TempDir)>, BenchError> {
     let on_disk = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut places = vec![("on disk", on_disk)];
+    let mut directories = vec![("on disk", on_disk)];
     if let Ok(in_memory) = TempDir::new_in("/dev/shm") {
-        places.push(("in memory", in_memory));
+        directories.push(("in memory", in_memory));
     }
-    Ok(places)
+    Ok(directories)
 }
 
-/// A circle whose peers have confirmed a release of these bytes for long enough.
+/// Makes a world whose peers have confirmed a release of `artifact` for longer than `settle`.
 pub(crate) async fn create_confirmed_world(
     directory: &Path,
     artifact: &[u8],
@@ -80,7 +85,7 @@ pub(crate) async fn create_confirmed_world(
     Ok(world)
 }
 
-/// One cycle of the world's client that fetches the release, and forgets that it did.
+/// Runs one cycle of the world's client that downloads the release.
 pub(crate) async fn download_release(world: &World, seed: u64) -> Result<(), BenchError> {
     let mut client = Client::open(
         &world.config,
@@ -91,16 +96,16 @@ pub(crate) async fn download_release(world: &World, seed: u64) -> Result<(), Ben
     )?;
     match client.download(&mut StdRng::seed_from_u64(seed)).await {
         (_, Ok(CycleOutcome::Available(_))) => Ok(()),
-        (report, other) => Err(format!("not staged: {other:?} {report:?}").into()),
+        (report, other) => Err(format!("not downloaded: {other:?} {report:?}").into()),
     }
 }
 
-/// Forgets what [`download_release`] fetched.
+/// Removes what [`download_release`] downloaded.
 pub(crate) fn discard_download(world: &World) -> Result<(), BenchError> {
     Ok(fs::remove_dir_all(world.config.cycle.install_root.join("versions"))?)
 }
 
-/// One cycle of a client that knows nothing of the log yet, up to the log's head.
+/// Runs one cycle of a new client, which reads the whole log.
 pub(crate) async fn read_log(world: &World, seed: u64) -> Result<CycleReport, BenchError> {
     fs::remove_dir_all(&world.config.cycle.state).ok();
     let mut client = Client::open(
@@ -115,7 +120,7 @@ pub(crate) async fn read_log(world: &World, seed: u64) -> Result<CycleReport, Be
     if report.head.as_ref().is_none_or(|head| head.size() != size) {
         return Err(format!("not read to {size}: {outcome:?} {report:?}").into());
     }
-    // Everything was read, or the release would not be known.
+    // The release is the last entry: the client found it, so it read everything.
     match outcome {
         Err(CycleError::Refused(Refusal::Settling { .. })) => Ok(report),
         other => Err(format!("not settling: {other:?} {report:?}").into()),

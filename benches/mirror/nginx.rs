@@ -1,4 +1,4 @@
-//! nginx on 127.0.0.1, over TLS and without, and the way there.
+//! A running nginx on 127.0.0.1, with TLS and without, and the connector to it.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -19,17 +19,17 @@ use super::BenchError;
 
 const NGINX: DebianPackage = DebianPackage { name: "nginx", programs: &["nginx"], remark: "" };
 
-/// nginx at work.
+/// A running nginx; dropping it ends the process.
 pub(crate) struct Nginx {
     child: Child,
     port: u16,
-    /// Where it serves the same without TLS.
+    /// The port with the same files without TLS.
     pub(crate) plain_port: u16,
     directory: TempDir,
 }
 
 impl Nginx {
-    /// Serves a directory, as the README says.
+    /// Starts an nginx that serves `files`, with the settings that the README recommends.
     pub(crate) fn start(files: &Path) -> Result<Nginx, BenchError> {
         let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nginx-package");
         let programs = ExternalPrograms::find(&NGINX, &package, &mut |words| eprintln!("{words}"))?;
@@ -42,16 +42,16 @@ impl Nginx {
         let at = |name: &str| directory.path().join(name);
         fs::write(at("mirror.pem"), certificate.pem())?;
         fs::write(at("mirror.key"), key.serialize_pem())?;
-        let (place, files) = (directory.path().display(), files.display());
+        let (scratch, files) = (directory.path().display(), files.display());
         let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+            .map(|name| format!("{name}_temp_path {scratch}/{name};\n"))
             .concat();
         let text = format!(
-            "daemon off;\nmaster_process off;\nerror_log {place}/error.log;\npid {place}/pid;\n\
-             events {{}}\nhttp {{\nlog_format paths $uri;\naccess_log {place}/access.log paths;\n{paths}\
+            "daemon off;\nmaster_process off;\nerror_log {scratch}/error.log;\npid {scratch}/pid;\n\
+             events {{}}\nhttp {{\nlog_format paths $uri;\naccess_log {scratch}/access.log paths;\n{paths}\
              root {files};\nserver {{\nlisten 127.0.0.1:{plain};\n}}\n\
              server {{\nlisten 127.0.0.1:{port} ssl;\n\
-             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n\
+             ssl_certificate {scratch}/mirror.pem;\nssl_certificate_key {scratch}/mirror.key;\n\
              location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n}}\n"
         );
         fs::write(at("nginx.conf"), text)?;
@@ -78,7 +78,7 @@ impl Nginx {
         self.directory.path().join("mirror.pem")
     }
 
-    /// It, as a mirror with a certificate of its own.
+    /// Opens this nginx as a mirror with a root certificate of its own.
     pub(crate) fn mirror(&self) -> Result<Mirror, BenchError> {
         let site: MirrorUrl = self.url().parse()?;
         let (root, pem) = (self.root(), fs::read(self.root())?);
@@ -86,28 +86,28 @@ impl Nginx {
         Ok(Mirror::from_spec(&MirrorSpec::Pinned { url: site, root, pem }, Some(&web))?)
     }
 
-    /// The paths that were asked for since this was called last.
+    /// Returns the paths that were requested since the last call.
     pub(crate) fn take_requested_paths(&self) -> Result<Vec<String>, BenchError> {
         let path = self.directory.path().join("access.log");
         let log = fs::read_to_string(&path)?;
-        // It goes on writing at the end.
+        // nginx appends, so it continues at the start of the emptied file.
         fs::File::options().write(true).open(&path)?.set_len(0)?;
         Ok(log.lines().map(str::to_owned).collect())
     }
 
-    /// curl, told what to trust; `arguments` are the shell's, `$1` is where nginx is.
+    /// Measures a shell command. `$1` is the URL of this nginx, and curl trusts its certificate.
     pub(crate) fn run_shell(&self, command: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
         let mut shell = Command::new("sh");
         shell.args(["-ec", command, "sh", &self.url()]).env("CURL_CA_BUNDLE", self.root());
         shell.current_dir(self.directory.path());
         if !shell.status()?.success() {
-            return Err(format!("it failed: {command}").into());
+            return Err(format!("this command failed: {command}").into());
         }
         Ok(began.elapsed())
     }
 
-    /// A file for [`NginxProcess::run_shell`] to read.
+    /// Writes a file for the commands of [`Nginx::run_shell`].
     pub(crate) fn write_file(&self, name: &str, text: &str) -> Result<(), BenchError> {
         Ok(fs::write(self.directory.path().join(name), text)?)
     }
@@ -124,7 +124,7 @@ impl Drop for Nginx {
     }
 }
 
-/// The program itself has no way to a host but Tor.
+/// A connector over plain TCP to 127.0.0.1. The program itself connects only through Tor.
 struct Loopback;
 
 impl WebConnector for Loopback {

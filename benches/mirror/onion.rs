@@ -1,4 +1,4 @@
-//! The same download from behind an onion service, against a bare copy over the same circuit.
+//! Benchmark of a download from an onion service, compared with a bare copy over the same circuit.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -29,16 +29,16 @@ pub(crate) async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchErro
     let mut artifact = vec![0; BYTES];
     StdRng::seed_from_u64(1).fill_bytes(&mut artifact);
     let path = artifact_path(&Hash::digest(&artifact));
-    let place = network.scratch_path("mirror");
-    let mut world = create_confirmed_world(&place.join("world"), &artifact).await?;
+    let scratch = network.scratch_path("mirror");
+    let mut world = create_confirmed_world(&scratch.join("world"), &artifact).await?;
     let nginx = Nginx::start(&world.log_directory())?;
     let (address, _host) =
-        host_onion_service(network, &place.join("host"), nginx.plain_port).await?;
-    let tor = connect_tor(network, &place.join("client")).await?;
+        host_onion_service(network, &scratch.join("host"), nginx.plain_port).await?;
+    let tor = connect_tor(network, &scratch.join("client")).await?;
     let site: MirrorUrl = format!("http://{}", address.host()).parse()?;
     let web: Arc<dyn WebConnector> = Arc::new(OneCircuit(tor.isolated()));
     world.mirrors = vec![Mirror::from_url(site.to_string(), site.clone(), &web)];
-    // The circuit is open from here on.
+    // Opens the circuit, for all measurements below.
     copy_bare(&*web, &site, &path).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for seed in 0..ROUNDS {
@@ -62,13 +62,13 @@ pub(crate) async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchErro
     Ok(())
 }
 
-/// An onion service that anybody finds, in front of a port of 127.0.0.1.
+/// Hosts an onion service for any client, in front of a port of 127.0.0.1.
 async fn host_onion_service(
     network: &PrivateTorNetwork,
-    place: &Path,
+    scratch: &Path,
     port: u16,
 ) -> Result<(OnionAddress, TorClient), BenchError> {
-    let tor = connect_tor(network, place).await?;
+    let tor = connect_tor(network, scratch).await?;
     let hosting = ServiceSettings { nickname: "mirror".into(), port: 80, proof_of_work: false };
     let mut listener = tor.launch_service(&hosting, &AuthorizedClients::Anyone)?;
     let address = listener.address().clone();
@@ -84,10 +84,10 @@ async fn host_onion_service(
     Ok((address, tor))
 }
 
-async fn connect_tor(network: &PrivateTorNetwork, place: &Path) -> Result<TorClient, BenchError> {
+async fn connect_tor(network: &PrivateTorNetwork, scratch: &Path) -> Result<TorClient, BenchError> {
     let settings = TorSettings {
-        state: place.join("state"),
-        cache: place.join("cache"),
+        state: scratch.join("state"),
+        cache: scratch.join("cache"),
         network: Network::Private(network.arti_config()),
     };
     for directory in [&settings.state, &settings.cache] {
@@ -98,7 +98,7 @@ async fn connect_tor(network: &PrivateTorNetwork, place: &Path) -> Result<TorCli
     Ok(tor)
 }
 
-/// The bytes and nothing else: not looked at, not kept.
+/// Downloads a file without a check, and discards the bytes.
 async fn copy_bare(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Result<(), BenchError> {
     let mut stream = web.connect(site).await?;
     let request =
@@ -109,7 +109,7 @@ async fn copy_bare(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Resu
     loop {
         match stream.read(&mut buffer).await {
             Ok(count @ 1..) => total += count,
-            // With the header, that is all; how a stream ends is of no interest.
+            // The header and all bytes have come, however the stream ends.
             _ if total > BYTES => return Ok(()),
             Ok(_) => return Err(format!("{total} bytes only").into()),
             Err(error) => return Err(error.into()),
@@ -117,7 +117,8 @@ async fn copy_bare(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Resu
     }
 }
 
-/// A client takes circuits of its own for every cycle; how long these take to build is another matter.
+/// A connector that keeps one circuit. A client uses new circuits in every cycle, and the time to
+/// build them is not measured here.
 #[derive(Clone)]
 struct OneCircuit(Arc<dyn WebConnector>);
 

@@ -1,4 +1,4 @@
-//! The arguments: parsed, handed to their verb, and what it says printed. The whole program.
+//! The arguments: the verbs with their help, and the dispatch to each of them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use super::demo;
 use super::request::Request;
 #[cfg(not(feature = "tor"))]
 use super::status;
-use super::{cycle, evidence, log, node, publisher, site, verify, versions};
+use super::{cycle, evidence, log, node, publisher, verify, versions};
 #[cfg(feature = "tor")]
 use super::{daemon, daemon_client, peers};
 use clap::{Parser, Subcommand};
@@ -17,8 +17,8 @@ use serde_json::json;
 use unanimity_client::CycleMode;
 use unanimity_report::{CommandError, CommandOutput, Exit, format_report, outcome_table, print};
 
-/// Installs an update only when its signatures verify, it is in a public log, and every trusted
-/// peer has seen the same log for a while.
+/// Installs an update only if its signatures verify, it is in a public log, and every counted peer
+/// has confirmed it for the settle time
 #[derive(Debug, Parser)]
 #[command(version, after_help = outcome_table(), max_term_width = 100)]
 struct Arguments {
@@ -37,53 +37,56 @@ struct Arguments {
 enum CliCommand {
     /// Write a commented configuration to fill in
     Init(node::InitArgs),
-    /// Call the roll and say whether there is an update; install nothing
+    /// Ask every peer whether there is an update; install nothing
     Check {
         #[command(flatten)]
         extra: cycle::ExtraProducts,
     },
-    /// Call the roll and install what every peer has confirmed for long enough
+    /// Ask every peer, and install the update that all have confirmed for long enough
     Update {
-        /// Fetch it and install nothing; with [install] spool, leave it there with its proof
-        #[arg(long)]
-        stage: bool,
         #[command(flatten)]
         extra: cycle::ExtraProducts,
     },
-    /// Go back to a version that proved good before; newer releases install as ever
+    /// Download the update and install nothing; with [install] spool, leave it there with its proof
+    Download {
+        #[command(flatten)]
+        extra: cycle::ExtraProducts,
+    },
+    /// Go back to an earlier good version. Only releases newer than the one that you leave install
+    /// by themselves
     Rollback(versions::RollbackArgs),
-    /// Say that a release is good whose trial was interrupted, or that failed its check
+    /// Accept the release on trial; after a failed check, let the next update install it without
+    /// the check
     MarkGood(versions::MarkGoodArgs),
-    /// Show what is installed, which head is trusted, and who has been silent since when
+    /// Show what is installed, which head is trusted, and since when peers have not answered
     Status,
-    /// Be a peer to others, and call the roll by itself, until told to end
+    /// Run the daemon: answer peers and check for updates until it is stopped
     #[cfg(feature = "tor")]
     Serve,
-    /// Pair with peers, see who they are, ask them
+    /// Pair with peers, list them, test them
     #[cfg(feature = "tor")]
     #[command(subcommand)]
     Peers(peers::PeersCommand),
     /// Verify a file against its proof bundle, offline
     Verify(verify::VerifyArgs),
-    /// Look at evidence that a log has forked
+    /// Show, verify and acknowledge evidence that a log has forked
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
-    /// Make a key: the secret half encrypted in a file, the public half printed
+    /// Make a key pair: the secret key encrypted in a file, the public key printed
     Keygen(publisher::KeygenArgs),
-    /// Describe, sign and show releases
+    /// Describe, sign, show and withdraw releases
     #[command(subcommand)]
     Release(publisher::ReleaseCommand),
-    /// Write and read an audit log
+    /// Write, read and export an audit log
     #[command(subcommand)]
     Log(log::LogCommand),
-    /// Write a log's files to a directory that any static host can serve, or bring it up to date
-    Publish(site::LogExportArgs),
-    /// Play a whole circle, in one process or over Tor: two honest updates, then every attack
+    /// Run a whole group of peers, in one process or over Tor: two honest updates, then every
+    /// attack
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
 }
 
-/// Parses the arguments, runs the verb, prints what it says. The whole program.
+/// Runs the whole program: parses the arguments, runs the verb, prints its output.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -102,7 +105,7 @@ pub fn main() -> ExitCode {
     run(arguments).unwrap_or_else(CommandOutput::from).finish("unanimity", verb, json)
 }
 
-/// A command line that makes no sense, or that asks for help.
+/// Prints the help that was asked for, or the error of an unusable command line.
 fn report_usage_error(error: &clap::Error) -> ExitCode {
     let asked_for_json = std::env::args_os().any(|argument| argument == "--json");
     if error.use_stderr() && asked_for_json {
@@ -117,12 +120,12 @@ fn report_usage_error(error: &clap::Error) -> ExitCode {
 impl CliCommand {
     fn log_level(&self) -> &'static str {
         match self {
-            // It plays attackers; what its peers have to say of them is part of the story.
+            // The demo runs attackers, and its peers' warnings about them are expected.
             #[cfg(feature = "demo")]
             CliCommand::Demo(_) => "off",
             #[cfg(feature = "tor")]
             CliCommand::Serve => "error,unanimity=info",
-            // What Tor has to warn of is in the answers of the peers that it did not reach.
+            // Tor's warnings are repeated in the failures of the peers that it did not reach.
             _ => "error,unanimity=warn",
         }
     }
@@ -132,6 +135,7 @@ impl CliCommand {
             CliCommand::Init(_) => "init",
             CliCommand::Check { .. } => "check",
             CliCommand::Update { .. } => "update",
+            CliCommand::Download { .. } => "download",
             CliCommand::Rollback(_) => "rollback",
             CliCommand::MarkGood(_) => "mark-good",
             CliCommand::Status => "status",
@@ -144,7 +148,6 @@ impl CliCommand {
             CliCommand::Keygen(_) => "keygen",
             CliCommand::Release(verb) => verb.name(),
             CliCommand::Log(verb) => verb.name(),
-            CliCommand::Publish(_) => "publish",
             #[cfg(feature = "demo")]
             CliCommand::Demo(_) => "demo",
         }
@@ -155,21 +158,23 @@ fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
     let (config, json) = (arguments.config, arguments.json);
     match arguments.command {
         CliCommand::Init(init) => init.run(config),
-        CliCommand::Check { extra: others } => cycle::run(config, CycleMode::Check, others, json),
-        CliCommand::Update { stage: false, extra: others } => {
-            cycle::run(config, CycleMode::Update, others, json)
-        }
-        CliCommand::Update { stage: true, extra: others } => {
-            cycle::run(config, CycleMode::Download, others, json)
-        }
+        CliCommand::Check { extra } => cycle::run(config, CycleMode::Check, extra, json),
+        CliCommand::Update { extra } => cycle::run(config, CycleMode::Update, extra, json),
+        CliCommand::Download { extra } => cycle::run(config, CycleMode::Download, extra, json),
         #[cfg(feature = "tor")]
         CliCommand::Status => daemon_client::run(config, Request::Status, json),
         #[cfg(feature = "tor")]
         CliCommand::Serve => daemon::serve(config, json),
         #[cfg(feature = "tor")]
-        CliCommand::Peers(peers::PeersCommand::Add { invite: ticket, name, operator }) => {
-            let ticket = peers::read_invite(&ticket)?.to_string();
-            let verb = peers::PeersCommand::Add { invite: ticket, name, operator };
+        CliCommand::Peers(peers::PeersCommand::Add { invite, name, operator }) => {
+            let invite = peers::read_invite(&invite)?.to_string();
+            let verb = peers::PeersCommand::Add { invite, name, operator };
+            daemon_client::run(config, Request::Peers(verb), json)
+        }
+        #[cfg(feature = "tor")]
+        CliCommand::Peers(peers::PeersCommand::Remove { name, immediately: true, confirm }) => {
+            peers::confirm_removal(&name, confirm)?;
+            let verb = peers::PeersCommand::Remove { name, immediately: true, confirm: None };
             daemon_client::run(config, Request::Peers(verb), json)
         }
         #[cfg(feature = "tor")]
@@ -183,7 +188,6 @@ fn run(arguments: Arguments) -> Result<CommandOutput, CommandError> {
         CliCommand::Keygen(keygen) => keygen.run(),
         CliCommand::Release(verb) => verb.run(),
         CliCommand::Log(verb) => verb.run(),
-        CliCommand::Publish(publish) => publish.run(),
         #[cfg(feature = "demo")]
         CliCommand::Demo(demo) => demo.run(json),
     }

@@ -1,4 +1,4 @@
-//! `check` and `update`: one cycle, of the node's own product and of others.
+//! `check`, `update` and `download`: one cycle for the node's own product and for further products.
 
 #[cfg(feature = "tor")]
 use std::os::unix::ffi::OsStringExt as _;
@@ -15,17 +15,17 @@ use unanimity_storage::{Clock as _, SystemClock};
 #[cfg(not(feature = "tor"))]
 use super::render_cycle;
 
-/// More products of the node.
+/// The argument for further products of the node.
 #[derive(Debug, Args)]
 pub(super) struct ExtraProducts {
-    /// The same for one more product of this node, by its own configuration, with the same roll and
-    /// the same connection to Tor; may be given more than once
+    /// The configuration of one more product. All products share one round and one Tor connection.
+    /// May be given more than once
     #[arg(long, value_name = "FILE")]
     product_config: Vec<PathBuf>,
 }
 
 impl ExtraProducts {
-    /// The files, wherever they are asked for: a path's bytes need not be text.
+    /// Returns the absolute paths of the files, as bytes: a path need not be text.
     #[cfg(feature = "tor")]
     fn into_path_bytes(self) -> Vec<Vec<u8>> {
         let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
@@ -36,31 +36,31 @@ impl ExtraProducts {
     }
 }
 
-/// Runs a cycle of each product.
+/// Runs one cycle for each product.
 pub(super) fn run(
     config: Option<PathBuf>,
     mode: CycleMode,
-    others: ExtraProducts,
+    extra: ExtraProducts,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
     #[cfg(feature = "tor")]
     return super::daemon_client::run(
         config,
-        super::request::Request::Cycle { mode, products: others.into_path_bytes() },
+        super::request::Request::Cycle { mode, products: extra.into_path_bytes() },
         json,
     );
     #[cfg(not(feature = "tor"))]
     {
-        let mut said = vec![run_without_tor(config, mode, json)?];
-        for other in others.product_config {
-            let ended = run_without_tor(Some(other.clone()), mode, json);
-            said.push(render_cycle::label(&other, ended));
+        let mut outputs = vec![run_without_tor(config, mode, json)?];
+        for path in extra.product_config {
+            let result = run_without_tor(Some(path.clone()), mode, json);
+            outputs.push(render_cycle::label(&path, result));
         }
-        Ok(render_cycle::merge(said))
+        Ok(render_cycle::merge(outputs))
     }
 }
 
-/// One cycle of a build that cannot reach anybody: every peer is silent.
+/// Runs one cycle in a build without Tor: every peer is silent.
 #[cfg(not(feature = "tor"))]
 fn run_without_tor(
     config: Option<PathBuf>,
@@ -78,13 +78,13 @@ fn run_without_tor(
     let config =
         &node_config.client_config(SystemClock.now()).map_err(crate::advice::command_error)?;
     let mirrors = crate::node::open_mirrors(&node_config, None)?;
-    let shown = super::progress::ProgressDisplay::new(json);
-    let (report, ended) = super::runtime::block_on(async {
+    let display = super::progress::ProgressDisplay::new(json);
+    let (report, result) = super::runtime::block_on(async {
         let disk = Storage::default();
         let client = Client::open(config, &mirrors, &NoTransport, &SystemClock, disk)?;
-        let mut client = client.with_progress(shown.sink());
+        let mut client = client.with_progress(display.sink());
         let mut rng = rand::rng();
         Ok::<_, unanimity_client::ClientError>(client.run(mode, &mut rng).await)
     })??;
-    Ok(render_cycle::render_outcome(&report, ended))
+    Ok(render_cycle::render_outcome(&report, result))
 }

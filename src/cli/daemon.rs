@@ -1,4 +1,4 @@
-//! `serve`: the daemon, and its answers to commands.
+//! `serve`: starting the daemon, and its answers to commands.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -24,7 +24,7 @@ use crate::daemon::{
 };
 use crate::node::NodeError;
 
-/// `serve`: until it is told to end.
+/// Runs `serve`, until a signal stops it.
 pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
     let node_config = node::load_node_file(&path)?;
@@ -35,51 +35,51 @@ pub(super) fn serve(config: Option<PathBuf>, json: bool) -> Result<CommandOutput
     permissions::check_owner(&node_config.cycle.state)?;
     permissions::check_root_inputs(&node_config)?;
     let disk = Storage::default();
-    let owner = control_socket::ControlSocket::new(&node_config.cycle.state, &disk)?;
+    let control = control_socket::ControlSocket::new(&node_config.cycle.state, &disk)?;
     let node = open_node(node_config, &disk)?;
-    let alarms = Alerts::open(node.config.alert.clone(), &node.config.cycle.state, disk);
+    let alerts = Alerts::open(node.config.alert.clone(), &node.config.cycle.state, disk);
     let runtime = new_runtime()?;
-    let ended = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let tor = new_tor_client(&node)?;
-        let socket = owner.listen()?;
-        let (daemon, ends) = Daemon::new(node, tor);
+        let socket = control.listen()?;
+        let (daemon, statuses) = Daemon::new(node, tor);
         let config = absolute(&path);
-        let answering = daemon.clone();
-        let answer = move |question, lines| {
-            answer_request(answering.clone(), config.clone(), question, lines)
+        let for_answers = daemon.clone();
+        let answer = move |request, lines| {
+            answer_request(for_answers.clone(), config.clone(), request, lines)
         };
         tracing::info!("serving");
         daemon
-            .run(alarms, ends, socket, answer, report_bootstrap(json))
+            .run(alerts, statuses, socket, answer, report_bootstrap(json))
             .await
             .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))
     });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    ended.map(|()| CommandOutput::ok("ended as it was told to\n", json!({})))
+    result.map(|()| CommandOutput::ok("stopped by a signal\n", json!({})))
 }
 
 async fn answer_request(
     daemon: Arc<Daemon>,
     config: PathBuf,
-    question: Vec<u8>,
+    request: Vec<u8>,
     lines: ProgressLines,
 ) -> Vec<u8> {
-    let said = match serde_json::from_slice::<DaemonRequest>(&question) {
+    let output = match serde_json::from_slice::<DaemonRequest>(&request) {
         Err(error) => Err(CommandError::usage(format!(
-            "the daemon does not understand this command ({error}): is it of another version?"
+            "the daemon does not understand this command: {error}. Run both in the same version"
         ))),
-        Ok(asked) if asked.config != config.as_os_str().as_bytes() => Err(CommandError::new(
+        Ok(request) if request.config != config.as_os_str().as_bytes() => Err(CommandError::new(
             Exit::Configuration,
             format!(
-                "the daemon at work on this state goes by {}, not by {}",
+                "the daemon that uses this state runs with the configuration {}, not with {}",
                 config.display(),
-                PathBuf::from(OsString::from_vec(asked.config)).display()
+                PathBuf::from(OsString::from_vec(request.config)).display()
             ),
         )),
-        Ok(asked) => dispatch(&daemon, asked.request, asked.progress.then_some(lines)).await,
+        Ok(request) => dispatch(&daemon, request.request, request.progress.then_some(lines)).await,
     };
-    let said = said.unwrap_or_else(CommandOutput::from);
-    serde_json::to_vec(&said).expect("numbers and text")
+    let output = output.unwrap_or_else(CommandOutput::from);
+    serde_json::to_vec(&output).expect("numbers and text")
 }
 
 async fn dispatch(
@@ -88,7 +88,7 @@ async fn dispatch(
     lines: Option<ProgressLines>,
 ) -> Result<CommandOutput, CommandError> {
     let (mode, products) = match command {
-        Request::Cycle { mode: errand, products: others } => (errand, others),
+        Request::Cycle { mode, products } => (mode, products),
         Request::Status => {
             return status::render_status(
                 &daemon.node.config.reload()?,
@@ -99,56 +99,57 @@ async fn dispatch(
             return Ok(peers::render_peer_tests(&daemon.test_peers(|_| true).await?));
         }
         Request::Peers(verb) => {
-            let said = peers::run_offline(&daemon.node, &daemon.node.config.reload()?, verb)?;
+            let output = peers::run_offline(&daemon.node, &daemon.node.config.reload()?, verb)?;
             daemon.reload_authorized_clients();
-            return Ok(said);
+            return Ok(output);
         }
     };
-    let said = async {
-        let mut said = vec![render_finished_cycle(daemon.run_cycle(mode).await)?];
-        for (path, another) in open_extra_products(&daemon.node, products) {
-            let ended = match another {
-                Ok(another) => render_finished_cycle(daemon.run_extra_cycle(another, mode).await),
-                Err(ended) => Err(ended),
+    let cycles = async {
+        let mut outputs = vec![render_finished_cycle(daemon.run_cycle(mode).await)?];
+        for (path, product) in open_extra_products(&daemon.node, products) {
+            let result = match product {
+                Ok(product) => render_finished_cycle(daemon.run_extra_cycle(product, mode).await),
+                Err(error) => Err(error),
             };
-            said.push(render_cycle::label(&path, ended));
+            outputs.push(render_cycle::label(&path, result));
         }
-        Ok(render_cycle::merge(said))
+        Ok(render_cycle::merge(outputs))
     };
-    stream_progress(daemon, lines, said).await
+    stream_progress(daemon, lines, cycles).await
 }
 
 fn render_finished_cycle(cycle: CycleTaskResult) -> Result<CommandOutput, CommandError> {
-    let (report, ended) =
+    let (report, result) =
         cycle.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
-    Ok(render_cycle::render_outcome(&report, ended))
+    Ok(render_cycle::render_outcome(&report, result))
 }
 
-/// Says how far the daemon's cycles are while it waits for one: another's may come first.
+/// Sends progress lines while `cycle` runs. They may be of another command's cycle, which runs
+/// first.
 async fn stream_progress<T>(
     daemon: &Daemon,
     lines: Option<ProgressLines>,
     cycle: impl Future<Output = T>,
 ) -> T {
     let Some(lines) = lines else { return cycle.await };
-    let say =
+    let send =
         |step: CycleProgress| lines.send(serde_json::to_vec(&step).expect("numbers and text"));
     let mut steps = daemon.subscribe_progress();
     let mut cycle = pin!(cycle);
-    let done = loop {
+    let result = loop {
         tokio::select! {
-            done = &mut cycle => break done,
-            // Some may have been missed.
-            step = steps.recv() => drop(step.map(say)),
+            result = &mut cycle => break result,
+            // An error means that some were missed.
+            step = steps.recv() => drop(step.map(send)),
         }
     };
     while let Ok(step) = steps.try_recv() {
-        say(step);
+        send(step);
     }
-    done
+    result
 }
 
-/// What the daemon says of itself.
+/// Renders the daemon's own part of `status`: a line for people, and the fields of `serving`.
 fn daemon_status(daemon: &Daemon) -> (String, Value) {
     let peer = daemon.node.role.as_ref().map(|role| &role.witness);
     let head = peer.and_then(|peer| peer.head());
@@ -156,12 +157,12 @@ fn daemon_status(daemon: &Daemon) -> (String, Value) {
     let (connected, reachable) = (daemon.is_connected(), daemon.is_reachable());
     let tor = match (connected, reachable) {
         (_, true) => "peers can find this node",
-        (true, false) => "connected; not to be found yet",
-        (false, false) => "not connected yet",
+        (true, false) => "connected to Tor; peers cannot find this node yet",
+        (false, false) => "not connected to Tor yet",
     };
-    let seen = head.as_ref().map_or_else(|| "nothing yet".to_owned(), ToString::to_string);
-    let lately = if fresh { "" } else { ", and nothing lately" };
-    let text = format!("serving     {tor}; its own mirrors have shown it {seen}{lately}\n");
+    let seen = head.as_ref().map_or_else(|| "no head yet".to_owned(), ToString::to_string);
+    let recency = if fresh { "" } else { ", but not recently" };
+    let text = format!("serving     {tor}; its own mirrors have served {seen}{recency}\n");
     let json = json!({
         "connected": connected,
         "reachable": reachable,

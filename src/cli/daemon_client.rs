@@ -1,4 +1,4 @@
-//! A command of a node: by its daemon, if one is at work, else by itself.
+//! Running a command of a node: by its daemon if one is running, otherwise in this process.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use crate::cli::offline::run_without_daemon;
 use crate::cli::runtime::{SHUTDOWN_TIMEOUT, new_runtime};
 use crate::daemon::control_socket::{self};
 
-/// Runs one command of a node: by its daemon, if one is at work, else by itself.
+/// Runs a command of a node: by its daemon if one is running, otherwise in this process.
 pub(super) fn run(
     config: Option<PathBuf>,
     command: Request,
@@ -26,85 +26,85 @@ pub(super) fn run(
 ) -> Result<CommandOutput, CommandError> {
     let path = unanimity_config::config_path(config)?;
     let node_config = node::load_node_file(&path)?;
-    if let Err(ended) = permissions::check_owner(&node_config.cycle.state) {
-        // Whoever has their state may have put a daemon of their own there.
+    if let Err(error) = permissions::check_owner(&node_config.cycle.state) {
+        // The owner of the state may run a daemon of their own there, so it is not asked.
         let state = node_config.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
-        let is_seen =
+        let is_readable =
             node_config.cycle.spool.is_some() || node_config.cycle.state.read_dir().is_ok();
         return match command {
-            Request::Status if is_seen => {
+            Request::Status if is_readable => {
                 status::render_status(&node_config, Some((not_asked, Value::Null)))
             }
             Request::Peers(peers::PeersCommand::List) => {
                 peers::list(&node_config, SystemClock.now())
             }
-            _ => Err(ended),
+            _ => Err(error),
         };
     }
     if matches!(command, Request::Cycle { mode: CycleMode::Update, .. }) {
         permissions::check_root_inputs(&node_config)?;
     }
     let runtime = new_runtime()?;
-    let shown = ProgressDisplay::new(json);
+    let display = ProgressDisplay::new(json);
     let is_cycle = matches!(command, Request::Cycle { .. });
-    let by_itself = Cell::new(false);
+    let runs_here = Cell::new(false);
     let roots = install_roots(&node_config, &command);
     let work = async {
         let config = absolute(&path).into_os_string().into_vec();
-        let asked = DaemonRequest { config, request: command, progress: true };
-        let question = serde_json::to_string(&asked).expect("bytes and words");
-        // What is no step is of a later version, and can be done without.
-        let heard = |line: &[u8]| {
+        let request = DaemonRequest { config, request: command, progress: true };
+        let line = serde_json::to_string(&request).expect("bytes and words");
+        // A line that cannot be read is of a later version, and is dispensable.
+        let on_line = |line: &[u8]| {
             if let Ok(step) = serde_json::from_slice(line) {
-                shown.send(step);
+                display.send(step);
             }
         };
-        match control_socket::send_request(&node_config.cycle.state, &question, heard).await {
+        match control_socket::send_request(&node_config.cycle.state, &line, on_line).await {
             Ok(Some(answer)) => parse_output(&answer),
             Ok(None) => {
-                by_itself.set(true);
-                Box::pin(run_without_daemon(node_config, asked.request, &shown, json)).await
+                runs_here.set(true);
+                Box::pin(run_without_daemon(node_config, request.request, &display, json)).await
             }
             Err(error) => {
                 Err(CommandError::new(Exit::Disk, format!("the daemon does not answer: {error}")))
             }
         }
     };
-    let said = || {
-        if by_itself.get() { interrupt::INTERRUPTED_HERE } else { interrupt::INTERRUPTED_AT_DAEMON }
+    let message = || {
+        if runs_here.get() { interrupt::INTERRUPTED_HERE } else { interrupt::INTERRUPTED_AT_DAEMON }
     };
-    let ended = runtime.block_on(async {
+    let result = runtime.block_on(async {
         if !is_cycle {
             return work.await;
         }
-        match interrupt::run_until_interrupted(work, said).await {
-            Err(ended) if ended.exit == Exit::Interrupted && by_itself.get() => {
-                Err(interrupt::recover_trials(&roots, ended).await)
+        match interrupt::run_until_interrupted(work, message).await {
+            Err(error) if error.exit == Exit::Interrupted && runs_here.get() => {
+                Err(interrupt::recover_trials(&roots, error).await)
             }
-            ended => ended,
+            result => result,
         }
     });
-    drop(shown);
-    if matches!(&ended, Err(ended) if ended.exit == Exit::Interrupted) {
+    drop(display);
+    if matches!(&result, Err(error) if error.exit == Exit::Interrupted) {
         runtime.shutdown_background();
     } else {
         // arti's tasks may outlive their client for a moment.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     }
-    ended
+    result
 }
 
-/// Where a command may switch to a release, if no daemon does it.
+/// Returns the install roots that a command may change if no daemon runs it.
 fn install_roots(config: &unanimity_config::NodeConfig, command: &Request) -> Vec<InstallRoot> {
-    let Request::Cycle { mode: CycleMode::Update, products: others } = command else {
+    let Request::Cycle { mode: CycleMode::Update, products } = command else {
         return Vec::new();
     };
-    let other = |path: &Vec<u8>| {
+    let load = |path: &Vec<u8>| {
         node::load_node_file(&PathBuf::from(OsString::from_vec(path.clone()))).ok()
     };
-    let others: Vec<_> = others.iter().filter_map(other).collect();
-    let all = std::iter::once(config).chain(&others);
+    let products: Vec<_> = products.iter().filter_map(load).collect();
+    let all = std::iter::once(config).chain(&products);
     all.filter(|config| {
         config.cycle.spool.is_none() && permissions::check_root_inputs(config).is_ok()
     })
@@ -112,10 +112,10 @@ fn install_roots(config: &unanimity_config::NodeConfig, command: &Request) -> Ve
     .collect()
 }
 
-/// What the daemon answered.
+/// Parses the daemon's answer.
 fn parse_output(answer: &[u8]) -> Result<CommandOutput, CommandError> {
     serde_json::from_slice(answer).map_err(|_| {
-        CommandError::new(Exit::Failed, "the daemon broke off in the middle: see what it logged")
+        CommandError::new(Exit::Failed, "the daemon's answer is cut short. See the daemon's log")
     })
 }
 

@@ -1,4 +1,4 @@
-//! `demo`: a whole circle in one process, or over a private Tor network.
+//! `demo`: a whole group of peers in one process, or over a private Tor network.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,18 +20,19 @@ use super::input::{MAX_FILE_BYTES, read_file};
 use super::runtime::block_on_runtime;
 use crate::advice::Advice as _;
 
-/// Play a whole circle: two honest updates, then every attack.
+/// Run a whole group of peers: two honest updates, then every attack.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Play nothing but the attackers: every peer is a process of its own, and they ask each other
-    /// over a private Tor network on this machine. Takes about three minutes
+    /// Run every peer as a process of its own, with real onion services in a private Tor network on
+    /// this machine; only the attackers are simulated. Takes about three minutes
     #[cfg(feature = "demo-tor")]
     #[arg(long)]
     tor: bool,
-    /// The file to release, in two versions [default: this program; with --tor its first MiB]
+    /// The file of the first release; the second release adds a line to it [default: this program;
+    /// with --tor its first MiB]
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
-    /// Play in this directory (new or empty) and leave everything there to look at
+    /// Run in this directory (new or empty), and keep all files for inspection
     #[arg(long, value_name = "DIRECTORY")]
     keep: Option<PathBuf>,
 }
@@ -57,7 +58,7 @@ impl DemoArgs {
                 let entries = std::fs::read_dir(keep).map_err(StorageError::at(keep))?.count();
                 if entries > 0 {
                     return Err(CommandError::usage(format!(
-                        "--keep {}: not empty, and nothing in it is overwritten",
+                        "--keep {}: the directory is not empty. Give an empty or a new one",
                         keep.display()
                     )));
                 }
@@ -69,17 +70,14 @@ impl DemoArgs {
         let summary = match self.play(&directory, &artifact, &mut out)? {
             Err(error) if is_broken_pipe(&*error) => return Ok(CommandOutput::ok("", json!({}))),
             Err(error) => {
-                return Err(CommandError::new(
-                    Exit::Failed,
-                    format!("the demo broke off: {error}"),
-                ));
+                return Err(CommandError::new(Exit::Failed, format!("the demo failed: {error}")));
             }
-            Ok(told) => told,
+            Ok(summary) => summary,
         };
         let attacks: Vec<_> = (summary.attacks.iter())
-            .map(|attack| json!({ "title": attack.title, "refused": attack.resisted, "said": attack.message }))
+            .map(|attack| json!({ "title": attack.title, "refused": attack.resisted, "message": attack.message }))
             .collect();
-        let json = json!({ "installed": summary.installed, "attacks": attacks, "apart": summary.split_install, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
+        let json = json!({ "installed": summary.installed, "attacks": attacks, "split_install": summary.split_install, "kept": self.keep.as_ref().map(|_| path_json(&directory)) });
         let text = match &self.keep {
             Some(_) => {
                 let program = std::env::args().next().unwrap_or_else(|| "unanimity".to_owned());
@@ -91,7 +89,7 @@ impl DemoArgs {
         let text = if summary.is_good() {
             text
         } else {
-            "the demo did not end as it should: see above".to_owned()
+            "the demo did not end as expected: see the output above".to_owned()
         };
         Ok(CommandOutput { exit, text, json, failed: exit != Exit::Done, data: false })
     }
@@ -109,33 +107,34 @@ impl DemoArgs {
         run_in_process(directory, artifact, out)
     }
 
-    /// What there is to say of those who are not there any more.
+    /// Returns a note on the logs of the processes, which have ended by then.
     fn process_logs_note(&self) -> &'static str {
         #[cfg(feature = "demo-tor")]
         if self.tor {
-            return "What each daemon said is in the file `log` of its directory. None of them runs any more,\n\
-                    and their Tor network is gone.\n";
+            return "The log of each daemon is the file `log` in its directory. All daemons and their Tor network\n\
+                    have ended.\n";
         }
         ""
     }
 }
 
-/// Bytes of an artifact that shows a download, where it takes its time.
+/// The size of the default artifact over Tor: enough to show the progress of a download.
 #[cfg(feature = "demo-tor")]
 const TOR_DEMO_ARTIFACT_BYTES: usize = 1 << 20;
 
-/// Nobody leaves this process, and the clock jumps.
+/// Runs the demo in this process, with a simulated clock. The split installation alone starts
+/// programs.
 fn run_in_process(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<Result<DemoSummary, TestError>, CommandError> {
-    // It plays two hours, twice; so that they are over, they began three hours ago.
+    // The demo simulates two hours, twice, from three hours ago: so its times are in the past.
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let installer = program.with_file_name("unanimity-install");
-    // Where all wait for somebody who is dead, the time goes on by itself.
+    // In paused time a deadline passes at once if all tasks wait, such as for a dead host.
     block_on_runtime(Builder::new_current_thread().enable_all().start_paused(true), async {
         let mut world = World::create_with_access(
             &directory.join("base"),
@@ -149,23 +148,24 @@ fn run_in_process(
             writeln!(out, "{}", split_install_skipped(&installer))?;
             return Ok(summary);
         }
-        let place = directory.join("apart");
-        let apart =
-            split_install::run_split_install(&place, start, artifact, &installer, out).await?;
-        Ok(DemoSummary { split_install: Some(apart), ..summary })
+        let split_directory = directory.join("split-install");
+        let result =
+            split_install::run_split_install(&split_directory, start, artifact, &installer, out)
+                .await?;
+        Ok(DemoSummary { split_install: Some(result), ..summary })
     })
 }
 
-/// What there is to read where only this program was built.
+/// Returns the note for a build without `unanimity-install`.
 fn split_install_skipped(installer: &Path) -> String {
     format!(
-        "\nFetching and installing apart is left out: there is no {}.\n\
+        "\nThe split installation is left out: there is no {}.\n\
          `cargo build -p unanimity-install` builds it.",
         installer.display()
     )
 }
 
-/// Whatever ends the story, an operator's Ctrl-C as well, ends all processes with it.
+/// Runs the demo over a private Tor network. All its processes end with it, also after a signal.
 #[cfg(feature = "demo-tor")]
 fn run_over_tor(
     directory: &Path,
@@ -179,18 +179,19 @@ fn run_over_tor(
     let result = runtime.block_on(async {
         let signal = wait_for_signal();
         tokio::pin!(signal);
-        let told = tokio::select! {
+        let result = tokio::select! {
             biased;
             signal = &mut signal => return Err(interrupted_error(signal)),
-            told = unanimity_testkit_tor::run_onion_demo(directory, &package, &program, artifact, out) => told,
+            result = unanimity_testkit_tor::run_onion_demo(directory, &package, &program, artifact, out) => result,
         };
-        match told {
-            // A terminal tells everybody at once, and somebody else's end may be seen first.
+        match result {
+            // A terminal signals all processes at once, and the end of another one may be noticed
+            // first.
             Err(error) => match tokio::time::timeout(SIGNAL_DELAY, &mut signal).await {
                 Ok(signal) => Err(interrupted_error(signal)),
                 Err(_) => Err(error),
             },
-            told => told,
+            result => result,
         }
     });
     // arti's tasks may outlive their client for a moment.
@@ -198,17 +199,17 @@ fn run_over_tor(
     Ok(result)
 }
 
-/// How long a signal takes to be noticed, at most.
+/// The longest time until a signal is noticed.
 #[cfg(feature = "demo-tor")]
 const SIGNAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[cfg(feature = "demo-tor")]
 fn interrupted_error(signal: std::io::Result<()>) -> TestError {
-    let told = "it was told to end, and so was everything that it had started";
-    signal.map_or_else(TestError::from, |()| told.into())
+    let message = "interrupted by a signal; all processes that it started were stopped";
+    signal.map_or_else(TestError::from, |()| message.into())
 }
 
-/// Completes at a signal to end.
+/// Completes at SIGTERM, SIGINT or SIGHUP.
 #[cfg(feature = "demo-tor")]
 async fn wait_for_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -225,7 +226,7 @@ async fn wait_for_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whoever read the story has read enough.
+/// Whether the reader of standard output has closed it, which ends the demo without an error.
 fn is_broken_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

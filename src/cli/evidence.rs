@@ -1,4 +1,4 @@
-//! `evidence`: what a fork leaves behind.
+//! `evidence`: showing, verifying and acknowledging evidence of a fork.
 
 use std::path::PathBuf;
 
@@ -16,24 +16,24 @@ use super::input::{parse_note_key, read_file};
 use super::node;
 use crate::advice;
 
-/// Look at evidence that a log has forked.
+/// Show, verify and acknowledge evidence that a log has forked.
 #[derive(Debug, Subcommand)]
 pub(super) enum EvidenceCommand {
-    /// Print stored evidence, or list what is stored
+    /// List stored evidence, or print one piece of it
     Show {
-        /// Which; all are listed without it
+        /// The piece of evidence to print [default: list all]
         id: Option<String>,
-        /// What the installer has found (`unanimity-install`), not whoever fetches
+        /// The installer's evidence (`unanimity-install`), not the client's
         #[arg(long)]
         installer: bool,
     },
-    /// Check an evidence file with the log's key alone
+    /// Verify an evidence file with the log's key alone
     Verify(EvidenceVerifyArgs),
-    /// Lift the latch of one piece of evidence, once you have looked at it and decided to go on
+    /// Allow updates again despite one piece of evidence, after you have looked at it
     Acknowledge {
-        /// Which
+        /// The piece of evidence
         id: String,
-        /// What the installer has found (`unanimity-install`), not whoever fetches
+        /// The installer's evidence (`unanimity-install`), not the client's
         #[arg(long)]
         installer: bool,
     },
@@ -41,7 +41,7 @@ pub(super) enum EvidenceCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct EvidenceVerifyArgs {
-    /// The evidence
+    /// The evidence file
     file: PathBuf,
     /// The log's public key (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
@@ -81,7 +81,7 @@ impl EvidenceCommand {
                     .acknowledge(&id)
                     .map_err(advice::command_error)?;
                 let text =
-                    format!("Evidence {id} is acknowledged; it no longer holds updates back.\n");
+                    format!("Evidence {id} is acknowledged. It no longer holds updates back.\n");
                 Ok(CommandOutput::ok(text, json!({ "id": id })))
             }
         }
@@ -103,7 +103,7 @@ impl EvidenceVerifyArgs {
             bad(exit, &unanimity_report::error_chain(&error))
         })?;
         let text = format!(
-            "Evidence {} holds: the key {} signed both of these, and they cannot both be true.\n  {}\n  {}\n",
+            "Evidence {} is valid: the key {} signed both of these heads, and they contradict each other.\n  {}\n  {}\n",
             evidence.id(),
             self.log_key.name(),
             evidence.smaller(),
@@ -118,20 +118,26 @@ impl EvidenceVerifyArgs {
     }
 }
 
-/// What the client has found, or the installer. What another user left there is not shown as theirs.
+/// Opens the evidence of the client or of the installer.
+///
+/// # Errors
+///
+/// With a spool, the client's state must belong to this user. Another user could have put anything
+/// there.
 fn open_store(
-    told: &unanimity_config::NodeConfig,
+    config: &unanimity_config::NodeConfig,
     installer: bool,
 ) -> Result<EvidenceStore, CommandError> {
-    let own = installer_state_dir(&told.cycle.install_root);
-    if told.cycle.spool.is_some() && !installer {
-        check_owner(&told.cycle.state)?;
+    let own = installer_state_dir(&config.cycle.install_root);
+    if config.cycle.spool.is_some() && !installer {
+        check_owner(&config.cycle.state)?;
     }
-    let state = if installer { &own } else { &told.cycle.state };
-    Ok(EvidenceStore::new(state, &told.cycle.policy.log, Storage::default()))
+    let state = if installer { &own } else { &config.cycle.state };
+    Ok(EvidenceStore::new(state, &config.cycle.policy.log, Storage::default()))
 }
 
-/// Lists what is stored here, and says where there is more.
+/// Lists the evidence in `store`, and says whether `other`, the installer's store, holds updates
+/// back.
 fn list_evidence(
     store: &EvidenceStore,
     other: Option<&EvidenceStore>,
@@ -139,7 +145,7 @@ fn list_evidence(
     log: &Log,
 ) -> Result<CommandOutput, CommandError> {
     let all = store.list()?;
-    // Nobody else need be able to see it.
+    // The installer's evidence may be unreadable for this user.
     let latched = other.and_then(|other| other.find_unacknowledged().ok().flatten());
     let mut text = String::new();
     for (id, acknowledged) in &all {
@@ -151,20 +157,25 @@ fn list_evidence(
             text += &format!("    {}\n    {}\n", evidence.smaller(), evidence.larger());
         }
     }
-    let whose = if installer { "--installer " } else { "" };
+    let option = if installer { "--installer " } else { "" };
     text += &if all.is_empty() {
-        "There is no evidence against this log.\n".to_owned()
+        let role = if installer { "installer" } else { "client" };
+        format!("The {role} has no evidence of a fork.\n")
     } else {
-        format!(
-            "The log signed both heads of each, and they cannot both be true: its key is in two hands, or its\n\
-             operator shows different people different logs. Send the evidence (`evidence show {whose}ID`) to the log's\n\
-             operator, the publisher and your peers, over another channel. `evidence acknowledge {whose}ID` lets this\n\
-             node go on, as far as its mirrors and peers agree on one of the two.\n"
-        )
+        "The log signed both heads of each pair, and they contradict each other. Either its key is stolen, or its\n\
+         operator shows different logs to different nodes.\n"
+            .to_owned()
     };
+    if all.iter().any(|(_, acknowledged)| !acknowledged) {
+        text += &format!(
+            "Send the evidence (`evidence show {option}ID`) to the log's operator, the publisher and your peers, over\n\
+             another channel. `evidence acknowledge {option}ID` allows updates again. The node then installs again\n\
+             once its mirrors and peers agree on one of the two heads.\n"
+        );
+    }
     if let Some(id) = &latched {
         text += &format!(
-            "The installer holds updates back by evidence {id}: see `evidence show --installer`.\n"
+            "The installer has evidence {id}, so it installs nothing: see `evidence show --installer`.\n"
         );
     }
     let list: Vec<_> = (all.iter())

@@ -1,25 +1,25 @@
-//! Files and keys that a person names on the command line.
+//! Files and keys that the operator names on the command line.
 
 use std::path::Path;
 
 use unanimity_protocol::NoteVerifyingKey;
 use unanimity_report::CommandError;
 
-/// The most bytes of an artifact that is read as a whole, 2 GiB.
+/// The most bytes of an artifact that is read as a whole: 2 GiB.
 pub(super) const MAX_FILE_BYTES: usize = 2 << 30;
 
-/// Reads a file that the user named and that somebody else may have written.
+/// Reads an untrusted file of at most `limit` bytes that the operator named.
 pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, CommandError> {
     Ok(unanimity_storage::read_at_most(path, limit)?)
 }
 
-/// A verifier key as an argument: the line itself, or a file that holds it.
+/// Parses a public key from an argument: the key's line, or the path of a file that holds it.
 pub(super) fn parse_note_key(argument: &str) -> Result<NoteVerifyingKey, String> {
     match argument.parse::<NoteVerifyingKey>() {
         Ok(key) => Ok(key),
         Err(error) if argument.contains('+') => Err(error.to_string()),
         Err(_) if unanimity_publish::is_private_key_file(Path::new(argument)) => {
-            Err(format!("{argument} is a secret key; the public one is in {argument}.pub"))
+            Err(format!("{argument} is a secret key. The public key is in {argument}.pub"))
         }
         Err(_) => {
             let bytes = unanimity_storage::read_at_most(Path::new(argument), 4096);

@@ -1,5 +1,6 @@
-//! Ctrl-C, SIGTERM, and a terminal that is closed, in the middle of a cycle: it ends there. What is on
-//! the disk is whole at any moment, and what is there of an artifact is where the next run goes on.
+//! The end of a command by a signal: Ctrl-C, SIGTERM, or a terminal that closes.
+//!
+//! Files are complete at any moment, and the next run continues a partial download.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(feature = "tor")]
@@ -9,29 +10,33 @@ use unanimity_install::ignores_hangup;
 use unanimity_install::verbs::{self, UNDO_INTERRUPTED};
 use unanimity_report::{CommandError, Exit};
 
-/// What a person reads when nobody else goes on with the cycle.
+/// The message if the interrupted command ran the cycle itself.
 #[cfg(feature = "tor")]
 pub(super) const INTERRUPTED_HERE: &str =
-    "interrupted: nothing is half-done, and the next `update` goes on where this one stopped";
-/// What a person reads when the daemon does.
+    "interrupted: there is no trial to undo. The next `update` continues where this one stopped";
+/// The message if the daemon runs the cycle.
 #[cfg(feature = "tor")]
 pub(super) const INTERRUPTED_AT_DAEMON: &str = "interrupted: what the daemon has begun goes on without this \
-    command; the next `update` shows it again, or what it came to";
+    command. The next `update` shows its progress or its result";
 
-/// Works until it is done or this process is told to end; `message` is what there is to read then.
+/// Runs `work` until it ends or a signal comes.
+///
+/// # Errors
+///
+/// [`Exit::Interrupted`] with `message` after a signal, and the errors of `work`.
 pub(super) async fn run_until_interrupted<T>(
     work: impl Future<Output = Result<T, CommandError>>,
     message: impl FnOnce() -> &'static str,
 ) -> Result<T, CommandError> {
-    let hear =
+    let listen =
         |kind| signal(kind).map_err(|error| CommandError::new(Exit::Failed, error.to_string()));
-    let (mut int, mut term) = (hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?);
-    // Whoever was started to go on without its terminal (nohup) does.
-    let mut hup = if ignores_hangup() { None } else { Some(hear(SignalKind::hangup())?) };
+    let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    // Under nohup the command continues without its terminal.
+    let mut hup = if ignores_hangup() { None } else { Some(listen(SignalKind::hangup())?) };
     tokio::select! {
         biased;
-        // What it has just come to is worth more.
-        done = work => return done,
+        // A finished result takes precedence over a signal.
+        result = work => return result,
         _ = int.recv() => {}
         _ = term.recv() => {}
         Some(()) = async { hup.as_mut().map(Signal::recv)?.await } => {}
@@ -39,8 +44,8 @@ pub(super) async fn run_until_interrupted<T>(
     Err(CommandError::new(Exit::Interrupted, message()))
 }
 
-/// Undoes the trials that an interrupted run may have left in these roots, unless this process is told
-/// to end once more. Returns what there is to read then.
+/// Undoes the trials that an interrupted run may have left in `roots`, until another signal comes.
+/// Returns the error to report, with the trials that were undone.
 #[cfg(feature = "tor")]
 pub(super) async fn recover_trials(
     roots: &[InstallRoot],

@@ -1,4 +1,4 @@
-//! The command line: arguments in, one exit code out, and the words people read between.
+//! The command line: one file for each verb or group of verbs, and the rendering of results.
 
 mod arguments;
 mod cycle;
@@ -27,7 +27,6 @@ mod render_statement;
 #[cfg(feature = "tor")]
 mod request;
 mod runtime;
-mod site;
 mod status;
 mod verify;
 mod versions;

@@ -1,4 +1,4 @@
-//! A command of a node that runs by itself, since no daemon does it.
+//! Running a command of a node without a daemon.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::request::Request;
 use super::{peers, render_cycle, status};
 use crate::daemon::control_socket::{self};
 
-/// Runs a command without a daemon.
+/// Runs a command without a daemon. Commands that change state first take its exclusive use.
 pub(super) async fn run_without_daemon(
     config: unanimity_config::NodeConfig,
     command: Request,
-    shown: &ProgressDisplay,
+    display: &ProgressDisplay,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
-    // These only look, and need nothing to themselves.
+    // These only read, and need no exclusive use of the state.
     match command {
         Request::Status => return status::render_status(&config, None),
         Request::Peers(peers::PeersCommand::List) => {
@@ -29,11 +29,11 @@ pub(super) async fn run_without_daemon(
         _ => {}
     }
     let disk = Storage::default();
-    let _owner = control_socket::ControlSocket::new(&config.cycle.state, &disk)?;
+    let _control = control_socket::ControlSocket::new(&config.cycle.state, &disk)?;
     let mut node = open_node(config, &disk)?;
-    node.progress = shown.sink();
+    node.progress = display.sink();
     let (mode, products) = match command {
-        Request::Cycle { mode: errand, products: others } => (errand, others),
+        Request::Cycle { mode, products } => (mode, products),
         Request::Peers(peers::PeersCommand::Test) => {
             let tor = connect_tor(&node, json).await?;
             return Ok(peers::render_peer_tests(&node.test_peers(&tor, |_| true).await?));
@@ -46,23 +46,23 @@ pub(super) async fn run_without_daemon(
         TorNetwork::Offline => None,
         _ => Some(connect_tor(&node, json).await?),
     };
-    let (report, ended) = match &tor {
+    let (report, result) = match &tor {
         None => node.run_cycle(&NoTransport, mode, &mut rng).await,
         Some(tor) => node.run_cycle(tor, mode, &mut rng).await,
     };
-    let mut said = vec![render_cycle::render_outcome(&report, ended)];
-    for (path, another) in open_extra_products(&node, products) {
-        let ended = match (another, &tor) {
-            (Err(ended), _) => Err(ended),
-            (Ok(another), None) => Ok(another.run_cycle(&NoTransport, mode, &mut rng).await),
-            (Ok(another), Some(tor)) => {
+    let mut outputs = vec![render_cycle::render_outcome(&report, result)];
+    for (path, product) in open_extra_products(&node, products) {
+        let result = match (product, &tor) {
+            (Err(error), _) => Err(error),
+            (Ok(product), None) => Ok(product.run_cycle(&NoTransport, mode, &mut rng).await),
+            (Ok(product), Some(tor)) => {
                 let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
-                another.connect(web);
-                Ok(another.run_cycle(tor, mode, &mut rng).await)
+                product.connect(web);
+                Ok(product.run_cycle(tor, mode, &mut rng).await)
             }
         };
-        let ended = ended.map(|(report, ended)| render_cycle::render_outcome(&report, ended));
-        said.push(render_cycle::label(&path, ended));
+        let result = result.map(|(report, result)| render_cycle::render_outcome(&report, result));
+        outputs.push(render_cycle::label(&path, result));
     }
-    Ok(render_cycle::merge(said))
+    Ok(render_cycle::merge(outputs))
 }

@@ -1,4 +1,4 @@
-//! Opening a node, and more products of it, and connecting to Tor for it.
+//! Opening a node and its further products, and connecting to Tor.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -18,11 +18,12 @@ use unanimity_tor::{
 use crate::cli::node;
 use crate::node::{NodeRuntime, ServiceAddresses};
 
-/// Says how far Tor has come: to people on standard error, to programs as lines of JSON.
+/// Returns a function that reports Tor's progress: on standard error as text, or on standard output
+/// as lines of JSON.
 pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
     let mut last = String::new();
     move |fraction, words| {
-        // Before it has begun, arti calls it stuck.
+        // arti reports "stuck" before it has begun.
         if fraction == 0.0 {
             return;
         }
@@ -34,7 +35,7 @@ pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
             format!("Tor {percent}%: {words}\n")
         };
         if line != last {
-            // Nobody is left to tell if this fails.
+            // A failure to report cannot be reported.
             if json {
                 unanimity_report::print(&line).ok();
             } else {
@@ -47,36 +48,36 @@ pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
 
 pub(super) type ExtraProduct = (PathBuf, Result<NodeRuntime<SystemClock>, CommandError>);
 
-/// More products of a node. One that cannot be does not keep the others from their turn.
+/// Opens the further products of a node, by the paths of their configurations. One that fails does
+/// not affect the others.
 pub(super) fn open_extra_products(
     node: &NodeRuntime<SystemClock>,
-    others: Vec<Vec<u8>>,
+    paths: Vec<Vec<u8>>,
 ) -> Vec<ExtraProduct> {
-    let mut seen: Vec<unanimity_config::NodeConfig> = Vec::new();
+    let mut opened: Vec<unanimity_config::NodeConfig> = Vec::new();
     let product = |path: Vec<u8>| {
         let path = PathBuf::from(OsString::from_vec(path));
-        let another = node::load_node_file(&path);
-        let another = another.and_then(|config| {
+        let product = node::load_node_file(&path);
+        let product = product.and_then(|config| {
             permissions::check_owner(&config.cycle.state)?;
             permissions::check_root_inputs(&config)?;
             Ok(node.open_extra_product(config)?)
         });
-        let another = another.and_then(|another| {
+        let product = product.and_then(|product| {
             if let Some(other) =
-                seen.iter().find(|other| !other.has_disjoint_paths(&another.config))
+                opened.iter().find(|other| !other.has_disjoint_paths(&product.config))
             {
                 let other = other.source.path.display();
-                let why = format!(
-                    "its root, its state and its spool have to be apart from those of {other}"
-                );
+                let why =
+                    format!("its root, its state and its spool must not overlap those of {other}");
                 return Err(CommandError::new(Exit::Configuration, why));
             }
-            seen.push(another.config.clone());
-            Ok(another)
+            opened.push(product.config.clone());
+            Ok(product)
         });
-        (path, another)
+        (path, product)
     };
-    others.into_iter().map(product).collect()
+    paths.into_iter().map(product).collect()
 }
 
 pub(super) fn open_node(
@@ -94,14 +95,14 @@ pub(super) fn open_node(
 }
 
 pub(super) fn new_tor_client(node: &NodeRuntime<SystemClock>) -> Result<TorClient, TorError> {
-    let discovery = node.role.as_ref().map(|role| role.identity.client_auth.clone());
-    let tor = TorClient::new(&node.config.tor, discovery)?;
+    let client_auth = node.role.as_ref().map(|role| role.identity.client_auth.clone());
+    let tor = TorClient::new(&node.config.tor, client_auth)?;
     let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
     node.connect(web);
     Ok(tor)
 }
 
-/// Connects to Tor. If that fails, or takes too long, every peer is silent, and says why.
+/// Connects to Tor. If that fails or takes too long, it is logged, and every peer will be silent.
 pub(super) async fn connect_tor(
     node: &NodeRuntime<SystemClock>,
     json: bool,
@@ -111,7 +112,7 @@ pub(super) async fn connect_tor(
     match timeout(patience, tor.bootstrap(report_bootstrap(json))).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("{error}"),
-        Err(_) => tracing::warn!("Tor is not connected after {patience:?}"),
+        Err(_) => tracing::warn!("Tor did not connect within {patience:?}"),
     }
     Ok(tor)
 }

@@ -1,4 +1,4 @@
-//! Passphrases and secret keys, from people or from files only their owner reads.
+//! Passphrases, from a terminal or from a file of mode 0600, and the secret keys that they open.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use unanimity_report::{CommandError, Exit};
 
 use crate::advice;
 
-/// Where a passphrase comes from.
+/// The arguments that say where a passphrase comes from.
 #[derive(Debug, clap::Args)]
 pub(super) struct PassphraseArgs {
     /// Read the passphrase from the first line of a file (mode 0600) instead of asking
@@ -17,22 +17,22 @@ pub(super) struct PassphraseArgs {
 }
 
 impl PassphraseArgs {
-    /// For a new key: asked twice.
+    /// Returns the passphrase for a new key. At a terminal it is typed twice.
     pub(super) fn ask_new(&self, key: &Path) -> Result<SecretString, CommandError> {
         if self.passphrase_file.is_some() {
             return self.read_or_ask(key);
         }
         let first = prompt(&format!("New passphrase for {}: ", key.display()))?;
-        if prompt("The same again: ")? != first {
+        if prompt("The same passphrase again: ")? != first {
             return Err(CommandError::new(
                 Exit::Key,
-                "the two passphrases differ; nothing was written",
+                "the two passphrases differ. Nothing was written",
             ));
         }
         check_not_empty(first)
     }
 
-    /// For a key that exists.
+    /// Returns the passphrase for an existing key.
     fn read_or_ask(&self, key: &Path) -> Result<SecretString, CommandError> {
         let Some(path) = &self.passphrase_file else {
             return check_not_empty(prompt(&format!("Passphrase for {}: ", key.display()))?);
@@ -43,12 +43,12 @@ impl PassphraseArgs {
         check_not_empty(text.lines().next().unwrap_or_default().to_owned())
     }
 
-    /// Opens a key file.
+    /// Reads a secret key from its encrypted file.
     pub(super) fn open_key<const TYPE: u8>(
         &self,
         key: &Path,
     ) -> Result<SigningKey<TYPE>, CommandError> {
-        // Before anybody types a passphrase: is it worth it?
+        // Before the operator types a passphrase in vain.
         unanimity_publish::check_private_key_file(key).map_err(advice::command_error)?;
         unanimity_publish::read_key(key, &self.read_or_ask(key)?).map_err(advice::command_error)
     }
@@ -57,14 +57,17 @@ impl PassphraseArgs {
 fn prompt(prompt: &str) -> Result<String, CommandError> {
     rpassword::prompt_password(prompt).map_err(|error| {
         CommandError::usage(format!(
-            "cannot ask for a passphrase ({error}): give --passphrase-file FILE"
+            "cannot ask for a passphrase: {error}. Give --passphrase-file FILE"
         ))
     })
 }
 
 fn check_not_empty(passphrase: String) -> Result<SecretString, CommandError> {
     if passphrase.is_empty() {
-        return Err(CommandError::new(Exit::Key, "an empty passphrase protects nothing"));
+        return Err(CommandError::new(
+            Exit::Key,
+            "an empty passphrase protects nothing. Choose another one",
+        ));
     }
     Ok(passphrase.into())
 }

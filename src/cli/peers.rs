@@ -1,5 +1,6 @@
-//! `peers`: pairing, and who is in the circle.
+//! `peers`: pairing, and the peer list.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use clap::Subcommand;
@@ -17,46 +18,51 @@ use unanimity_witness::HeadRelation;
 use crate::advice;
 use crate::node::{NodeRuntime, PeerTest};
 
-/// Who has to confirm every update, and who may ask us.
+/// Pair with peers, list them, test them.
 #[derive(Debug, Subcommand, Serialize, Deserialize)]
 pub(super) enum PeersCommand {
-    /// Print this node's ticket, for somebody who shall become a peer
+    /// Print this node's invite, for the operator of a future peer
     Invite {
-        /// Draw it as a QR code as well
+        /// Draw the invite as a QR code as well
         #[arg(long)]
         qr: bool,
     },
-    /// List a peer by its ticket, and print ours for the other side
+    /// Add a peer by its invite, and print this node's invite for the other operator
     ///
-    /// Compare the fingerprints by voice before you rely on it. The peer counts once its head and ours have been found to be of one
-    /// log, which `serve` and `peers test` see to.
+    /// Compare the fingerprints by voice before you rely on the peer. The peer counts once `serve`
+    /// or `peers test` has found that its head and this node's head are from one log.
     Add {
-        /// The ticket, or a file that holds it
+        /// The invite, or a file that holds it
         invite: String,
-        /// What to call them here [default: as the ticket does]
+        /// The peer's name on this node [default: the name in the invite]
         #[arg(long)]
         name: Option<String>,
-        /// Who runs it; peers of one operator count once toward min_peers [default: the name]
+        /// The peer's operator; peers of one operator count once toward min_peers [default: the
+        /// name]
         #[arg(long)]
         operator: Option<String>,
     },
-    /// Show everybody who is listed, with a fingerprint to read aloud
+    /// List all peers, with a fingerprint to read aloud
     List,
-    /// Ask every peer now: who answers, how fast, at which head
+    /// Ask every peer now: which ones answer, how fast, with which head
     Test,
-    /// Take a peer out of the circle, after [limits] removal_delay
+    /// Remove a peer, after [limits] removal_delay
     ///
-    /// Whoever can silence a peer may want you to drop it in a hurry: until the delay is over it still has to confirm every update.
+    /// An attacker who can silence a peer may want you to remove it in a hurry. Until the delay is
+    /// over the peer still has to confirm every update.
     Remove {
-        /// Who
+        /// The peer's name
         name: String,
-        /// Do not wait; WORDS are "remove NAME without waiting"
-        #[arg(long, value_name = "WORDS")]
-        now: Option<String>,
+        /// Remove the peer at once, without [limits] removal_delay; asks for its name
+        #[arg(long)]
+        immediately: bool,
+        /// The peer's name again; needed if there is no terminal to type it
+        #[arg(long, value_name = "NAME", requires = "immediately")]
+        confirm: Option<String>,
     },
-    /// Take back a removal that has not come to pass
+    /// Cancel a pending removal
     CancelRemoval {
-        /// Who
+        /// The peer's name
         name: String,
     },
 }
@@ -69,112 +75,114 @@ impl PeersCommand {
             PeersCommand::List => "peers list",
             PeersCommand::Test => "peers test",
             PeersCommand::Remove { .. } => "peers remove",
-            PeersCommand::CancelRemoval { .. } => "peers keep",
+            PeersCommand::CancelRemoval { .. } => "peers cancel-removal",
         }
     }
 }
 
-/// The ticket that the command line gave or named, read where it was typed: the daemon has other
-/// files and another directory.
+/// Reads an invite from an argument: its line, or the path of a file that holds it.
+///
+/// The command reads it, not the daemon: the daemon may see other files, and has another directory.
 pub(super) fn read_invite(argument: &str) -> Result<Invite, CommandError> {
     let bad = |error: &dyn std::fmt::Display| CommandError::new(Exit::BadInput, error.to_string());
     if argument.trim_start().starts_with(INVITE_PREFIX) {
         return argument.parse().map_err(|error| bad(&advice::describe::<InviteError>(&error)));
     }
     let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_INVITE_FILE_BYTES)
-        .map_err(|error| bad(&format!("neither a ticket nor a file that holds one: {error}")))?;
-    let ticket = String::from_utf8_lossy(&bytes).parse();
-    ticket.map_err(|error: InviteError| bad(&format!("{argument}: {}", advice::describe(&error))))
+        .map_err(|error| bad(&format!("neither an invite nor a file that holds one: {error}")))?;
+    let invite = String::from_utf8_lossy(&bytes).parse();
+    invite.map_err(|error: InviteError| bad(&format!("{argument}: {}", advice::describe(&error))))
 }
 
-/// The most bytes of a file that holds a ticket: there may be white space around it.
+/// The most bytes of a file that holds an invite, with any white space around it.
 const MAX_INVITE_FILE_BYTES: usize = 4096;
 
-/// What every ticket begins with.
-const INVITE_PREFIX: &str = "unanimity-ticket/";
+/// The beginning of every invite.
+const INVITE_PREFIX: &str = "unanimity-invite/";
 
 fn parse_name(text: &str) -> Result<Name, CommandError> {
     text.parse().map_err(|error| CommandError::usage(format!("{error}")))
 }
 
-/// `peers invite`.
+/// Runs `peers invite`.
 pub(super) fn invite<C: Clock + Clone + 'static>(
     node: &NodeRuntime<C>,
     qr: bool,
 ) -> Result<CommandOutput, CommandError> {
-    let ticket = node.create_invite()?;
-    let mut text = format!("{ticket}\n");
+    let invite = node.create_invite()?;
+    let mut text = format!("{invite}\n");
     if qr {
-        let code = QrCode::new(ticket.to_string());
+        let code = QrCode::new(invite.to_string());
         let code = code.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
         text += &code.render::<Dense1x2>().build();
         text.push('\n');
     }
     let json =
-        json!({ "ticket": ticket.to_string(), "fingerprint": ticket.fingerprint().to_string() });
+        json!({ "invite": invite.to_string(), "fingerprint": invite.fingerprint().to_string() });
     Ok(CommandOutput::data(text, json))
 }
 
-/// `peers add`.
+/// Runs `peers add`.
 pub(super) fn add<C: Clock + Clone + 'static>(
     node: &NodeRuntime<C>,
-    ticket: &str,
-    called: Option<&str>,
+    invite: &str,
+    name: Option<&str>,
     operator: Option<&str>,
 ) -> Result<CommandOutput, CommandError> {
     let bad = |error: InviteError| CommandError::new(Exit::BadInput, advice::describe(&error));
-    let ticket: Invite = ticket.parse().map_err(bad)?;
-    let called = called.map(parse_name).transpose()?;
+    let invite: Invite = invite.parse().map_err(bad)?;
+    let name = name.map(parse_name).transpose()?;
     let operator = operator.map(parse_name).transpose()?;
-    let member = node.add_peer(&ticket, called, operator)?;
-    let ours = node.create_invite()?;
+    let entry = node.add_peer(&invite, name, operator)?;
+    let own_invite = node.create_invite()?;
     let text = format!(
         "{name} is listed. Its fingerprint, to compare by voice:\n  {theirs}\n\
-         Now the other side adds this node (fingerprint {fingerprint}):\n\n{ours}\n\n\
-         {name} counts once its head and ours have been found to be of one log: `serve` sees to that, and `peers test` tries now.\n",
-        name = member.peer.name,
-        theirs = ticket.fingerprint(),
-        fingerprint = ours.fingerprint(),
+         The other operator now adds this node (fingerprint {fingerprint}):\n\n{own_invite}\n\n\
+         {name} counts once its head and this node's head are found to be from one log. `serve` compares them; `peers test` does so now.\n",
+        name = entry.peer.name,
+        theirs = invite.fingerprint(),
+        fingerprint = own_invite.fingerprint(),
     );
     let json = json!({
-        "name": member.peer.name.as_str(),
-        "fingerprint": ticket.fingerprint().to_string(),
-        "ticket": ours.to_string(),
-        "our_fingerprint": ours.fingerprint().to_string(),
+        "name": entry.peer.name.as_str(),
+        "fingerprint": invite.fingerprint().to_string(),
+        "invite": own_invite.to_string(),
+        "our_fingerprint": own_invite.fingerprint().to_string(),
     });
     Ok(CommandOutput::ok(text, json))
 }
 
-/// `peers list`.
+/// Runs `peers list`.
 pub(super) fn list(
-    told: &unanimity_config::NodeConfig,
+    config: &unanimity_config::NodeConfig,
     now: Timestamp,
 ) -> Result<CommandOutput, CommandError> {
-    let circle = PeerList::load(&told.peers_path)?;
+    let peers = PeerList::load(&config.peers_path)?;
     let mut text = String::new();
     let mut json = Vec::new();
-    for member in circle.entries() {
-        let (word, standing) = describe_membership(member, now);
-        let fingerprint = member.fingerprint(told.cycle.policy.log.id()).map(|f| f.to_string());
-        let spoken = fingerprint.as_deref().unwrap_or("no discovery key: it cannot find this node");
-        text += &format!("{}  {standing}\n  {spoken}\n", member.peer.name);
+    for entry in peers.entries() {
+        let (word, membership) = describe_membership(entry, now);
+        let fingerprint = entry.fingerprint(config.cycle.policy.log.id()).map(|f| f.to_string());
+        let spoken =
+            fingerprint.as_deref().unwrap_or("no client_auth key: it cannot find this node");
+        text += &format!("{}  {membership}\n  {spoken}\n", entry.peer.name);
         json.push(json!({
-            "name": member.peer.name.as_str(),
-            "operator": member.peer.operator.as_str(),
-            "standing": word,
+            "name": entry.peer.name.as_str(),
+            "operator": entry.peer.operator.as_str(),
+            "membership": word,
             "fingerprint": fingerprint,
         }));
     }
-    let counted = circle.counted_peers(now).map_err(|error| crate::advice::describe(&error));
+    let counted = peers.counted_peers(now).map_err(|error| crate::advice::describe(&error));
     text += &match &counted {
         Ok(peers) => {
             format!("Peers that have to confirm every update: {}.\n", peers.iter().count())
         }
-        Err(error) => match circle.joining_entries().count() {
-            0 => format!("Nothing can be confirmed yet: {error}.\n"),
+        Err(error) => match peers.joining_entries().count() {
+            0 => format!("No update can be confirmed yet: {error}.\n"),
             joining => format!(
-                "Nothing can be confirmed yet: {joining} of these do not count yet, and min_peers is {}.\n",
-                circle.min_peers()
+                "Peers that do not count yet: {joining}. No update is confirmed until enough distinct operators count: min_peers is {}.\n",
+                peers.min_peers()
             ),
         },
     };
@@ -182,105 +190,121 @@ pub(super) fn list(
     Ok(CommandOutput::ok(text, json!({ "peers": json, "incomplete": message })))
 }
 
-fn describe_membership(member: &PeerEntry, now: Timestamp) -> (&'static str, String) {
-    match member.membership {
+fn describe_membership(entry: &PeerEntry, now: Timestamp) -> (&'static str, String) {
+    match entry.membership {
         Membership::Counted => ("counted", "has to confirm every update".to_owned()),
         Membership::Joining { .. } => (
             "joining",
-            "listed, and does not count until its head and ours have been compared".to_owned(),
+            "is listed, and does not count until its head and this node's are compared".to_owned(),
         ),
-        Membership::Leaving { at } if at <= now => ("left", format!("left on {at}")),
+        Membership::Leaving { at } if at <= now => ("removed", format!("removed on {at}")),
         Membership::Leaving { at } => {
             ("leaving", format!("leaves on {at}, and has to confirm every update until then"))
         }
     }
 }
 
-/// `peers test`.
+/// Renders the results of `peers test`. The exit code names the worst: a fork, then a failed peer.
 pub(super) fn render_peer_tests(tested: &[PeerTest]) -> CommandOutput {
     let mut text = String::new();
     let mut json = Vec::new();
     let mut exit = Exit::Done;
-    for PeerTest {
-        entry: member,
-        answer,
-        elapsed: took,
-        relation: place,
-        joined,
-        waiting_for: waits,
-    } in tested
-    {
-        let millis = took.as_millis();
-        let said = match (answer, place) {
-            (Err(silence), _) => format!("{silence} ({millis} ms)"),
-            (Ok(view), Some(HeadRelation::Fork(_))) => format!(
-                "{}, which contradicts ours: FORK, the evidence is stored ({millis} ms)",
-                view.head()
+    for PeerTest { entry, answer, elapsed, relation, joined, waiting_for } in tested {
+        let millis = elapsed.as_millis();
+        let result = match (answer, relation) {
+            (Err(failure), _) => format!("{failure} ({millis} ms)"),
+            (Ok(cosigned), Some(HeadRelation::Fork(_))) => format!(
+                "{}, which contradicts this node's head: FORK, the evidence is stored ({millis} ms)",
+                cosigned.head()
             ),
-            (Ok(view), _) => format!("{} ({millis} ms)", view.head()),
+            (Ok(cosigned), _) => format!("{} ({millis} ms)", cosigned.head()),
         };
-        let note = match (joined, waits) {
+        let note = match (joined, waiting_for) {
             (true, _) => "; counts from now on".to_owned(),
             (false, Some(why)) => format!("; does not count yet: {why}"),
             (false, None) => String::new(),
         };
-        text += &format!("{}  {said}{note}\n", member.peer.name);
-        match (answer, place) {
+        text += &format!("{}  {result}{note}\n", entry.peer.name);
+        match (answer, relation) {
             (_, Some(HeadRelation::Fork(_))) => exit = Exit::Fork,
             (Err(_), _) if exit == Exit::Done => exit = Exit::Incomplete,
             _ => {}
         }
         json.push(json!({
-            "name": member.peer.name.as_str(),
-            "milliseconds": u64::try_from(millis).unwrap_or(u64::MAX),
-            "head": answer.as_ref().ok().map(|view| super::log::head_json(view.head())),
-            "silent": answer.as_ref().err().map(ToString::to_string),
+            "name": entry.peer.name.as_str(),
+            "duration_ms": u64::try_from(millis).unwrap_or(u64::MAX),
+            "head": answer.as_ref().ok().map(|cosigned| super::log::head_json(cosigned.head())),
+            "failure": answer.as_ref().err().map(ToString::to_string),
             "joined": joined,
-            "waits": waits,
+            "waiting_for": waiting_for,
         }));
     }
     if tested.is_empty() {
-        text = "Nobody is listed yet: `unanimity peers invite` makes a ticket for somebody else.\n"
+        text = "No peer is listed yet: `unanimity peers invite` makes an invite for another operator.\n"
             .to_owned();
     }
     CommandOutput { exit, text, json: json!({ "peers": json }), failed: false, data: false }
 }
 
-/// `peers remove`.
+/// Confirms an immediate removal by the peer's name, from `--confirm` or from the terminal.
+pub(super) fn confirm_removal(name: &str, given: Option<String>) -> Result<(), CommandError> {
+    let answer = match given {
+        Some(answer) => answer,
+        None if std::io::stdin().is_terminal() => {
+            let failed = |error: std::io::Error| CommandError::new(Exit::Failed, error.to_string());
+            write!(
+                std::io::stderr(),
+                "An attacker who silences a peer wants you to remove it in a hurry.\n\
+                 Type the peer's name to remove it at once: "
+            )
+            .map_err(failed)?;
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer).map_err(failed)?;
+            answer.trim().to_owned()
+        }
+        None => {
+            return Err(CommandError::usage(format!(
+                "--immediately has to be confirmed, and there is no terminal to ask. Give --confirm {name}"
+            )));
+        }
+    };
+    if answer == name {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!("the name does not match: {name} was not removed")))
+}
+
+/// Runs `peers remove`. The operator has already confirmed an immediate removal.
 pub(super) fn remove<C: Clock + Clone + 'static>(
     node: &NodeRuntime<C>,
-    who: &str,
-    words: Option<&str>,
+    name: &str,
+    immediately: bool,
 ) -> Result<CommandOutput, CommandError> {
-    let name = parse_name(who)?;
-    if words.is_some_and(|words| words != format!("remove {name} without waiting")) {
-        return Err(CommandError::usage(format!(
-            "--now takes the words \"remove {name} without waiting\": whoever silences a peer wants you to drop it in a hurry"
-        )));
-    }
-    let leaves = node.remove_peer(&name, words.is_some())?;
-    let text = match leaves {
+    let name = parse_name(name)?;
+    let leaves_at = node.remove_peer(&name, immediately)?;
+    let text = match leaves_at {
         None => format!("{name} is no longer listed.\n"),
         Some(at) => format!(
-            "{name} leaves on {at}; until then it still has to confirm every update. `unanimity peers keep {name}` takes that back.\n"
+            "{name} leaves on {at}. Until then it still has to confirm every update. \
+             `unanimity peers cancel-removal {name}` cancels the removal.\n"
         ),
     };
-    Ok(CommandOutput::ok(text, json!({ "name": name.as_str(), "leaves": leaves })))
+    Ok(CommandOutput::ok(text, json!({ "name": name.as_str(), "leaves_at": leaves_at })))
 }
 
-/// `peers keep`.
+/// Runs `peers cancel-removal`.
 pub(super) fn cancel_removal(
     config: &unanimity_config::NodeConfig,
-    who: &str,
+    name: &str,
     disk: &Storage,
 ) -> Result<CommandOutput, CommandError> {
-    let name = parse_name(who)?;
+    let name = parse_name(name)?;
     edit::cancel_removal(&config.peers_path, &name, disk)?;
-    let said: Value = json!({ "name": name.as_str() });
-    Ok(CommandOutput::ok(format!("{name} stays.\n"), said))
+    let json: Value = json!({ "name": name.as_str() });
+    Ok(CommandOutput::ok(format!("{name} stays.\n"), json))
 }
 
-/// What needs no connection.
+/// Runs the verbs of `peers` that need no connection.
 pub(super) fn run_offline(
     node: &NodeRuntime<SystemClock>,
     config: &unanimity_config::NodeConfig,
@@ -289,10 +313,10 @@ pub(super) fn run_offline(
     let (now, disk) = (SystemClock.now(), Storage::default());
     match verb {
         PeersCommand::Invite { qr } => invite(node, qr),
-        PeersCommand::Add { invite: ticket, name, operator } => {
-            add(node, &ticket, name.as_deref(), operator.as_deref())
+        PeersCommand::Add { invite, name, operator } => {
+            add(node, &invite, name.as_deref(), operator.as_deref())
         }
-        PeersCommand::Remove { name, now: words } => remove(node, &name, words.as_deref()),
+        PeersCommand::Remove { name, immediately, confirm: _ } => remove(node, &name, immediately),
         PeersCommand::CancelRemoval { name } => cancel_removal(config, &name, &disk),
         PeersCommand::List | PeersCommand::Test => list(config, now),
     }

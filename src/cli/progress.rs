@@ -1,7 +1,7 @@
-//! How far a cycle is: bars on a terminal, else a line now and then, both on standard error; lines of
-//! JSON on standard output for programs.
+//! The progress of a cycle: bars on a terminal, otherwise lines, both on standard error. With
+//! `--json`, lines of JSON on standard output.
 //!
-//! A thread of its own writes them, so that whoever stops reading stops no download.
+//! A separate thread writes, so that a reader that stalls does not stall a download.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::mem::discriminant;
@@ -19,27 +19,27 @@ use indicatif::{
 use serde_json::json;
 use unanimity_client::{CycleProgress, ProgressSink};
 
-/// Between two lines for people while one step goes on.
+/// The time between two lines of text about one step.
 pub const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// The same for programs.
+/// The time between two lines of JSON about one step.
 pub const EVENT_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks of a bar at the time.
+/// The time between two updates of a bar without news.
 const TICK: Duration = Duration::from_millis(250);
-/// Steps that wait to be shown. Those that find no room are not.
+/// The most progress messages that wait for the thread. Further ones are dropped.
 const MAX_QUEUED: usize = 64;
 
-/// What shows the steps of a cycle. Once it is dropped nothing is left on the terminal.
+/// Shows the progress of a cycle. When it is dropped, it clears its bar from the terminal.
 pub(super) struct ProgressDisplay {
-    /// `None`: that was all.
+    /// `None` is the end.
     sender: SyncSender<Option<CycleProgress>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ProgressDisplay {
     pub(super) fn new(json: bool) -> ProgressDisplay {
-        let (steps, waiting) = sync_channel(MAX_QUEUED);
+        let (steps, receiver) = sync_channel(MAX_QUEUED);
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let face = if json {
+        let output = if json {
             ProgressOutput::Lines(ProgressThrottle::new(EVENT_INTERVAL), write_event)
         } else if std::io::stderr().is_terminal() && !is_dumb {
             ProgressOutput::Bar(None)
@@ -48,7 +48,7 @@ impl ProgressDisplay {
         };
         ProgressDisplay {
             sender: steps,
-            thread: Some(thread::spawn(move || write_all_progress(face, &waiting))),
+            thread: Some(thread::spawn(move || write_all_progress(output, &receiver))),
         }
     }
 
@@ -75,18 +75,18 @@ enum ProgressOutput {
     Lines(ProgressThrottle, fn(&CycleProgress)),
 }
 
-fn write_all_progress(mut face: ProgressOutput, steps: &Receiver<Option<CycleProgress>>) {
+fn write_all_progress(mut output: ProgressOutput, steps: &Receiver<Option<CycleProgress>>) {
     while let Ok(Some(step)) = steps.recv() {
-        match &mut face {
-            ProgressOutput::Lines(pace, write) => {
-                if pace.should_show(&step, Instant::now()) {
+        match &mut output {
+            ProgressOutput::Lines(throttle, write) => {
+                if throttle.should_show(&step, Instant::now()) {
                     write(&step);
                 }
             }
             ProgressOutput::Bar(bar) => match bar {
                 Some(bar) if bar.is_continued_by(&step) => bar.update(&step),
                 other => {
-                    // The old one is off the terminal before the new one is on it.
+                    // Clears the old bar from the terminal before the new one is drawn.
                     *other = None;
                     *other = Some(Bar::new(step));
                 }
@@ -95,7 +95,8 @@ fn write_all_progress(mut face: ProgressOutput, steps: &Receiver<Option<CyclePro
     }
 }
 
-/// Lets through each step as it begins and ends, and others now and then.
+/// Limits progress messages: it passes the start and the end of each step, and others at an
+/// interval.
 #[derive(Debug)]
 pub struct ProgressThrottle {
     interval: Duration,
@@ -103,17 +104,17 @@ pub struct ProgressThrottle {
 }
 
 impl ProgressThrottle {
-    /// One that lets through one in so much time.
-    pub fn new(every: Duration) -> ProgressThrottle {
-        ProgressThrottle { interval: every, last: None }
+    /// Makes a throttle that passes at most one message about one step in each `interval`.
+    pub fn new(interval: Duration) -> ProgressThrottle {
+        ProgressThrottle { interval, last: None }
     }
 
-    /// Whether a step is to be shown.
+    /// Decides whether to show a message, and remembers it if so.
     pub fn should_show(&mut self, step: &CycleProgress, now: Instant) -> bool {
         let passes = self.last.as_ref().is_none_or(|(last, at)| {
-            let news =
+            let is_news =
                 step.is_start() || step.is_complete() || discriminant(step) != discriminant(last);
-            last != step && (news || now.duration_since(*at) >= self.interval)
+            last != step && (is_news || now.duration_since(*at) >= self.interval)
         });
         if passes {
             self.last = Some((step.clone(), now));
@@ -125,7 +126,7 @@ impl ProgressThrottle {
 fn write_event(step: &CycleProgress) {
     let mut event = json!(step);
     event["schema"] = "unanimity/v1".into();
-    // Nobody is left to tell if this fails.
+    // A failure to report cannot be reported.
     unanimity_report::print(&format!("{event}\n")).ok();
 }
 
@@ -133,17 +134,18 @@ fn write_line(step: &CycleProgress) {
     writeln!(std::io::stderr(), "{}", describe(step)).ok();
 }
 
-/// A step in one line for people. Whatever is in a name, it is one line and moves nothing.
+/// Describes a message in one line for people. Names are escaped: they add no line, and no control
+/// character reaches the terminal.
 pub fn describe(step: &CycleProgress) -> String {
     let words = match step {
-        CycleProgress::Round { peers, .. } if step.is_start() => format!("asking {peers} peers"),
+        CycleProgress::Round { peers, .. } if step.is_start() => format!("asking peers: {peers}"),
         CycleProgress::Round { peers, answered, .. } => {
             format!("{answered} of {peers} peers have answered{}", describe_failures(step))
         }
         CycleProgress::Log { of, .. } if step.is_start() => {
-            format!("reading {of} entries of the log")
+            format!("reading entries of the log: {of}")
         }
-        CycleProgress::Log { entries, of } => format!("read {entries} of {of} entries"),
+        CycleProgress::Log { entries, of } => format!("entries read: {entries} of {of}"),
         CycleProgress::Download { file, bytes, of, mirror, .. } => {
             let goes_on = if step.is_start() && *bytes > 0 { "going on at " } else { "" };
             let percent = (100.0 * *bytes as f64 / (*of).max(1) as f64).floor();
@@ -165,17 +167,17 @@ fn escape_line(text: &str) -> String {
     unanimity_report::escape_for_terminal(text).replace('\n', "\\n")
 }
 
-/// How long a step still takes, if that can be told.
+/// Writes the time that a step still needs, if its rate is known.
 fn write_eta(state: &ProgressState, out: &mut dyn fmt::Write) {
     if state.per_sec() >= 1.0 {
         write!(out, ", {:#} left", HumanDuration(state.eta())).ok();
     }
 }
 
-/// A step on a terminal.
+/// The bar of one step on a terminal.
 struct Bar {
     bar: ProgressBar,
-    /// As it began, or was first heard of.
+    /// The first message about the step.
     step: CycleProgress,
 }
 
@@ -194,7 +196,7 @@ impl Bar {
                 of,
             ),
         };
-        let style = ProgressStyle::with_template(template).expect("a template that is ours");
+        let style = ProgressStyle::with_template(template).expect("a constant template");
         let style = style.progress_chars("=> ").with_key("left", write_eta);
         let hidden = ProgressDrawTarget::hidden();
         let bar = ProgressBar::with_draw_target(Some(of), hidden).with_style(style);
@@ -203,18 +205,18 @@ impl Bar {
             bar.set_prefix(escape_line(file));
             bar.set_message(escape_line(&format!(", from {mirror}")));
         }
-        // What was here before came at no rate.
+        // Bytes of an earlier run must not count toward the rate.
         bar.tick();
         bar.reset_eta();
         bar.set_draw_target(ProgressDrawTarget::stderr());
-        // It may stall.
+        // Redraws the bar even if the step stalls.
         bar.enable_steady_tick(TICK);
-        let begun = Bar { bar, step };
-        begun.update(&begun.step);
-        begun
+        let bar = Bar { bar, step };
+        bar.update(&bar.step);
+        bar
     }
 
-    /// Whether a step is this one, further on.
+    /// Whether a message is about this bar's step.
     fn is_continued_by(&self, step: &CycleProgress) -> bool {
         !step.is_start()
             && match (&self.step, step) {

@@ -1,4 +1,4 @@
-//! `keygen` and `release`: what publishers do, most of it on machines without a network.
+//! `keygen` and `release`: the publisher's commands. None of them needs a network.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,31 +18,33 @@ use super::input::{MAX_FILE_BYTES, parse_note_key, read_file};
 use super::passphrase::PassphraseArgs;
 use super::render_statement::{describe, statement_json};
 
-/// Make a key: the secret half encrypted in a file, the public half printed.
+/// Make a key pair: the secret key encrypted in a file, the public key printed.
 #[derive(Debug, Args)]
 pub(super) struct KeygenArgs {
     /// What the key is for; a key has one role
     #[arg(long, value_enum)]
     role: KeyRole,
-    /// Its name, in every signature it makes: no spaces, no '+'
+    /// The key's name, which is in every signature that it makes: no spaces, no '+'
     #[arg(long)]
     name: KeyName,
-    /// Where the secret half goes (mode 0600); the public half goes beside it, with '.pub' added
+    /// The file for the secret key (mode 0600); the file for the public key has '.pub' added
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
 
-/// The keys of publishers and logs are of one kind: what they are for is for their owners to keep apart,
-/// and for whoever configures a node, where one key in two roles is refused.
+/// The role of a key.
+///
+/// Keys of publishers and logs have one type, so only their owners keep the roles apart. A node
+/// refuses a configuration with one key in two roles.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum KeyRole {
     /// Signs releases
     Publisher,
     /// Signs a log's checkpoints
     Log,
-    /// Cosigns a peer's views
+    /// Cosigns a peer's tree heads
     Peer,
 }
 
@@ -72,7 +74,7 @@ impl KeygenArgs {
         let written =
             unanimity_storage::write_new(&public_path, line.as_bytes(), Mode::Public, &disk);
         if let Err(error) = written {
-            // Half a pair would be in the way of the next try.
+            // A leftover file would block the next try.
             disk.remove(&self.out).and(disk.remove(&public_path)).ok();
             return Err(error.into());
         }
@@ -81,16 +83,16 @@ impl KeygenArgs {
     }
 }
 
-/// Describe, sign and show releases, and take them back.
+/// Describe, sign, show and withdraw releases.
 #[derive(Debug, Subcommand)]
 pub(super) enum ReleaseCommand {
     /// Write a manifest, not yet signed
     New(ReleaseNewArgs),
-    /// Write that a release is taken back, not yet signed
+    /// Write a withdrawal of a release, not yet signed
     Withdraw(ReleaseWithdrawArgs),
-    /// Add one signature to a manifest or a withdrawal, after showing it
+    /// Show a manifest or a withdrawal, and add one signature to it
     Sign(ReleaseSignArgs),
-    /// Show a manifest or a withdrawal, and who signed it
+    /// Show a manifest or a withdrawal, and its signatures
     Show(ReleaseShowArgs),
 }
 
@@ -114,10 +116,10 @@ impl ReleaseCommand {
     }
 }
 
-/// What a release is one of.
+/// The arguments that name a product in a log.
 #[derive(Debug, Args)]
 struct ProductArgs {
-    /// The origin of the log that the release is in, or will be
+    /// The origin of the log for the release
     #[arg(long, value_name = "ORIGIN")]
     log_origin: Origin,
     /// The product's name
@@ -132,23 +134,24 @@ struct ProductArgs {
 pub(super) struct ReleaseNewArgs {
     #[command(flatten)]
     product_args: ProductArgs,
-    /// A number larger than that of every release before: it alone decides what is newer
+    /// The release's number, larger than that of every earlier release: it alone decides which is
+    /// newer
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
-    /// The version, for people
+    /// The version, a name for people
     #[arg(long)]
     version: Name,
-    /// How long the release may be installed, such as '90d'
+    /// The time in which the release may be installed, such as '90d'
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     valid_for: humantime::Duration,
-    /// The file for a platform, such as x86_64-linux=build/hello; it is installed under its own name.
-    /// An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked where it is installed
+    /// The file for a platform, such as x86_64-linux=build/hello, which is installed under its own
+    /// name. An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked at the installation
     #[arg(long, value_name = "PLATFORM=FILE", required = true)]
     artifact: Vec<String>,
-    /// Release archives as files: installed as they are, not unpacked
+    /// Release archives as files, which are installed without unpacking
     #[arg(long)]
     as_file: bool,
-    /// Where the manifest goes
+    /// The file for the manifest
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -164,7 +167,7 @@ impl ReleaseNewArgs {
         }
         if self.valid_for.as_secs() == 0 {
             return Err(CommandError::usage(
-                "--good-for: less than a second is no time to install in",
+                "--valid-for: less than a second is too short to install the release",
             ));
         }
         let release = ReleaseDraft {
@@ -199,14 +202,14 @@ impl ReleaseNewArgs {
     }
 }
 
-/// Writes down what is to be signed, in a new file.
+/// Writes a statement to a new file, for its signatures.
 fn write_statement(statement: Statement, out: &Path) -> Result<CommandOutput, CommandError> {
     let text = statement.to_string();
     unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
-    let (place, described) = (out.display(), describe(&statement));
-    let said = format!("{described}\nWritten to {place}; now `unanimity release sign` it.\n");
+    let (path, described) = (out.display(), describe(&statement));
+    let text = format!("{described}\nWritten to {path}. Now sign it: `unanimity release sign`\n");
     let (field, statement) = statement_json(&statement);
-    Ok(CommandOutput::ok(said, json!({ field: statement, "file": path_json(out) })))
+    Ok(CommandOutput::ok(text, json!({ field: statement, "file": path_json(out) })))
 }
 
 #[derive(Debug, Args)]
@@ -216,10 +219,10 @@ pub(super) struct ReleaseWithdrawArgs {
     /// The release's sequence
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     sequence: u64,
-    /// Why, in a few words: every node's operator reads them
+    /// The reason in a few words, for every node's operator
     #[arg(long)]
     reason: String,
-    /// Where the withdrawal goes
+    /// The file for the withdrawal
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -245,7 +248,7 @@ pub(super) struct ReleaseSignArgs {
     /// The publisher's secret key
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Sign without asking
+    /// Sign without a confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -266,30 +269,30 @@ impl ReleaseSignArgs {
             &Storage::default(),
         )?;
         let (name, count) = (secret.public().name().clone(), note.signatures().len());
-        let said = format!(
-            "{}\n{} is signed by {name}; signature lines in all: {count}.\n",
+        let text = format!(
+            "{}\n{} is signed by {name}. Signature lines: {count}.\n",
             describe(&statement),
             self.manifest.display()
         );
         let (field, statement) = statement_json(&statement);
         let json = json!({ field: statement, "signed_by": name.as_str(), "signatures": count });
-        Ok(CommandOutput::ok(said, json))
+        Ok(CommandOutput::ok(text, json))
     }
 }
 
-/// Shows what would be signed and waits for a whole `yes`.
+/// Shows the statement, and returns without an error only if the operator types `yes`.
 fn confirm_signing(statement: &Statement) -> Result<(), CommandError> {
     if !std::io::stdin().is_terminal() {
         return Err(CommandError::usage(
-            "nobody is there to confirm what is signed: look at it with `unanimity release show`, then give --yes",
+            "there is no terminal to confirm the signature. Look at the file with `unanimity release show`, then give --yes",
         ));
     }
-    let ended = |error: std::io::Error| CommandError::new(Exit::Failed, error.to_string());
+    let failed = |error: std::io::Error| CommandError::new(Exit::Failed, error.to_string());
     let mut screen = std::io::stderr();
     let shown = unanimity_report::escape_for_terminal(&describe(statement));
-    write!(screen, "{shown}\nSign this? Type yes: ").map_err(ended)?;
+    write!(screen, "{shown}\nSign this? Type yes: ").map_err(failed)?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(ended)?;
+    std::io::stdin().read_line(&mut answer).map_err(failed)?;
     if answer.trim() == "yes" { Ok(()) } else { Err(CommandError::new(Exit::Failed, "not signed")) }
 }
 
@@ -320,8 +323,9 @@ impl ReleaseShowArgs {
             text += &format!("signed by  {name} ({word})\n");
         }
         if signatures.is_empty() {
-            text += "signed by  nobody yet\n";
-        } else if !self.keys.is_empty() && signatures.iter().all(|(_, verified)| !verified) {
+            text += "signed by  no key yet\n";
+        }
+        if !self.keys.is_empty() && signatures.iter().all(|(_, verified)| !verified) {
             let path = self.manifest.display();
             let why = format!("{path}: signed by none of the keys given\n{}", text.trim_end());
             return Err(CommandError::new(Exit::BadSignature, why));
@@ -334,7 +338,7 @@ impl ReleaseShowArgs {
     }
 }
 
-/// Who claims to have signed, and whether one of `keys` shows that they did.
+/// Returns the key name on each signature line, and whether one of `keys` verifies that signature.
 fn check_signatures(
     note: &Note,
     keys: &[NoteVerifyingKey],

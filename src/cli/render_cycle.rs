@@ -1,4 +1,4 @@
-//! What is said of a cycle, of the node's own product and of others.
+//! Rendering the results of cycles, for the node's own product and for further products.
 
 use std::path::Path;
 
@@ -9,55 +9,57 @@ use unanimity_report::{Classify, CommandError, CommandOutput, Exit, path_json};
 
 use crate::advice;
 
-/// What a cycle of one more product came to, as part of what is said of all.
-pub(super) fn label(path: &Path, ended: Result<CommandOutput, CommandError>) -> CommandOutput {
-    let mut said = ended.unwrap_or_else(CommandOutput::from);
-    // What is wrong with a file begins with its name.
+/// Labels the output of a further product's cycle with the path of its configuration.
+pub(super) fn label(path: &Path, result: Result<CommandOutput, CommandError>) -> CommandOutput {
+    let mut output = result.unwrap_or_else(CommandOutput::from);
+    // An error about that file begins with its path already.
     let named = format!("{}: ", path.display());
-    if !said.text.starts_with(&named) {
-        said.text = named + &said.text;
+    if !output.text.starts_with(&named) {
+        output.text = named + &output.text;
     }
-    if let Value::Object(fields) = &mut said.json {
+    if let Value::Object(fields) = &mut output.json {
         fields.insert("config".to_owned(), path_json(path));
-        fields.insert("exit".to_owned(), (said.exit as u8).into());
-        fields.insert("outcome".to_owned(), said.exit.word().into());
+        fields.insert("exit".to_owned(), (output.exit as u8).into());
+        fields.insert("outcome".to_owned(), output.exit.word().into());
     }
-    said
+    output
 }
 
-/// What all products came to, the node's own first: the exit code is the first that is a failure, or
-/// else the first that is not 0.
+/// Merges the outputs of all products, the node's own first.
+///
+/// The exit code is that of the first failure other than `settling` and `incomplete`. If there is
+/// none, it is that of the first failure, or else the first that is not 0.
 pub(super) fn merge(mut all: Vec<CommandOutput>) -> CommandOutput {
-    // What nobody mends by waiting comes first.
-    let waits = |said: &CommandOutput| matches!(said.exit, Exit::Settling | Exit::Incomplete);
-    let failed = all.iter().position(|said| said.failed && !waits(said));
-    let failed = failed.or(all.iter().position(|said| said.failed));
-    let odd = all.iter().position(|said| said.exit != Exit::Done);
-    let exit = failed.or(odd).map_or(Exit::Done, |at| all[at].exit);
+    // Failures that pass by waiting come last.
+    let waits = |output: &CommandOutput| matches!(output.exit, Exit::Settling | Exit::Incomplete);
+    let failed = all.iter().position(|output| output.failed && !waits(output));
+    let failed = failed.or(all.iter().position(|output| output.failed));
+    let first_nonzero = all.iter().position(|output| output.exit != Exit::Done);
+    let exit = failed.or(first_nonzero).map_or(Exit::Done, |at| all[at].exit);
     let others = all.split_off(1);
-    let mut said = all.remove(0);
+    let mut output = all.remove(0);
     for other in &others {
-        said.text = format!("{}\n{}", said.text.trim_end(), other.text);
+        output.text = format!("{}\n{}", output.text.trim_end(), other.text);
     }
     if !others.is_empty() {
-        said.json["own"] = json!({ "exit": said.exit as u8, "outcome": said.exit.word() });
-        said.json["also"] = others.into_iter().map(|other| other.json).collect();
+        output.json["own"] = json!({ "exit": output.exit as u8, "outcome": output.exit.word() });
+        output.json["products"] = others.into_iter().map(|other| other.json).collect();
     }
-    CommandOutput { exit, failed: failed.is_some(), ..said }
+    CommandOutput { exit, failed: failed.is_some(), ..output }
 }
 
-/// What a cycle came to.
+/// Renders the result of a cycle, and the remarks of its report.
 pub(super) fn render_outcome(
     report: &CycleReport,
-    ended: Result<CycleOutcome, CycleError>,
+    result: Result<CycleOutcome, CycleError>,
 ) -> CommandOutput {
     let mut json = report_json(report);
-    let exit = ended.as_ref().map_or_else(Classify::exit, Classify::exit);
-    let message = match ended {
+    let exit = result.as_ref().map_or_else(Classify::exit, Classify::exit);
+    let message = match result {
         Ok(CycleOutcome::UpToDate) => "every peer agrees, and nothing is new".to_owned(),
-        Ok(CycleOutcome::Available(agreed)) => {
-            json["release"] = super::render_statement::manifest_json(agreed.manifest());
-            let release = agreed.manifest().label();
+        Ok(CycleOutcome::Available(release)) => {
+            json["release"] = super::render_statement::manifest_json(release.manifest());
+            let release = release.manifest().label();
             format!(
                 "release {release} can be installed: every peer has confirmed it for long enough"
             )
@@ -75,7 +77,7 @@ pub(super) fn render_outcome(
     CommandOutput { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
 }
 
-/// What an operator should read besides the outcome itself.
+/// Lists what the operator should know besides the outcome itself.
 fn list_remarks(report: &CycleReport) -> Vec<String> {
     let mut lines = Vec::new();
     for (mirror, head) in &report.mirrors {
@@ -83,7 +85,7 @@ fn list_remarks(report: &CycleReport) -> Vec<String> {
             (Err(why), _) => lines.push(format!("{mirror}: {why}")),
             (Ok(shown), Some(newest)) if shown.size() < newest.size() => {
                 let (shown, newest) = (shown.size(), newest.size());
-                lines.push(format!("{mirror} is stale: it shows {shown} entries of {newest}"));
+                lines.push(format!("{mirror} is stale: it shows size {shown} of {newest}"));
             }
             _ => {}
         }
@@ -94,7 +96,7 @@ fn list_remarks(report: &CycleReport) -> Vec<String> {
     }));
     if report.unknown_kinds > 0 {
         lines.push(format!(
-            "{} log entries are of kinds that this version does not know",
+            "log entries of kinds that this version does not know: {}",
             report.unknown_kinds
         ));
     }
@@ -105,10 +107,10 @@ fn list_remarks(report: &CycleReport) -> Vec<String> {
 fn report_json(report: &CycleReport) -> Value {
     let peers: Vec<Value> = (report.peers.iter())
         .map(|(name, answer)| match answer {
-            Ok(view) => {
-                json!({ "name": name, "size": view.head().size(), "cosigned": view.signed_at() })
+            Ok(cosigned) => {
+                json!({ "name": name, "size": cosigned.head().size(), "cosigned": cosigned.signed_at() })
             }
-            Err(silence) => json!({ "name": name, "silent": silence.to_string() }),
+            Err(failure) => json!({ "name": name, "failure": failure.to_string() }),
         })
         .collect();
     let mirrors: Vec<Value> = (report.mirrors.iter())

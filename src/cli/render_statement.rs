@@ -1,15 +1,15 @@
-//! What publishers sign, as people and programs read it.
+//! Rendering releases and withdrawals, as text and as JSON.
 
 use serde_json::{Value, json};
 use unanimity_protocol::manifest::ArtifactKind;
 use unanimity_protocol::{Manifest, Statement, Withdrawal};
 
-/// For people.
+/// Describes a statement for people.
 pub(super) fn describe(statement: &Statement) -> String {
     match statement {
         Statement::Release(manifest) => describe_release(manifest),
         Statement::Withdrawal(withdrawal) => format!(
-            "TAKES BACK sequence {} of {}, channel {}: it is installed nowhere any more\nreason     {}\nlog        {}\nissued     {}\n",
+            "WITHDRAWS sequence {} of {}, channel {}: no node installs it any more\nreason     {}\nlog        {}\nissued     {}\n",
             withdrawal.sequence,
             withdrawal.product,
             withdrawal.channel,
@@ -35,7 +35,7 @@ fn describe_release(manifest: &Manifest) -> String {
         let kind = match target.kind {
             ArtifactKind::File => "a file".to_owned(),
             ArtifactKind::Archive { unpacked, entries, .. } => {
-                format!("an archive of {entries} entries, {unpacked} bytes unpacked")
+                format!("an archive: entries {entries}, bytes unpacked {unpacked}")
             }
         };
         text += &format!(
@@ -46,7 +46,7 @@ fn describe_release(manifest: &Manifest) -> String {
     text
 }
 
-/// The field of a report that one is in, and it.
+/// Returns a statement as JSON, and the name of the field for it in a report.
 pub(super) fn statement_json(statement: &Statement) -> (&'static str, Value) {
     match statement {
         Statement::Release(manifest) => ("manifest", manifest_json(manifest)),
@@ -65,7 +65,7 @@ fn withdrawal_json(withdrawal: &Withdrawal) -> Value {
     })
 }
 
-/// A manifest for programs.
+/// Returns a manifest as JSON.
 pub(super) fn manifest_json(manifest: &Manifest) -> Value {
     let targets: Vec<Value> = (manifest.artifacts.iter())
         .map(|target| {

@@ -1,18 +1,18 @@
-//! What a command asks of a node: of the daemon, or of a run by itself.
+//! The requests of commands to a node, answered by its daemon or by the command itself.
 
 use serde::{Deserialize, Serialize};
 use unanimity_client::CycleMode;
 
 use super::peers;
 
-/// What a node is asked to do, by its operator.
+/// An operator's request to a node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// `check`, `update`, `update --stage`
+    /// `check`, `update`, `download`
     Cycle {
-        /// Which of them.
+        /// What the cycles may do.
         mode: CycleMode,
-        /// The configurations of more products.
+        /// The paths of the configurations of more products: a path's bytes need not be text.
         products: Vec<Vec<u8>>,
     },
     /// `status`
@@ -21,13 +21,13 @@ pub(super) enum Request {
     Peers(peers::PeersCommand),
 }
 
-/// A command on its way to the daemon.
+/// The line that a command sends to the daemon, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct DaemonRequest {
-    /// The configuration that the command was given: a path's bytes need not be text.
+    /// The path of the command's configuration. It must be that of the daemon.
     pub(super) config: Vec<u8>,
     pub(super) request: Request,
-    /// Whether lines that say how far it is may come before the answer.
+    /// Whether progress lines may precede the answer.
     #[serde(default)]
     pub(super) progress: bool,
 }

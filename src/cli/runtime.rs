@@ -1,4 +1,4 @@
-//! Runs what waits for others.
+//! The tokio runtimes of the commands.
 
 #[cfg(feature = "tor")]
 use std::time::Duration;
@@ -8,28 +8,29 @@ use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 use unanimity_report::{CommandError, Exit};
 
-/// Runs what waits for others, on one thread.
+/// Runs a future on one thread.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
     block_on_runtime(Builder::new_current_thread().enable_all(), work)
 }
 
+/// Runs a future on a runtime of this kind.
 pub(super) fn block_on_runtime<T>(
     runtime: &mut Builder,
     work: impl Future<Output = T>,
 ) -> Result<T, CommandError> {
     let runtime = runtime.build();
     let runtime = runtime.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
-    let done = runtime.block_on(work);
-    // A thread that waits for a stalled mirror is not waited for.
+    let result = runtime.block_on(work);
+    // Without a wait: a thread may be blocked by a stalled mirror.
     runtime.shutdown_background();
-    Ok(done)
+    Ok(result)
 }
 
-/// How long the tasks of a run may take to notice that it is over.
+/// The time for the remaining tasks of a runtime to end.
 #[cfg(feature = "tor")]
 pub(super) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A runtime for a node at work.
+/// Makes the runtime of a node: two worker threads.
 #[cfg(feature = "tor")]
 pub(super) fn new_runtime() -> Result<Runtime, CommandError> {
     let runtime =

@@ -1,35 +1,35 @@
-//! `render_status`: what is installed and remembered.
+//! `status`: what is installed, what the node remembers, and what its daemon adds.
 
 use serde_json::{Value, json};
 use unanimity_config::ClientConfig;
 use unanimity_install::journal::Journal;
 use unanimity_install::root_from_config;
 use unanimity_install::state_dirs::{StateDirs, load_known_releases, readable_state_dirs};
-use unanimity_install::verbs::install_command;
+use unanimity_install::verbs::{install_command, mark_good_command};
 use unanimity_protocol::Manifest;
 use unanimity_report::{Classify as _, CommandError, CommandOutput, Exit};
 use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
-/// What is installed and remembered, without asking anybody; `daemon_status` is what the daemon at work
-/// on it adds.
+/// Renders the status of a node from its files, without a connection. `daemon_status` is the part
+/// of a running daemon: a line for people, and the fields of `serving`.
 pub(super) fn render_status(
     node_config: &unanimity_config::NodeConfig,
     daemon_status: Option<(String, Value)>,
 ) -> Result<CommandOutput, CommandError> {
-    let memories = readable_state_dirs(
+    let state_dirs = readable_state_dirs(
         &node_config.cycle.install_root,
         &node_config.cycle.state,
         node_config.cycle.spool.as_ref(),
     );
     let mut latched = None;
-    for StateDirs { state_dir: state, evidence_option: option, .. } in &memories {
+    for StateDirs { state_dir: state, evidence_option: option, .. } in &state_dirs {
         let store = EvidenceStore::new(state, &node_config.cycle.policy.log, Storage::default());
         latched = latched.or(store.find_unacknowledged()?.map(|id| (id, *option)));
     }
-    let known = load_known_releases(&memories, &node_config.cycle.policy)?;
-    // Whoever installs does not see what the other one remembers, and is told so.
-    let hidden = memories.iter().all(|memory| !memory.evidence_option.is_empty());
+    let catalog = load_known_releases(&state_dirs, &node_config.cycle.policy)?;
+    // In a split installation the installer's user cannot read the downloader's state.
+    let is_unreadable = state_dirs.iter().all(|dirs| !dirs.evidence_option.is_empty());
     let root = root_from_config(node_config);
     let installed = root.installed()?.map(|installed| installed.release);
     let journal = root.journal()?;
@@ -41,20 +41,21 @@ pub(super) fn render_status(
         installed.as_deref().unwrap_or("none yet"),
     );
     if node_config.cycle.limits.settle.is_zero() {
-        text += "            nothing is waited for: a fork that is shown to all peers for a moment goes unnoticed\n";
+        text += "            0 s: a fork that an attacker shows to all peers for a moment goes unnoticed\n";
     }
-    text += &render_journal(&journal, installed.as_deref(), install_command(node_config));
+    text += &render_journal(&journal, installed.as_deref(), node_config);
     let on_trial = journal.trial.as_ref().map(|trial| &trial.release);
-    let failed = |it: &String| on_trial != Some(it) && journal.failed.contains_key(it);
+    let failed =
+        |release: &String| on_trial != Some(release) && journal.failed.contains_key(release);
     let is_unhealthy = installed.as_ref().is_some_and(failed);
     let mut exit = if is_unhealthy { Exit::Unhealthy } else { Exit::Done };
-    let (remembered, mut json) = match node_config.client_config(SystemClock.now()) {
+    let (state_text, mut json) = match node_config.client_config(SystemClock.now()) {
         Ok(config) => {
-            let place = config.cycle.state.join("client");
-            let state = match hidden {
+            let client_dir = config.cycle.state.join("client");
+            let state = match is_unreadable {
                 true => ClientState::default(),
                 false => ClientStore::read(
-                    &place,
+                    &client_dir,
                     &config.cycle.policy,
                     &config.peers,
                     &Storage::default(),
@@ -69,38 +70,37 @@ pub(super) fn render_status(
                 }
                 json["no_progress_since"] = json!(since);
                 text += &format!(
-                    "NO PROGRESS since {since}: no roll was unanimous for longer than [alarm] incomplete_after ({}); `unanimity check` says why\n",
+                    "NO PROGRESS since {since}: no round was unanimous for longer than [alert] incomplete_after ({}); `unanimity check` says why\n",
                     humantime::format_duration(limit)
                 );
             }
             (text, json)
         }
-        // A node whose circle is still too small has peers to find, and nothing to remember.
+        // A node with too few peers remembers nothing yet.
         Err(error) => {
             if exit == Exit::Done {
                 exit = error.exit();
             }
             let joining = node_config.peers.joining_entries().count();
             let error = crate::advice::describe(&error);
-            text += &format!("circle      {error}\n");
-            (String::new(), json!({ "circle": error, "joining": joining }))
+            text += &format!("peers       {error}\n");
+            (String::new(), json!({ "peers": [], "incomplete": error, "joining": joining }))
         }
     };
-    if hidden {
+    if is_unreadable {
         let state = node_config.cycle.state.display();
         text += &format!(
-            "memory      {state} is for the user who fetches alone: run this as them to see what is remembered\n"
+            "state       only the downloading user can read {state}. Run this as that user to see it\n"
         );
     } else {
-        text += &remembered;
+        text += &state_text;
     }
-    json["hidden"] = hidden.into();
-    let installer = memories.iter().find(|memory| !memory.evidence_option.is_empty());
-    if let (Some(memory), Ok(config)) = (installer, node_config.client_config(SystemClock.now())) {
+    json["state_unreadable"] = is_unreadable.into();
+    let installer = state_dirs.iter().find(|dirs| !dirs.evidence_option.is_empty());
+    if let (Some(dirs), Ok(config)) = (installer, node_config.client_config(SystemClock.now())) {
         let disk = Storage::default();
         let state =
-            match ClientStore::read(&memory.client_dir, &config.cycle.policy, &config.peers, &disk)
-            {
+            match ClientStore::read(&dirs.client_dir, &config.cycle.policy, &config.peers, &disk) {
                 Err(StoreError::OtherLog(_)) => ClientState::default(),
                 state => state?,
             };
@@ -114,8 +114,8 @@ pub(super) fn render_status(
             "unanimous_at": state.unanimous_at,
         });
     }
-    let standing = installed.as_ref().map(|it| known.check_not_withdrawn(it, true));
-    let withdrawn = standing.and_then(Result::err);
+    let check = installed.as_ref().map(|release| catalog.check_not_withdrawn(release, true));
+    let withdrawn = check.and_then(Result::err);
     json["withdrawn"] = withdrawn.as_ref().map(ToString::to_string).into();
     if let Some(refusal) = withdrawn {
         exit = refusal.exit();
@@ -127,13 +127,13 @@ pub(super) fn render_status(
         true => "`unanimity serve` is not running",
         false => "this program was built without Tor",
     };
-    let nobody = || (format!("serving     no: {why}\n"), Value::Null);
-    let (words, fields) = daemon_status.unwrap_or_else(nobody);
-    text += &words;
+    let not_serving = || (format!("serving     no: {why}\n"), Value::Null);
+    let (line, fields) = daemon_status.unwrap_or_else(not_serving);
+    text += &line;
     json["serving"] = fields;
     if let Some((id, option)) = &latched {
         text += &format!(
-            "FORK        evidence {id} is not acknowledged: nothing installs (`unanimity evidence show {id}{option}`)\n"
+            "FORK        evidence {id} is not acknowledged, so nothing installs (`unanimity evidence show {id}{option}`)\n"
         );
     }
     json["installed"] = installed.into();
@@ -145,15 +145,20 @@ pub(super) fn render_status(
     Ok(CommandOutput { exit, text, json, failed: false, data: false })
 }
 
-/// What else is there, and what did not work.
-fn render_journal(journal: &Journal, installed: Option<&str>, who: &str) -> String {
+/// Renders the journal: other good versions, the trial, and failed releases.
+fn render_journal(
+    journal: &Journal,
+    installed: Option<&str>,
+    node_config: &unanimity_config::NodeConfig,
+) -> String {
+    let (install, mark_good) = (install_command(node_config), mark_good_command(node_config));
     let mut text = String::new();
     let sequence = installed.and_then(Manifest::sequence_from_label);
     let mut word = "before";
     for release in journal.good.iter().rev().filter(|good| Some(good.as_str()) != installed) {
         if Manifest::sequence_from_label(release) > sequence {
             text += &format!(
-                "left        {release}: not installed again by itself, something newer is\n"
+                "left        {release}: rolled back from; only a newer release installs by itself\n"
             );
         } else {
             text += &format!("{word:12}{release}\n");
@@ -163,21 +168,21 @@ fn render_journal(journal: &Journal, installed: Option<&str>, who: &str) -> Stri
     if let Some(trial) = &journal.trial {
         let release = &trial.release;
         text += &format!(
-            "trial       {release} is on trial; if nothing is at work, the next {who} ends that\n"
+            "trial       {release} is on trial. If no command is running, the next {install} ends the trial\n"
         );
     }
     if let Some(release) = &journal.approved {
-        text += &format!("vouched     {release}: the next {who} tries it without the check\n");
+        text += &format!("approved    {release}: the next {install} tries it without the check\n");
     }
     for (release, failed) in &journal.failed {
         let times =
             if failed.times == 1 { "once".to_owned() } else { format!("{} times", failed.times) };
         let what_now = match Some(release.as_str()) == installed {
             true => {
-                "It is what is installed; `unanimity mark-good` says that it is good".to_owned()
+                format!("It is installed. If it works, mark it as good: {mark_good}")
             }
             false => format!(
-                "It is tried again after {}; `unanimity mark-good` has that done at once, without the check",
+                "The next attempt with {release} is after {}. After {mark_good}, the next {install} tries {release} without the check",
                 failed.backoff_until()
             ),
         };
@@ -190,7 +195,7 @@ fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "none yet".to_owned())
 }
 
-/// The trusted head, and what each peer has shown.
+/// Renders the state of the client: the trusted head, the peers, and mirrors with a backoff.
 fn render_client_state(
     node_config: &unanimity_config::NodeConfig,
     config: &ClientConfig,
@@ -204,15 +209,15 @@ fn render_client_state(
     let mut peers = Vec::new();
     for peer in &config.peers {
         let key = peer.key.raw();
-        let size = state.largest_heads.get(&key).map(|view| view.head().size());
+        let size = state.largest_heads.get(&key).map(|cosigned| cosigned.head().size());
         let since = state.silent_since.get(&key);
         let shown = size
-            .map_or("has shown nothing yet".to_owned(), |size| format!("has shown size {size}"));
+            .map_or("has shown no head yet".to_owned(), |size| format!("has shown size {size}"));
         let silent = since.map_or(String::new(), |since| format!(", silent since {since}"));
         text += &format!("peer        {} {shown}{silent}\n", peer.name);
         peers.push(json!({ "name": peer.name.as_str(), "size": size, "silent_since": since }));
     }
-    let mut penance = Vec::new();
+    let mut backoff = Vec::new();
     for mirror in &node_config.mirrors {
         let name = mirror.to_string();
         let Some(failures) = state.mirror_backoff.backoff(&name, SystemClock.now()) else {
@@ -220,16 +225,16 @@ fn render_client_state(
         };
         let (in_a_row, since, until) = (failures.consecutive, failures.last, failures.until());
         text += &format!(
-            "penance     {name} since {since}, after {in_a_row} in a row failed: asked last until {until}\n"
+            "backoff     {name}: asked last until {until}; failures in a row: {in_a_row}, the latest at {since}\n"
         );
-        penance
+        backoff
             .push(json!({ "mirror": name, "failures": in_a_row, "since": since, "until": until }));
     }
     let json = json!({
         "head": state.head.as_ref().map(super::log::head_json),
         "unanimous_at": state.unanimous_at,
         "peers": peers,
-        "penance": penance,
+        "deprioritized": backoff,
     });
     (text, json)
 }

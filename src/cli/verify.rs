@@ -1,4 +1,4 @@
-//! `verify`: a file against its proof bundle, offline.
+//! `verify`: checks a file against its proof bundle, offline.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,15 @@ use unanimity_storage::StorageError;
 use super::input::read_file;
 use crate::advice;
 
-/// What the log's own proofs begin with.
+/// The beginning of a log's inclusion proof, which is no proof bundle.
 const TLOG_PROOF: &str = "c2sp.org/tlog-proof@";
 
 /// Verify a file against its proof bundle, offline.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// The file
+    /// The file to verify
     file: PathBuf,
-    /// Its proof bundle
+    /// The file's proof bundle
     #[arg(long, value_name = "FILE")]
     proof: PathBuf,
 }
@@ -36,24 +36,24 @@ impl VerifyArgs {
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| bad(Exit::BadInput, &error))?;
         if text.starts_with(TLOG_PROOF) {
-            let why = "this proves that the log has an entry, and no more: `unanimity log verify`";
+            let why = "not a proof bundle, but a proof that the log has an entry. `unanimity log verify` checks it";
             return Err(bad(Exit::BadInput, &why));
         }
         let bundle = ProofBundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
-        let agreed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
-        // It is the bundle that does not prove, whichever stage says so; no update is under way.
-        let agreed = agreed.map_err(|why| {
+        let confirmed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
+        // Any refusal here means that the bundle does not prove agreement: no update is running.
+        let confirmed = confirmed.map_err(|why| {
             let why = advice::describe(&why);
             bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
         })?;
-        let manifest = agreed.manifest();
+        let manifest = confirmed.manifest();
         let file = unanimity_storage::open_regular_file(&self.file)
             .map_err(StorageError::at(&self.file))?;
         let length = file.metadata().map_err(StorageError::at(&self.file))?.len();
-        // Whichever platform it is for: a third party may check another's file.
+        // Any platform: a third party may check the file of another platform.
         let targets = manifest.artifacts.iter().filter(|target| target.length == length);
         let why = format!(
-            "bad artifact: {} has {length} bytes, and no artifact of release {} has",
+            "bad artifact: {} has {length} bytes, and no artifact of release {} has that length",
             self.file.display(),
             manifest.label()
         );
@@ -64,46 +64,49 @@ impl VerifyArgs {
             match verify_artifact(target, file) {
                 Ok(()) => {
                     let release = manifest.label();
-                    // Later than the proof, as far as this node has read the log.
+                    // A withdrawal may be later than the proof, as far as this node has read the
+                    // log.
                     let spool = config.cycle.spool.as_ref();
-                    let memories =
+                    let state_dirs =
                         readable_state_dirs(&config.cycle.install_root, &config.cycle.state, spool);
-                    let known = load_known_releases(&memories, &config.cycle.policy);
-                    let unknown =
-                        match known.map(|known| known.check_not_withdrawn(&release, false)) {
-                            Ok(standing) => {
-                                standing.map_err(|why| bad(Exit::Withdrawn, &why))?;
+                    let catalog = load_known_releases(&state_dirs, &config.cycle.policy);
+                    let caveat =
+                        match catalog.map(|catalog| catalog.check_not_withdrawn(&release, false)) {
+                            Ok(check) => {
+                                check.map_err(|why| bad(Exit::Withdrawn, &why))?;
                                 String::new()
                             }
                             Err(error) => {
-                                format!("Whether it was taken back since is not known: {error}\n")
+                                format!("Whether it was withdrawn since is not known: {error}\n")
                             }
                         };
-                    // A roll's own time is nobody's word: these are the oldest that the peers signed.
-                    let [earlier, latest] = agreed.rounds().map(|roll| {
-                        roll.cosigned_heads()
-                            .map(|view| view.signed_at())
+                    // No signature covers the time of a round. These are the oldest that peers
+                    // signed.
+                    let [earlier, latest] = confirmed.rounds().map(|round| {
+                        round
+                            .cosigned_heads()
+                            .map(|cosigned| cosigned.signed_at())
                             .min()
-                            .unwrap_or(roll.closed_at())
+                            .unwrap_or(round.closed_at())
                     });
                     let peers: Vec<&str> = config.peers.iter().map(|p| p.name.as_str()).collect();
                     let text = format!(
                         "{} is {} {} for {}.\nSigned by the publisher, entry {} of the log, confirmed by {} \
-                         at {earlier} and again at {latest}.\n{unknown}",
+                         at {earlier} and again at {latest}.\n{caveat}",
                         self.file.display(),
                         manifest.product,
                         release,
                         target.platform,
-                        agreed.log_entry().index,
+                        confirmed.log_entry().index,
                         peers.join(", "),
                     );
                     let json = json!({
                         "manifest": super::render_statement::manifest_json(manifest),
                         "platform": target.platform.as_str(),
-                        "index": agreed.log_entry().index,
-                        "head": super::log::head_json(agreed.head()),
+                        "index": confirmed.log_entry().index,
+                        "head": super::log::head_json(confirmed.head()),
                         "peers": peers,
-                        "rolls": [earlier, latest],
+                        "rounds": [earlier, latest],
                     });
                     return Ok(CommandOutput::ok(text, json));
                 }

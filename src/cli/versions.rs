@@ -1,4 +1,4 @@
-//! `rollback` and `mark-good`: where the operator knows better than the check.
+//! `rollback` and `mark-good`: the operator overrides the health check.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use unanimity_report::{CommandError, CommandOutput};
 
 use super::interrupt::run_until_interrupted;
 
-/// Go back to a version that proved good.
+/// Go back to an earlier good version.
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
-    /// Which, as SEQUENCE-VERSION [default: the older one that was installed last]
+    /// The version, as SEQUENCE-VERSION [default: the older one that was installed last]
     release: Option<String>,
 }
 
-/// Say that a release is good.
+/// Accept the release on trial, or a failed one.
 #[derive(Debug, Args)]
 pub(super) struct MarkGoodArgs {
-    /// Which, as SEQUENCE-VERSION [default: the one that is on trial, or that failed]
+    /// The release, as SEQUENCE-VERSION [default: the one that is on trial or has failed]
     release: Option<String>,
 }
 
-/// The install root of a process with other tasks, where there is no way back to what is known to be
-/// taken back.
+/// Opens the install root of a node, with hooks that run on threads. Withdrawn releases are
+/// excluded from every way back.
 pub(super) fn open_install_root(config: &NodeConfig) -> Result<InstallRoot, CommandError> {
     Ok(root_with_withdrawn(config)?.with_hook_runner(Arc::new(HookThreads)))
 }
@@ -36,8 +36,8 @@ impl RollbackArgs {
     pub(super) fn run(self, config: &NodeConfig) -> Result<CommandOutput, CommandError> {
         check_install_inputs(config)?;
         let root = open_install_root(config)?;
-        let going_back = verbs::roll_back(&root, self.release.as_deref());
-        super::runtime::block_on(run_until_interrupted(going_back, || ROLLBACK_INTERRUPTED))?
+        let rollback = verbs::roll_back(&root, self.release.as_deref());
+        super::runtime::block_on(run_until_interrupted(rollback, || ROLLBACK_INTERRUPTED))?
     }
 }
 

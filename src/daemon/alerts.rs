@@ -1,22 +1,30 @@
-//! What an operator is told when the node's condition changes, and by whom.
+//! Alerts: a message to the log and to the operator's command when the node's condition changes.
 //!
-//! Every cycle leaves the node in one [`Condition`]. Each change is announced once: to the log,
-//! and to the operator's command, which gets one line of JSON on its standard input:
+//! Every cycle leaves the node in one [`Condition`]. Each change is announced once: to the
+//! program's log, and to the operator's command, which gets one line of JSON on its standard input:
 //!
 //! ```json
-//! {"schema":"unanimity/v1","event":"alarm","condition":"fork","since":1790000000,"message":"fork: evidence …","details":{"outcome":"fork","evidence":"6c1f…","unwell_since":1790000000}}
+//! {"schema":"unanimity/v1","event":"alert","condition":"fork","since":1790000000,"message":"fork: evidence …","details":{"outcome":"fork","evidence":"6c1f…","unhealthy_since":1790000000}}
 //! ```
 //!
-//! `condition` is one word, `since` is when the node came into it (seconds since 1970), `message`
-//! is for people, and of `details` only `outcome` is always there: the word that `--json` has too.
+//! - `condition` is one word.
+//! - `since` is when the condition began, in seconds since 1970.
+//! - `message` is for people.
+//! - `details` always has `outcome`, the word that `--json` has, too. Its other fields may be
+//!   absent.
 //!
-//! What was announced is remembered, with what still has to be. A command that cannot start, fails
-//! or takes longer than a minute is run again after the next cycle, and holds up nothing else: all
-//! that waits is tried in each cycle, forks first and the rest in order, until a minute is lost to
-//! tries that failed. What was at work then takes its next turn behind the others. So nothing is
-//! lost, but it may be told late: `since` says what is the latest. Only a crash between the
-//! command's end and the note of it, or a disk that takes no notes, makes anything be said twice.
-//! Where memory fails, it fails towards saying it again.
+//! A file in the state directory has the delivered announcements and those that wait. The rules of
+//! delivery:
+//!
+//! 1. Each cycle tries all that wait: forks first, the rest in order.
+//! 2. A command that cannot start, fails, or exceeds [`COMMAND_TIMEOUT`] runs again after the next
+//!    cycle.
+//! 3. Once failed tries have taken [`COMMAND_TIMEOUT`] in one cycle, the rest waits for the next
+//!    cycle. The announcement of the last try then comes after the others.
+//!
+//! No announcement is lost, but delivery may be late: `since` tells which is the latest. An
+//! announcement is repeated only after a crash between the command's end and the write of the file,
+//! or if the file cannot be written or read.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,31 +38,33 @@ use unanimity_protocol::Timestamp;
 use unanimity_report::{Announcement, Condition, CycleStatus, Transitions, redact};
 use unanimity_storage::{Mode, Storage, StorageError};
 
-/// How long the command may take.
+/// The time limit of the operator's command, and the time that failed tries may take in one cycle.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Tells the operator of every change. One for each state directory.
+/// Announces every change of a node's condition. There is one for each state directory.
 #[derive(Debug)]
 pub struct Alerts {
     settings: AlertSettings,
     path: PathBuf,
     disk: Storage,
     transitions: Transitions,
-    /// The file does not hold `transitions` yet.
+    /// Whether the file lacks a change of `transitions`.
     is_unsaved: bool,
-    /// What the minute ran out at: behind all others that wait, the one of the last cycle last.
+    /// The announcements that used up the time of a cycle, oldest first. They are tried last.
     slow: Vec<Announcement>,
 }
 
-/// The most bytes of the file: as many announcements as may wait, each with every peer of a circle.
+/// The most bytes of the state file: room for all announcements that may wait, each with every
+/// peer.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 impl Alerts {
-    /// Opens what was announced before, in `state/alarm.json`. A file that cannot be used is
-    /// logged and forgotten, and then what is wrong is told again: nobody would hear of an error.
-    pub fn open(alarm: AlertSettings, state: &Path, disk: Storage) -> Alerts {
-        let path = state.join("alarm.json");
-        let changes = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
+    /// Reads the earlier announcements from `alerts.json` in the state directory. If the file is
+    /// unusable, that is logged, and the present problem is announced again: an error here would
+    /// not reach the operator.
+    pub fn open(settings: AlertSettings, state: &Path, disk: Storage) -> Alerts {
+        let path = state.join("alerts.json");
+        let transitions = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
             Ok(None) => Some(Transitions::default()),
             Ok(Some(bytes)) => Transitions::parse(&bytes),
             Err(error) => {
@@ -62,54 +72,50 @@ impl Alerts {
                 None
             }
         };
-        let changes = changes.unwrap_or_else(|| {
-            tracing::warn!("{}: what was told before is not known", path.display());
+        let transitions = transitions.unwrap_or_else(|| {
+            tracing::warn!("{}: cannot read which alerts were delivered before", path.display());
             Transitions::with_unknown_history()
         });
-        Alerts {
-            settings: alarm,
-            path,
-            disk,
-            transitions: changes,
-            is_unsaved: false,
-            slow: Vec::new(),
-        }
+        Alerts { settings, path, disk, transitions, is_unsaved: false, slow: Vec::new() }
     }
 
-    /// A cycle has ended, `now`: tells what is new, and what is still to be told. At most a minute for
-    /// each command, and no other one begins once a minute is lost to those that failed.
-    pub async fn deliver(&mut self, seen: &CycleStatus, now: Timestamp) {
+    /// Records the status after a cycle that ended `now`, and delivers all announcements that wait.
+    ///
+    /// Each command may take [`COMMAND_TIMEOUT`]. No further command starts once failed commands
+    /// have taken that long in all.
+    pub async fn deliver(&mut self, status: &CycleStatus, now: Timestamp) {
         let before = self.transitions.clone();
-        if let Some(new) = self.transitions.observe(seen, self.settings.incomplete_after, now) {
+        if let Some(new) = self.transitions.observe(status, self.settings.incomplete_after, now) {
             log_announcement(new);
         }
         self.is_unsaved |= self.transitions != before;
-        // Before it is told, so that a crash does not forget it; after it, so as not to repeat it.
+        // Saved before delivery, so that a crash loses none; and after it, so that none is
+        // repeated.
         self.save();
-        let mut lost = Duration::ZERO;
-        for one in self.delivery_order() {
-            let begun = Instant::now();
-            let told = Invocation {
+        let mut spent_on_failures = Duration::ZERO;
+        for announcement in self.delivery_order() {
+            let began = Instant::now();
+            let invocation = Invocation {
                 command: self.settings.command.clone(),
                 variables: Vec::new(),
-                input: one.json(),
+                input: announcement.json(),
                 limit: COMMAND_TIMEOUT,
             };
-            match HookThreads.run(told).await {
+            match HookThreads.run(invocation).await {
                 Ok(()) => {
-                    self.transitions.mark_delivered(&one);
+                    self.transitions.mark_delivered(&announcement);
                     self.is_unsaved = true;
                     self.save();
                 }
                 Err(error) => {
                     let error = redact(error);
                     tracing::error!(
-                        "the alarm command {error}; it runs again after the next cycle"
+                        "the alert command {error}; it runs again after the next cycle"
                     );
-                    lost += begun.elapsed();
-                    if lost >= COMMAND_TIMEOUT {
-                        self.slow.retain(|slow| *slow != one);
-                        self.slow.push(one);
+                    spent_on_failures += began.elapsed();
+                    if spent_on_failures >= COMMAND_TIMEOUT {
+                        self.slow.retain(|slow| *slow != announcement);
+                        self.slow.push(announcement);
                         break;
                     }
                 }
@@ -117,15 +123,15 @@ impl Alerts {
         }
     }
 
-    /// What waits, in the order in which it is tried.
+    /// Returns the announcements that wait, in the order of their next try.
     fn delivery_order(&mut self) -> Vec<Announcement> {
-        let mut turns = self.transitions.undelivered();
-        self.slow.retain(|slow| turns.contains(slow));
-        turns.sort_by_key(|one| self.slow.iter().position(|slow| slow == one));
-        turns
+        let mut waiting = self.transitions.undelivered();
+        self.slow.retain(|slow| waiting.contains(slow));
+        waiting.sort_by_key(|next| self.slow.iter().position(|slow| slow == next));
+        waiting
     }
 
-    /// The present condition and since when it stands; `None` before the first cycle.
+    /// The present condition and the time when it began; `None` before the first cycle.
     pub fn condition(&self) -> Option<(Condition, Timestamp)> {
         self.transitions.condition()
     }
@@ -145,7 +151,7 @@ impl Alerts {
         match saved {
             Ok(()) => self.is_unsaved = false,
             Err(error) => {
-                tracing::error!("what is told to the operator is not noted: {}", redact(error));
+                tracing::error!("cannot save which alerts were delivered: {}", redact(error));
             }
         }
     }
@@ -157,7 +163,7 @@ fn log_announcement(new: &Announcement) {
         Condition::Fork | Condition::Refused => {
             tracing::error!(%condition, %since, "{message}");
         }
-        // That all is well again is for whoever saw the warning.
+        // A warning even for `healthy`: an operator who saw the problem in the log sees its end.
         _ => tracing::warn!(%condition, %since, "{message}"),
     }
 }

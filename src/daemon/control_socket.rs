@@ -1,8 +1,13 @@
-//! The socket by which an operator's commands reach the daemon that owns the state.
+//! The control socket: a Unix socket by which an operator's commands reach the daemon.
 //!
-//! One question for each connection: a line of at most 64 KiB. What comes back until the daemon closes
-//! are lines that say how far it is, each with its end, and then the answer, which has none. Whoever
-//! closes first wants no answer any more. File mode 0600, in a directory of mode 0700.
+//! A connection carries one request. The protocol:
+//!
+//! 1. The command sends the request: one line of at most 64 KiB.
+//! 2. The daemon sends progress lines, each with a line feed at its end.
+//! 3. The daemon sends the answer, without a line feed, and closes the connection.
+//!
+//! A command that closes the connection first cancels its request. The socket has mode 0600, in a
+//! directory of mode 0700.
 
 use std::fs::Permissions;
 use std::future::pending;
@@ -25,44 +30,44 @@ use unanimity_net::ConnectionLimit;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
-/// Commands at work at once. One more takes the place of the oldest.
+/// The most commands that are served at once. One more replaces the oldest.
 const MAX_COMMANDS: usize = 32;
-/// How long a command is sure of its place: all but those that ask peers are done long before.
+/// How long a command cannot be replaced. Only commands that ask peers take longer.
 const MIN_CONNECTION_HOLD: Duration = Duration::from_secs(5);
-/// The most bytes of a question.
+/// The most bytes of a request.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-/// Lines that wait for somebody who is slow to take them.
+/// The most progress lines that wait for a slow command.
 const MAX_QUEUED_LINES: usize = 16;
-/// Within which a question has to be said, and an answer taken.
+/// The time for a command to send its request, and to read the answer.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The ownership of a node's state: one process at a time, be it a daemon or a single command.
+/// The exclusive use of a node's state, by a daemon or by a command that runs without one.
 #[derive(Debug)]
 pub struct ControlSocket {
     directory: PathBuf,
     _lock: Lock,
 }
 
-/// The state has another owner, or none can be had.
+/// The reason why a process cannot use a node's state, or cannot open the socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlSocketError {
-    /// The disk.
+    /// The lock or its directory cannot be made.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Another process.
-    #[error("another unanimity is using {}: a `serve` that has just started, or a command that will soon end", .0.display())]
+    /// Another process uses the state.
+    #[error("another unanimity is using {}: a `serve` that is starting, or another command. Try again soon", .0.display())]
     Busy(PathBuf),
-    /// No socket can have such a path.
+    /// The path is too long for a socket.
     #[error(transparent)]
     SocketPath(#[from] SocketPathError),
-    /// No socket.
+    /// The socket cannot be made.
     #[error("{}: {why}", path.display())]
     Socket {
-        /// Where it should be.
+        /// The path of the socket.
         path: PathBuf,
-        /// Why it is not.
+        /// The error of the operating system.
         why: io::Error,
     },
 }
@@ -74,7 +79,11 @@ impl Classify for ControlSocketError {
 }
 
 impl ControlSocket {
-    /// Takes the ownership of a node's state.
+    /// Takes the exclusive use of the state directory `state`, until the value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlSocketError::Busy`] if another process uses it.
     pub fn new(state: &Path, disk: &Storage) -> Result<ControlSocket, ControlSocketError> {
         let directory = socket_directory(state);
         disk.make_dir(&directory, Mode::Private).map_err(StorageError::at(&directory))?;
@@ -83,7 +92,12 @@ impl ControlSocket {
         Ok(ControlSocket { directory, _lock: lock })
     }
 
-    /// Opens the socket. What an owner before us left there is replaced.
+    /// Opens the socket. A socket that an earlier process left there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlSocketError::SocketPath`] if the path is too long, and
+    /// [`ControlSocketError::Socket`] if the socket cannot be made.
     pub fn listen(&self) -> Result<UnixListener, ControlSocketError> {
         check_socket_path(unanimity_storage::parent(&self.directory))?;
         let path = self.directory.join("socket");
@@ -100,11 +114,15 @@ impl ControlSocket {
     }
 }
 
-/// Puts a question to the daemon that owns a state, and hears the lines before its answer.
-/// `None`: there is none.
+/// Sends a request to the daemon that uses `state`, and returns its answer; `None` without a
+/// daemon. `on_line` gets every progress line before the answer, without its line feed.
+///
+/// # Errors
+///
+/// An error of the connection. An answer of more than 64 MiB is cut off there.
 pub async fn send_request(
     state: &Path,
-    question: &str,
+    request: &str,
     mut on_line: impl FnMut(&[u8]),
 ) -> io::Result<Option<Vec<u8>>> {
     if check_socket_path(state).is_err() {
@@ -122,7 +140,7 @@ pub async fn send_request(
         }
         Err(error) => return Err(error),
     };
-    stream.write_all(question.as_bytes()).await?;
+    stream.write_all(request.as_bytes()).await?;
     stream.write_all(b"\n").await?;
     let mut reader = BufReader::new(stream.take(MAX_ANSWER_BYTES));
     loop {
@@ -136,22 +154,24 @@ pub async fn send_request(
     }
 }
 
-/// What an answer says of itself before it is there.
+/// Sends progress lines to the command that waits for an answer.
 #[derive(Debug)]
 pub struct ProgressLines(mpsc::Sender<Vec<u8>>);
 
 impl ProgressLines {
-    /// Says a line, given without its end. Nobody waits for whoever is slow to take it: then it is
-    /// never said.
+    /// Queues a line, given without its line feed. If the queue is full, the line is dropped: a
+    /// slow command delays nothing.
     pub fn send(&self, mut line: Vec<u8>) {
         line.push(b'\n');
         self.0.try_send(line).ok();
     }
 }
 
-/// Answers every question with `answer`, at most 32 at once; one more takes the place of the
-/// oldest, once that has had 5 s. Whoever is slow to say one, or to take the answer, is cut off, and
-/// whoever hangs up is not worked for any longer: `answer` is dropped, wherever it is.
+/// Answers every request with `answer`, forever.
+///
+/// - At most 32 commands are served at once. One more replaces the oldest, once that had 5 s.
+/// - A command that is slow to send its request, or to read the answer, is cut off after 10 s.
+/// - If a command closes the connection, the future of `answer` is dropped at that point.
 pub async fn serve_requests<F>(
     listener: UnixListener,
     answer: impl Fn(Vec<u8>, ProgressLines) -> F + Send + Sync + 'static,
@@ -168,8 +188,8 @@ pub async fn serve_requests<F>(
                 commands.spawn(async move { serve_connection(stream, &*answer).await });
             }
             Err(error) => {
-                // Out of file descriptors, mostly: others give theirs back.
-                tracing::warn!("the socket: {error}");
+                // Mostly a lack of file descriptors, which other connections give back.
+                tracing::warn!("the control socket: {error}");
                 sleep(Duration::from_secs(1)).await;
             }
         }
@@ -181,31 +201,31 @@ async fn serve_connection<F: Future<Output = Vec<u8>>>(
     answer: &impl Fn(Vec<u8>, ProgressLines) -> F,
 ) {
     let (reader, mut writer) = stream.into_split();
-    let mut question = Vec::new();
+    let mut request = Vec::new();
     let mut reader = BufReader::new(reader.take(MAX_REQUEST_BYTES));
-    let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut question)).await;
-    if matches!(read, Ok(Ok(_))) && question.pop() == Some(b'\n') {
-        let (lines, mut said) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
-        // Held up by whoever is slow to take them, and by itself holding up nothing.
-        let mut saying = pin!(maybe_done(async move {
-            while let Some(line) = said.recv().await {
+    let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut request)).await;
+    if matches!(read, Ok(Ok(_))) && request.pop() == Some(b'\n') {
+        let (lines, mut queued) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
+        // A slow command delays this future alone, not the answer's work.
+        let mut sending = pin!(maybe_done(async move {
+            while let Some(line) = queued.recv().await {
                 writer.write_all(&line).await?;
             }
             Ok::<_, io::Error>(writer)
         }));
-        let said = async {
-            saying.as_mut().await;
+        let send_lines = async {
+            sending.as_mut().await;
             pending().await
         };
         let bytes = tokio::select! {
-            bytes = answer(question, ProgressLines(lines)) => bytes,
+            bytes = answer(request, ProgressLines(lines)) => bytes,
             () = wait_for_hangup(&mut reader) => return,
-            () = said => return,
+            () = send_lines => return,
         };
         let rest = async {
-            saying.as_mut().await;
-            if let Some(Ok(mut writer)) = saying.take_output() {
-                // Whoever asked may be gone by now.
+            sending.as_mut().await;
+            if let Some(Ok(mut writer)) = sending.take_output() {
+                // The command may have closed the connection by now.
                 writer.write_all(&bytes).await.ok();
             }
         };
@@ -213,8 +233,8 @@ async fn serve_connection<F: Future<Output = Vec<u8>>>(
     }
 }
 
-/// Completes once nothing more can be heard. Nobody has anything to say after the question, so
-/// whoever still waits for the answer keeps both directions open.
+/// Completes once the command has closed its sending direction. It sends nothing after the request,
+/// and keeps both directions open while it waits for the answer.
 async fn wait_for_hangup(reader: &mut (impl AsyncRead + Unpin)) {
     tokio::io::copy(reader, &mut tokio::io::sink()).await.ok();
 }

@@ -1,5 +1,4 @@
-//! Our onion services: the one that peers ask and read, and, if it was asked for, the one where anyone
-//! fetches artifacts.
+//! The daemon's onion services: one for peers and, if configured, one with artifacts for anyone.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,7 +15,8 @@ use unanimity_tor::{AuthorizedClients, artifact_service_settings, service_settin
 use crate::daemon::Daemon;
 use crate::node::NodeError;
 
-/// What those may take who fetch artifacts, but for the rate. Whoever is cut off goes on where they were.
+/// The limits of the artifact service; the rate comes from the configuration. A client that is cut
+/// off can continue its download.
 const ARTIFACT_LIMITS: ServerLimits = ServerLimits {
     max_connections: 32,
     min_hold: Duration::from_secs(5),
@@ -25,7 +25,7 @@ const ARTIFACT_LIMITS: ServerLimits = ServerLimits {
 };
 
 impl Daemon {
-    /// Hosts the service, once somebody is listed who may find it.
+    /// Hosts the peer service while at least one client may find it.
     pub(super) async fn host_peer_service(self: Arc<Self>) {
         let (Some(role), Some(serve)) = (&self.node.role, &self.node.config.serve) else {
             return pending().await;
@@ -36,29 +36,29 @@ impl Daemon {
             match self.authorized_clients() {
                 Ok(None) => {
                     tracing::info!(
-                        "nobody is listed who may find our service: `unanimity peers invite`"
+                        "no peer may find this node's onion service yet: `unanimity peers invite`"
                     );
                     self.listing_changed.notified().await;
                 }
-                Ok(Some(readers)) => match self.tor.launch_service(&settings, &readers) {
+                Ok(Some(clients)) => match self.tor.launch_service(&settings, &clients) {
                     Ok(listener) => {
-                        *self.lock_peer_service() = Some((listener.service().clone(), readers));
-                        tracing::info!("hosting our onion service");
-                        let (open, questions, readers) = listener.split_by_port(WEB_PORT);
+                        *self.lock_peer_service() = Some((listener.service().clone(), clients));
+                        tracing::info!("hosting this node's onion service");
+                        let (split, questions, file_requests) = listener.split_by_port(WEB_PORT);
                         let ended = async {
                             tokio::select! {
-                                () = open => {}
+                                () = split => {}
                                 () = role.witness.clone().serve_connections(questions) => {}
-                                () = role.witness.clone().serve_files(readers) => {}
+                                () = role.witness.clone().serve_files(file_requests) => {}
                             }
                         };
                         tokio::select! {
                             () = ended => {
-                                tracing::error!("our onion service ended; it is started again");
+                                tracing::error!("this node's onion service ended and is started again");
                             }
                             () = self.wait_until_unlisted() => {}
                         }
-                        // It runs while anybody has a hold on it.
+                        // The service runs as long as a handle to it exists.
                         *self.lock_peer_service() = None;
                         sleep(Duration::from_secs(5)).await;
                     }
@@ -75,25 +75,30 @@ impl Daemon {
         }
     }
 
-    /// Serves the artifacts that are kept for others, if any are to be: to anyone, at an address of
-    /// their own, so that no peer learns what those run who are listed with it.
+    /// Hosts the artifact service, if the configuration has `[serve.artifacts]`.
+    ///
+    /// The service is open to anyone, and has an address of its own. A peer that knows only the
+    /// peer service does not learn what this node runs.
     pub(super) async fn host_artifacts(self: Arc<Self>) {
         let config = &self.node.config;
-        let Some(served) = config.serve.as_ref().and_then(|serve| serve.artifacts) else {
+        let Some(settings) = config.serve.as_ref().and_then(|serve| serve.artifacts) else {
             return pending().await;
         };
-        let artifacts =
-            Arc::new(ArtifactCache::new(&config.cycle.state, served.max_bytes, Storage::default()));
-        let bounds =
-            ServerLimits { bytes_per_second: Some(served.bytes_per_second), ..ARTIFACT_LIMITS };
+        let artifacts = Arc::new(ArtifactCache::new(
+            &config.cycle.state,
+            settings.max_bytes,
+            Storage::default(),
+        ));
+        let limits =
+            ServerLimits { bytes_per_second: Some(settings.bytes_per_second), ..ARTIFACT_LIMITS };
         loop {
             self.wait_connected().await;
             match self.tor.launch_service(&artifact_service_settings(), &AuthorizedClients::Anyone)
             {
                 Ok(listener) => {
                     tracing::info!("serving artifacts");
-                    serve_files(artifacts.clone(), listener, bounds).await;
-                    tracing::error!("the service of artifacts ended; it is started again");
+                    serve_files(artifacts.clone(), listener, limits).await;
+                    tracing::error!("the artifact service ended and is started again");
                 }
                 Err(error) => tracing::error!("{}", redact(error)),
             }
@@ -101,14 +106,14 @@ impl Daemon {
         }
     }
 
-    /// Completes once nobody is listed any more.
+    /// Completes once no client may find the peer service any more.
     async fn wait_until_unlisted(&self) {
         while !matches!(self.authorized_clients(), Ok(None)) {
             self.listing_changed.notified().await;
         }
     }
 
-    /// Who may find us; `None` if nobody is listed.
+    /// Returns the clients that may find the peer service; `None` if there are none.
     pub(super) fn authorized_clients(&self) -> Result<Option<AuthorizedClients>, NodeError> {
         if self.node.config.serve.as_ref().is_some_and(|serve| !serve.client_auth) {
             return Ok(Some(AuthorizedClients::Anyone));

@@ -1,4 +1,4 @@
-//! The daemon: what a node does by itself, and how its operator talks to it.
+//! The daemon `serve`: its loops, its onion services, its control socket and its alerts.
 
 mod alerts;
 pub mod control_socket;

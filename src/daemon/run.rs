@@ -1,8 +1,8 @@
-//! The daemon: a peer and a client at once, on one connection to Tor.
+//! The running daemon: a witness and a client on one connection to Tor.
 //!
-//! It hosts the onion service, polls the mirrors, calls the roll at random times, keeps the way to
-//! every peer warm, raises the alarm, and is the only owner of the state while it runs: commands
-//! reach it through [`control_socket`](super::control_socket).
+//! The daemon hosts the onion services, polls the mirrors, runs cycles at random times, keeps the
+//! circuits to all peers open, and delivers alerts. No other process uses the state meanwhile.
+//! Commands reach the daemon through [`control_socket`].
 
 use std::future::pending;
 use std::io;
@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex as Turn, Notify, broadcast, watch};
+use tokio::sync::{Mutex as FairMutex, Notify, broadcast, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use unanimity_client::{
@@ -33,63 +33,66 @@ use crate::daemon::status_channel::{
 use crate::daemon::{Alerts, control_socket};
 use crate::node::{NodeError, NodeRuntime, PeerTest};
 
-/// How often the way to every peer is used. A circuit that nobody uses for ten minutes is closed.
+/// How often the circuit to every peer is used, at least and at most. Tor closes a circuit that is
+/// unused for ten minutes.
 const WARM_INTERVAL: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
-/// The same while somebody waits to be counted: people pair while they sit there.
+/// How often a joining peer is asked, at least and at most: its operator may be waiting for it.
 const JOINING_INTERVAL: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)];
 
-/// What a cycle may take beside the roll, such as a long download, before the alarm hears of it.
+/// The time that a cycle may take beside its round, such as for a long download, before an alert.
 const CYCLE_MARGIN: Duration = Duration::from_secs(60 * 60);
 
-/// Steps that are kept for those who are slow to hear of them.
+/// The most progress messages that wait for a slow subscriber.
 const MAX_QUEUED_PROGRESS: usize = 64;
 
-/// What a cycle came to. An error: it panicked, which is our bug, and the alarm has heard of it.
+/// The result of a cycle. The outer error means that the cycle panicked, and an alert was sent.
 pub type CycleTaskResult = Result<(CycleReport, Result<CycleOutcome, CycleError>), JoinError>;
 
-/// The daemon, shared by its tasks and by those who answer commands.
+/// The daemon's state, shared by its tasks and by the commands that it serves.
 #[derive(Debug)]
 pub struct Daemon {
-    /// The node that it runs.
+    /// The node that this daemon runs.
     pub node: NodeRuntime<SystemClock>,
     pub(crate) tor: TorClient,
-    /// One cycle at a time.
-    cycle_lock: Arc<Turn<()>>,
-    /// How each ended, for the alarm: whoever called the roll does not wait for its command.
+    /// Held by the running cycle: one runs at a time.
+    cycle_lock: Arc<FairMutex<()>>,
+    /// The status after each cycle, for the alerts. A cycle does not wait for the operator's
+    /// command.
     statuses: StatusSender,
     progress: broadcast::Sender<CycleProgress>,
-    /// One at a time asks the peers apart from a roll.
-    test_lock: Turn<()>,
+    /// Held by the task that asks the peers outside a round: one does so at a time.
+    test_lock: FairMutex<()>,
     connected: watch::Sender<bool>,
     peer_service: Mutex<Option<(OnionService, AuthorizedClients)>>,
     pub(crate) listing_changed: Notify,
     round_requested: Notify,
-    /// What every peer confirmed last and is to be fetched.
+    /// The release that every peer confirmed last, to be downloaded.
     download_wanted: watch::Sender<Option<Box<ConfirmedRelease>>>,
-    /// Which release could not be when that was last tried, and why.
+    /// The release whose last download failed, and the reason.
     failed_download: Mutex<Option<(String, String)>>,
-    /// `peers.toml` may say something else.
+    /// Notified after a possible change of `peers.toml`.
     peers_edited: Notify,
 }
 
 impl Daemon {
-    /// Takes its parts together. Nothing runs yet.
+    /// Makes a daemon that does not run yet. The receiver gets the status after each cycle; pass it
+    /// to [`Daemon::run`].
     pub fn new(
         mut node: NodeRuntime<SystemClock>,
         tor: TorClient,
     ) -> (Arc<Daemon>, StatusReceiver) {
         let (statuses, receiver) = new_status_channel();
-        let steps = broadcast::Sender::new(MAX_QUEUED_PROGRESS);
-        let telling = steps.clone();
-        // Mostly nobody hears it.
-        node.progress = ProgressSink::new(move |step| drop(telling.send(step)));
+        let progress = broadcast::Sender::new(MAX_QUEUED_PROGRESS);
+        let sender = progress.clone();
+        // Mostly there is no subscriber.
+        node.progress = ProgressSink::new(move |step| drop(sender.send(step)));
         let daemon = Daemon {
             node,
             tor,
             cycle_lock: Arc::default(),
             statuses,
-            progress: steps,
-            test_lock: Turn::default(),
+            progress,
+            test_lock: FairMutex::default(),
             connected: watch::Sender::new(false),
             peer_service: Mutex::default(),
             listing_changed: Notify::new(),
@@ -101,7 +104,8 @@ impl Daemon {
         (Arc::new(daemon), receiver)
     }
 
-    /// Whether our service is published and can be found by who is listed, as far as we know.
+    /// Whether the peer service is published, so that listed peers can find it, as far as Tor
+    /// tells.
     pub fn is_reachable(&self) -> bool {
         self.lock_peer_service().as_ref().is_some_and(|(service, _)| service.is_reachable())
     }
@@ -111,7 +115,7 @@ impl Daemon {
         *self.connected.borrow()
     }
 
-    /// The steps of its cycles from now on, whoever had them begun. Who is slow misses some.
+    /// Subscribes to the progress of all cycles from now on. A slow subscriber misses messages.
     pub fn subscribe_progress(&self) -> broadcast::Receiver<CycleProgress> {
         self.progress.subscribe()
     }
@@ -122,7 +126,8 @@ impl Daemon {
         self.peer_service.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives Tor some time to connect. Without it, every peer is silent.
+    /// Waits for the connection to Tor, at most for the configured time. Without a connection,
+    /// every peer is silent.
     pub(crate) async fn wait_connected(&self) {
         let mut connected = self.connected.subscribe();
         timeout(self.node.config.bootstrap_timeout, connected.wait_for(|connected| *connected))
@@ -130,104 +135,123 @@ impl Daemon {
             .ok();
     }
 
-    /// One cycle, of which the alarm hears. Whoever waits behind another's gets their own. Once it
-    /// has begun, it goes on to its end whether or not anybody waits for it.
+    /// Runs one cycle, and sends its status to the alerts.
+    ///
+    /// A call that waits for another cycle then runs a cycle of its own. A cycle that has begun
+    /// runs to its end even if the returned future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The outer error means that the cycle panicked.
     pub async fn run_cycle(self: &Arc<Self>, mode: CycleMode) -> CycleTaskResult {
         self.wait_connected().await;
         self.reload_authorized_clients();
-        let turn = self.cycle_lock.clone().lock_owned().await;
+        let guard = self.cycle_lock.clone().lock_owned().await;
         let daemon = self.clone();
-        // In a task of its own, with its turn and its alarm, so that nobody can drop it halfway.
-        let heard = tokio::spawn(async move {
-            let _turn = turn;
+        // In a task with the lock and the status, so that no caller can drop the cycle halfway.
+        let task = tokio::spawn(async move {
+            let _guard = guard;
             let working = daemon.clone();
             let cycle = tokio::spawn(async move {
                 let mut rng = StdRng::from_rng(&mut rand::rng());
                 working.node.run_cycle(&working.tor, mode, &mut rng).await
             });
             let cycle = cycle.await;
-            let seen = match &cycle {
-                Ok((_, ended)) => daemon.status_after(mode, ended.as_ref()),
-                Err(panicked) => {
-                    CycleStatus::no_cycle_finished(&format!("a cycle broke off: {panicked}"))
-                }
+            let status = match &cycle {
+                Ok((_, result)) => daemon.status_after(mode, result.as_ref()),
+                Err(panic) => CycleStatus::no_cycle_finished(&format!("a cycle panicked: {panic}")),
             };
-            // Nobody hears it only when the daemon is about to end.
-            daemon.statuses.send((seen, SystemClock.now())).await.ok();
+            // This fails only if the daemon is about to end.
+            daemon.statuses.send((status, SystemClock.now())).await.ok();
             cycle
         });
-        heard.await?
+        task.await?
     }
 
-    /// One cycle of one more product of this node; see [`Node::product`]. The alarm does not hear of it.
+    /// Runs one cycle of one more product; see [`NodeRuntime::open_extra_product`]. It causes no
+    /// alert.
+    ///
+    /// # Errors
+    ///
+    /// The outer error means that the cycle panicked.
     pub async fn run_extra_cycle(
         self: &Arc<Self>,
-        another: NodeRuntime<SystemClock>,
-        errand: CycleMode,
+        product: NodeRuntime<SystemClock>,
+        mode: CycleMode,
     ) -> CycleTaskResult {
         self.wait_connected().await;
-        let turn = self.cycle_lock.clone().lock_owned().await;
+        let guard = self.cycle_lock.clone().lock_owned().await;
         let tor = self.tor.clone();
         tokio::spawn(async move {
-            let _turn = turn;
+            let _guard = guard;
             let web: Arc<dyn WebConnector> = Arc::new(tor.clone());
-            another.connect(web);
+            product.connect(web);
             let mut rng = StdRng::from_rng(&mut rand::rng());
-            another.run_cycle(&tor, errand, &mut rng).await
+            product.run_cycle(&tor, mode, &mut rng).await
         })
         .await
     }
 
-    /// How a cycle ended. That there is an update is no good news while it cannot be fetched.
+    /// Derives the node's status from the result of a cycle. An available update whose download
+    /// failed counts as a problem.
     fn status_after(
         &self,
         mode: CycleMode,
-        ended: Result<&CycleOutcome, &CycleError>,
+        result: Result<&CycleOutcome, &CycleError>,
     ) -> CycleStatus {
-        let unfetched = self.failed_download.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (mode, ended, unfetched) {
+        let failed = self.failed_download.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (mode, result, failed) {
             (
                 CycleMode::InstallDownloaded | CycleMode::Check,
-                Ok(CycleOutcome::Available(agreed)),
+                Ok(CycleOutcome::Available(confirmed)),
                 Some((release, why)),
-            ) if release == agreed.manifest().label() => CycleStatus::no_cycle_finished(&format!(
-                "release {release} cannot be fetched: {why}"
-            )),
-            (_, ended, _) => advice::cycle_status(ended),
+            ) if release == confirmed.manifest().label() => CycleStatus::no_cycle_finished(
+                &format!("release {release} cannot be downloaded: {why}"),
+            ),
+            (_, result, _) => advice::cycle_status(result),
         }
     }
 
-    /// Asks every member for its view; see [`Node::test_peers`].
+    /// Asks the peers that pass `filter`, outside a round; see [`NodeRuntime::test_peers`].
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`NodeRuntime::test_peers`].
     pub async fn test_peers(
         &self,
         filter: impl Fn(&PeerEntry) -> bool,
     ) -> Result<Vec<PeerTest>, NodeError> {
         self.wait_connected().await;
-        let _turn = self.test_lock.lock().await;
+        let _guard = self.test_lock.lock().await;
         self.node.test_peers(&self.tor, filter).await
     }
 
-    /// Lets those find our service who are listed now. While nobody is, it is not hosted.
+    /// Updates the clients that may find the peer service, from `peers.toml`. While there are none,
+    /// the service is not hosted.
     pub fn reload_authorized_clients(&self) {
         self.peers_edited.notify_one();
-        let readers = match self.authorized_clients() {
-            Ok(readers) => readers,
+        let clients = match self.authorized_clients() {
+            Ok(clients) => clients,
             Err(error) => return tracing::error!("{}", redact(error)),
         };
-        match (&mut *self.lock_peer_service(), readers) {
+        match (&mut *self.lock_peer_service(), clients) {
             (None, Some(_)) | (Some(_), None) => self.listing_changed.notify_one(),
             (None, None) => {}
-            (Some((_, known)), Some(readers)) if *known == readers => {}
-            (Some((service, known)), Some(readers)) => {
-                match service.set_authorized_clients(&readers) {
-                    Ok(()) => *known = readers,
+            (Some((_, present)), Some(clients)) if *present == clients => {}
+            (Some((service, present)), Some(clients)) => {
+                match service.set_authorized_clients(&clients) {
+                    Ok(()) => *present = clients,
                     Err(error) => tracing::error!("{}", redact(error)),
                 }
             }
         }
     }
 
-    /// Runs until it is told to end (SIGTERM, SIGINT). SIGHUP has it look at `peers.toml`.
+    /// Runs the daemon until SIGTERM or SIGINT. SIGHUP makes it read `peers.toml` again.
+    ///
+    /// # Errors
+    ///
+    /// An error if a signal cannot be handled, or if one of the daemon's tasks panics.
     pub async fn run<F>(
         self: Arc<Self>,
         mut alerts: Alerts,
@@ -250,9 +274,9 @@ impl Daemon {
             }
         };
         let patience = self.max_cycle_gap();
-        let alarm = forward_statuses(&mut alerts, &mut statuses, patience, &SystemClock);
-        // Each in a task of its own, ended with this one: none can keep a signal, a command or
-        // an alarm from its turn.
+        let alerting = forward_statuses(&mut alerts, &mut statuses, patience, &SystemClock);
+        // Separate tasks, which end with this one: no loop can delay a signal, a command or an
+        // alert.
         let mut tasks = JoinSet::new();
         tasks.spawn(self.clone().poll_loop());
         tasks.spawn(self.clone().host_peer_service());
@@ -260,10 +284,10 @@ impl Daemon {
         tasks.spawn(self.clone().round_loop());
         tasks.spawn(self.clone().download_loop());
         tasks.spawn(self.clone().keep_warm_loop());
-        let broken = async {
-            while let Some(ended) = tasks.join_next().await {
-                if let Err(broken) = ended {
-                    return broken;
+        let task_panic = async {
+            while let Some(task) = tasks.join_next().await {
+                if let Err(panic) = task {
+                    return panic;
                 }
             }
             pending().await
@@ -274,23 +298,23 @@ impl Daemon {
             _ = int.recv() => {}
             () = control_socket::serve_requests(socket, answer) => {}
             () = hangups => {}
-            () = alarm => {}
+            () = alerting => {}
             () = self.connect_tor(progress) => {}
-            broken = broken => return Err(io::Error::other(broken)),
+            panic = task_panic => return Err(io::Error::other(panic)),
         }
         Ok(())
     }
 
-    /// Within which a cycle has to end, whatever happens.
+    /// The longest time from the end of one cycle to the end of the next in a healthy daemon.
     fn max_cycle_gap(&self) -> Duration {
         let config = &self.node.config;
-        let roll_max =
+        let round_interval_max =
             config.serve.as_ref().map_or(Duration::MAX, |serve| serve.round_interval_max);
-        roll_max
+        round_interval_max
             .saturating_add(config.bootstrap_timeout + config.cycle.round_timeout + CYCLE_MARGIN)
     }
 
-    /// Connects to Tor, however often that takes, and then rests.
+    /// Connects to Tor, with retries and backoff. Does not complete.
     async fn connect_tor(&self, mut progress: impl FnMut(f32, String)) {
         let mut wait = Duration::from_secs(5);
         while let Err(error) = self.tor.bootstrap(&mut progress).await {
@@ -303,8 +327,8 @@ impl Daemon {
         pending().await
     }
 
-    /// Polls the mirrors. A fork, whether they or a peer showed it, is for the next roll to
-    /// announce, and that is called at once.
+    /// Runs the polls of the witness. A fork, from a mirror or a peer, starts a cycle at once, and
+    /// that cycle's status causes the alert.
     async fn poll_loop(self: Arc<Self>) {
         let Some(role) = &self.node.role else { return pending().await };
         let forks = async {
@@ -315,7 +339,7 @@ impl Daemon {
         };
         let rng = StdRng::from_rng(&mut rand::rng());
         let polls = async {
-            // Nothing could be polled before, and the next poll is minutes away.
+            // Without Tor the first poll would fail, and the next one is minutes away.
             if self.node.config.mirrors.iter().all(MirrorSpec::is_remote) {
                 self.wait_connected().await;
             }
@@ -324,77 +348,77 @@ impl Daemon {
         tokio::join!(polls, forks);
     }
 
-    /// Calls the roll at random times.
+    /// Runs cycles at random times, and as soon as one is requested.
     async fn round_loop(self: Arc<Self>) {
         let serve = self.node.config.serve.as_ref();
         let policy = serve.map_or(ServePolicy::Notify, |serve| serve.policy);
         let mode = cycle_mode(policy, self.node.config.cycle.spool.is_some());
         let Some(serve) = serve else { return pending().await };
-        // The power may have gone in the middle of a trial.
+        // A power loss may have interrupted a trial.
         if mode == CycleMode::InstallDownloaded {
             match self.node.recover().await {
-                Ok(undone) => undone.iter().for_each(|undone| tracing::warn!("{}", redact(undone))),
+                Ok(remark) => remark.iter().for_each(|remark| tracing::warn!("{}", redact(remark))),
                 Err(error) => tracing::warn!("{}", redact(error)),
             }
         }
-        // When a node starts says nothing of when it asks.
+        // A random delay, so that the start of a node does not reveal when it asks.
         let mut wait = random_duration(Duration::ZERO, serve.round_interval_min);
         loop {
             timeout(wait, self.round_requested.notified()).await.ok();
             match self.run_cycle(mode).await {
-                // Not what it says: peers are named in alarms only.
-                Ok((_, ended)) => {
-                    tracing::info!("the roll: {}", advice::cycle_status(ended.as_ref()).condition);
-                    if let (Ok(CycleOutcome::Available(agreed)), true) =
-                        (ended, policy != ServePolicy::Notify)
+                // The condition without the message: only alerts name peers.
+                Ok((_, result)) => {
+                    tracing::info!("cycle: {}", advice::cycle_status(result.as_ref()).condition);
+                    if let (Ok(CycleOutcome::Available(release)), true) =
+                        (result, policy != ServePolicy::Notify)
                     {
-                        self.download_wanted.send_replace(Some(agreed));
+                        self.download_wanted.send_replace(Some(release));
                     }
                 }
-                Err(panicked) => tracing::error!("the roll: {}", redact(panicked)),
+                Err(panic) => tracing::error!("cycle: {}", redact(panic)),
             }
             wait = random_duration(serve.round_interval_min, serve.round_interval_max);
         }
     }
 
-    /// Fetches what is wanted, some time after the roll that confirmed it: whoever sees when this node
-    /// calls the roll is not to see what a download that follows it may be.
+    /// Downloads confirmed releases, each at a random time after the round that confirmed it. An
+    /// observer of the round therefore cannot tell which later traffic is the download.
     async fn download_loop(self: Arc<Self>) {
         let Some(serve) = &self.node.config.serve else { return pending().await };
         let mut wanted = self.download_wanted.subscribe();
         let mut rng = StdRng::from_rng(&mut rand::rng());
         while wanted.changed().await.is_ok() {
             sleep(random_duration(Duration::ZERO, serve.round_interval_min)).await;
-            let Some(agreed) = wanted.borrow_and_update().clone() else { continue };
-            let fetched = self.node.download(&self.tor, &agreed, &mut rng).await;
-            let release = agreed.manifest().label();
-            let why = fetched.err().map(|failure| (release.clone(), advice::describe(&failure)));
-            match &why {
-                None => tracing::info!("fetched: {release}"),
-                // Why is for the alarm: peers are named there only.
-                Some(_) => tracing::warn!("not fetched yet: {release}"),
+            let Some(confirmed) = wanted.borrow_and_update().clone() else { continue };
+            let result = self.node.download(&self.tor, &confirmed, &mut rng).await;
+            let release = confirmed.manifest().label();
+            let failed = result.err().map(|failure| (release.clone(), advice::describe(&failure)));
+            match &failed {
+                None => tracing::info!("downloaded: {release}"),
+                // Without the reason: only alerts name peers.
+                Some(_) => tracing::warn!("not downloaded yet: {release}"),
             }
-            *self.failed_download.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            *self.failed_download.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         }
     }
 
-    /// Uses the way to every peer now and then. It counts who waits to be counted, and compares
-    /// every peer's head with ours between two rolls.
+    /// Asks every peer now and then, outside rounds. That keeps the circuits open, makes joining
+    /// peers count, and compares every peer's head with the node's own.
     async fn keep_warm_loop(self: Arc<Self>) {
         loop {
             let config = self.node.config.reload();
             let joining =
                 config.is_ok_and(|config| config.peers.joining_entries().next().is_some());
             let [min, max] = if joining { JOINING_INTERVAL } else { WARM_INTERVAL };
-            // Somebody who is added is not left to wait for the others' turn.
+            // A peer that was just added is asked at the shorter interval.
             if timeout(random_duration(min, max), self.peers_edited.notified()).await.is_ok() {
                 continue;
             }
-            match self.test_peers(|member| !joining || is_joining(member)).await {
+            match self.test_peers(|entry| !joining || is_joining(entry)).await {
                 Ok(tested) => {
                     let joined = tested.iter().filter(|tested| tested.joined).count();
                     if joined > 0 {
-                        tracing::info!("peers that count from now on: {joined}");
+                        tracing::info!("joining peers that count from now on: {joined}");
                     }
                 }
                 Err(error) => tracing::warn!("{}", redact(error)),
@@ -403,8 +427,9 @@ impl Daemon {
     }
 }
 
-/// What a roll may do besides looking. Where somebody else installs, what was fetched is brought there
-/// with its proof at a later roll: that is what staging is then.
+/// Chooses the mode of the daemon's cycles. In a split installation (`is_split`), the policy
+/// `download` also needs [`CycleMode::InstallDownloaded`]: a later cycle moves the download and its
+/// proof to the spool.
 pub fn cycle_mode(policy: ServePolicy, is_split: bool) -> CycleMode {
     match policy {
         ServePolicy::Notify => CycleMode::Check,
@@ -413,8 +438,8 @@ pub fn cycle_mode(policy: ServePolicy, is_split: bool) -> CycleMode {
     }
 }
 
-fn is_joining(member: &PeerEntry) -> bool {
-    matches!(member.membership, Membership::Joining { .. })
+fn is_joining(entry: &PeerEntry) -> bool {
+    matches!(entry.membership, Membership::Joining { .. })
 }
 
 fn random_duration(min: Duration, max: Duration) -> Duration {

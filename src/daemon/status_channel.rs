@@ -1,4 +1,4 @@
-//! How cycles end, on the way to the alarm; and that none does, which nobody else would tell.
+//! Forwards the status after every cycle to the alerts, and reports if no cycle finishes in time.
 
 use std::time::Duration;
 
@@ -10,40 +10,41 @@ use unanimity_storage::Clock;
 
 use crate::daemon::Alerts;
 
-/// How many cycles may end while the operator's command is at work.
+/// How many cycles may end while the operator's command runs.
 const MAX_PENDING_STATUSES: usize = 64;
 
-/// Where the ends of cycles are told.
+/// The sending half: the status after each cycle, and the time when the cycle ended.
 pub type StatusSender = mpsc::Sender<(CycleStatus, Timestamp)>;
 
-/// Ends of cycles, for the alarm.
+/// The receiving half, for [`forward_statuses`].
 pub type StatusReceiver = mpsc::Receiver<(CycleStatus, Timestamp)>;
 
-/// A way from cycles to the alarm.
+/// Makes a channel from cycles to the alerts. It holds at most 64 statuses.
 pub fn new_status_channel() -> (StatusSender, StatusReceiver) {
     mpsc::channel(MAX_PENDING_STATUSES)
 }
 
-/// Has the alarm hear of every end, until there can be no more. When none comes for `patience`, it
-/// hears of that, and again each time that long.
+/// Delivers every status to `alerts`, until all senders are gone.
+///
+/// If no status comes within `patience`, it reports that no cycle has finished. It repeats that
+/// report after each further `patience`.
 pub async fn forward_statuses(
-    alarms: &mut Alerts,
-    ends: &mut StatusReceiver,
+    alerts: &mut Alerts,
+    statuses: &mut StatusReceiver,
     patience: Duration,
     clock: &impl Clock,
 ) {
     let mut last = clock.now();
     loop {
-        match timeout(patience, ends.recv()).await {
-            Ok(Some((seen, at))) => {
+        match timeout(patience, statuses.recv()).await {
+            Ok(Some((status, at))) => {
                 last = at;
-                alarms.deliver(&seen, at).await;
+                alerts.deliver(&status, at).await;
             }
             Ok(None) => return,
             Err(_) => {
-                let why =
-                    format!("no cycle has ended since {last}: restart the daemon if none does");
-                alarms.deliver(&CycleStatus::no_cycle_finished(&why), clock.now()).await;
+                let why = format!("no cycle has finished since {last}. Restart the daemon");
+                alerts.deliver(&CycleStatus::no_cycle_finished(&why), clock.now()).await;
             }
         }
     }

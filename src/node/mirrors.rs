@@ -1,4 +1,4 @@
-//! The mirrors of a node, opened.
+//! Opening the mirrors that a node's configuration names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,11 @@ use std::sync::Arc;
 use unanimity_config::{ConfigError, ConfigErrorKind, MirrorSpec};
 use unanimity_net::{Mirror, WebConnector};
 
-/// The mirrors of a node, reached over `web`.
+/// Opens the mirrors of a node. Mirrors with a URL are reached over `web`.
+///
+/// # Errors
+///
+/// [`ConfigErrorKind::MirrorRoot`] if the root certificate of a mirror is unusable.
 pub fn open_mirrors(
     config: &unanimity_config::NodeConfig,
     web: Option<&Arc<dyn WebConnector>>,

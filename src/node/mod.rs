@@ -1,4 +1,4 @@
-//! A node at work: its configuration, its witness role, its peers, its cycles.
+//! A node at work: its configuration, its witness role, its peers and its cycles.
 
 mod mirrors;
 pub(crate) mod runtime;

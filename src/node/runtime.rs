@@ -1,7 +1,7 @@
-//! A node at work: what it was told, its peer role, its circle, and one cycle of its client.
+//! A running node: its configuration, its witness role, its peers, and the cycles of its client.
 //!
-//! The circle is read anew for every cycle, so that a change of `peers.toml` counts at once; the
-//! rest of the configuration is read once.
+//! Every cycle reads `peers.toml` again, so that a change takes effect at once. The rest of the
+//! configuration takes effect at the start of the process.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,123 +32,128 @@ use unanimity_protocol::{ConfirmedRelease, CosignedHead, Hash, Name, PeerFailure
 use unanimity_storage::Clock;
 use unanimity_storage::{Storage, StorageError};
 
-/// A node, its state open. One for each state directory.
+/// A node with its state open. There is one for each state directory.
 #[derive(Debug)]
 pub struct NodeRuntime<C> {
-    /// What it was told when it started.
+    /// The configuration, as read at the start.
     pub config: unanimity_config::NodeConfig,
-    /// If it is a peer to others.
+    /// The witness role, if the configuration has `[serve]`.
     pub role: Option<WitnessRole<C>>,
-    /// Who is told of the steps of its cycles.
+    /// Receives the progress of the node's cycles.
     pub progress: ProgressSink,
     clock: C,
     disk: Storage,
     sharing: Sharing,
     uplink: Arc<DeferredConnector>,
-    /// Where the log and the artifacts are read, over the uplink.
+    /// The mirrors with the log and the artifacts, reached over the uplink.
     mirrors: Vec<Mirror>,
 }
 
-/// What makes a node a peer.
+/// The witness role of a node: what makes it a peer of others.
 #[derive(Debug)]
 pub struct WitnessRole<C> {
-    /// What it calls itself.
+    /// The node's name, from `[serve] name`.
     pub name: Name,
-    /// Follows the log, answers.
+    /// Follows the log and answers peers.
     pub witness: Arc<Witness<C>>,
-    /// Its keys.
+    /// The node's own keys.
     pub identity: Identity,
-    /// Where it is reached.
+    /// The onion service that peers ask.
     pub address: OnionAddress,
-    /// Where it serves artifacts, if it does.
+    /// The onion service with artifacts, if the configuration has `[serve.artifacts]`.
     pub artifacts: Option<OnionAddress>,
 }
 
-/// Where a node's services are reached.
+/// The addresses of a node's onion services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAddresses {
-    /// What peers ask.
+    /// The service that peers ask.
     pub peer: OnionAddress,
-    /// What serves artifacts to anyone, if that was asked for.
+    /// The service with artifacts for anyone, if the configuration has `[serve.artifacts]`.
     pub artifacts: Option<OnionAddress>,
 }
 
-/// What a node cannot do, and why.
+/// An error of a node outside a cycle: at the start, in pairing, in a test of peers.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// What it was told.
+    /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its own keys.
+    /// The node's own keys cannot be opened.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// Its peer role.
+    /// The witness failed.
     #[error(transparent)]
     Peer(#[from] WitnessError),
-    /// Its disk.
+    /// A file or directory cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What it remembers.
+    /// The stored state of the node cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// `peers.toml`.
+    /// `peers.toml` cannot be edited.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// `peers.toml` is for another user to edit.
+    /// `peers.toml` may be written only by another user, who has to add the peer.
     #[error("{error}. What belongs at its end:\n\n{block}")]
     PeersFileNotWritable {
-        /// Why it cannot be.
+        /// The failed edit.
         error: Box<EditError>,
-        /// What they put there.
+        /// The table for that user to add at the end of the file.
         block: String,
     },
-    /// It has no name, no address and no key that it could give away.
-    #[error("this node is no peer to anybody: give it a name under [serve] in {}", .0.display())]
+    /// The node has no witness role, so it has no name, address or key for an invite.
+    #[error("this node is not set up as a peer. Give it a name under [serve] in {}", .0.display())]
     NoRole(PathBuf),
-    /// What cannot be one more product of this node.
+    /// A configuration cannot be used as one more product of this node.
     #[error("{}: {why}", path.display())]
     InvalidExtraProduct {
-        /// Its configuration.
+        /// The configuration of the product.
         path: PathBuf,
-        /// Why it cannot.
+        /// The reason.
         why: &'static str,
     },
-    /// It is there already.
-    #[error("{name} is listed already, {}", if *.is_same { "with these very keys: there is nothing to do" } else { "with other keys: give this one another --name, or remove that one first" })]
+    /// The peer list has an entry of this name.
+    #[error("{name} is listed already, {}", if *.is_same { "with the same keys: there is nothing to do" } else { "with other keys. Give the new peer another --name, or remove the listed one first" })]
     AlreadyListed {
-        /// Who.
+        /// The name of the listed peer.
         name: Name,
-        /// Whether it is the same peer.
+        /// Whether key and address are those of the invite.
         is_same: bool,
     },
-    /// A ticket of its own.
-    #[error("this is this node's own ticket: give it to the other side, and add theirs here")]
+    /// The invite is this node's own.
+    #[error("this is the node's own invite. Give it to the other operator, and add theirs here")]
     OwnInvite,
-    /// A ticket that is none, or of no use here.
+    /// The invite cannot be read, or is for another log.
     #[error(transparent)]
     Invite(#[from] InviteError),
 }
 
-/// What asking one member came to.
+/// The result of asking one peer outside a round.
 #[derive(Debug)]
 pub struct PeerTest {
-    /// Who.
+    /// The peer, as listed.
     pub entry: PeerEntry,
-    /// Its view, or why there is none.
+    /// The peer's cosigned head, or the reason why there is none.
     pub answer: Result<CosignedHead, PeerFailure>,
-    /// How long that took.
+    /// The time from the question to the answer or failure.
     pub elapsed: Duration,
-    /// Where its head stands beside ours; `None` if that cannot be told.
+    /// How the peer's head relates to the node's own; `None` without an answer or a witness role.
     pub relation: Option<HeadRelation>,
-    /// It counts from now on.
+    /// Whether this test made a joining peer count.
     pub joined: bool,
-    /// Why it does not count yet.
+    /// Why a joining peer does not count yet.
     pub waiting_for: Option<String>,
 }
 
 impl<C: Clock + Clone + 'static> NodeRuntime<C> {
-    /// Opens what the node remembers; makes its keys at the first time. `addresses_of` tells where its
-    /// services are reached.
+    /// Opens a node's mirrors and, with `[serve]`, its keys and its witness. The first call makes
+    /// the keys. `addresses_of` returns the addresses of the node's onion services.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if the mirrors, the keys or the witness cannot be opened. Errors of
+    /// `addresses_of` are passed on.
     pub fn open<E: From<NodeError>>(
         config: unanimity_config::NodeConfig,
         addresses_of: impl FnOnce(
@@ -169,41 +174,49 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
                     serve.name.as_str().parse::<KeyName>().expect("checked with the configuration");
                 let identity = Identity::open(&config.cycle.state, &name, rng, &disk)
                     .map_err(NodeError::from)?;
-                let follow = WitnessConfig {
+                let witness_config = WitnessConfig {
                     log: config.cycle.policy.log.clone(),
                     signing_key: identity.cosigning_key.clone(),
                     mirrors: mirrors.clone(),
                     polling: config.cycle.polling,
                 };
-                let peer = Witness::open(follow, &config.cycle.state, disk.clone(), clock.clone());
-                let peer = Arc::new(peer.map_err(NodeError::from)?);
+                let witness =
+                    Witness::open(witness_config, &config.cycle.state, disk.clone(), clock.clone());
+                let witness = Arc::new(witness.map_err(NodeError::from)?);
                 let ServiceAddresses { peer: address, artifacts } = addresses_of(&config, serve)?;
                 Some(WitnessRole {
                     name: serve.name.clone(),
-                    witness: peer,
+                    witness,
                     identity,
                     address,
                     artifacts,
                 })
             }
         };
-        let (watcher, sharing) = (ProgressSink::default(), Sharing::Primary(Arc::default()));
-        Ok(NodeRuntime { config, role, progress: watcher, clock, disk, sharing, uplink, mirrors })
+        let (progress, sharing) = (ProgressSink::default(), Sharing::Primary(Arc::default()));
+        Ok(NodeRuntime { config, role, progress, clock, disk, sharing, uplink, mirrors })
     }
 
-    /// One more product on this node, which goes by the answers that this one's peers gave lately. No
-    /// peer role comes with it, and evidence that one of the two holds latches both.
+    /// Opens one more product of this node. It has no witness role, and it uses the recent answers
+    /// of this node's peers. Evidence that either of the two holds latches both.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::InvalidExtraProduct`] if `config` has `[serve]`, or if its paths overlap this
+    /// node's. [`NodeError::Config`] if a mirror cannot be opened.
     pub fn open_extra_product(
         &self,
         config: unanimity_config::NodeConfig,
     ) -> Result<NodeRuntime<C>, NodeError> {
-        let wrong = |why| NodeError::InvalidExtraProduct { path: config.source.path.clone(), why };
+        let refuse = |why| NodeError::InvalidExtraProduct { path: config.source.path.clone(), why };
         if config.serve.is_some() {
-            return Err(wrong("[serve] belongs to the node, not to one more product"));
+            return Err(refuse(
+                "[serve] belongs to the node, and not to one more product: remove that section",
+            ));
         }
         if !self.config.has_disjoint_paths(&config) {
-            return Err(wrong(
-                "its root, its state and its spool have to be apart from the node's own",
+            return Err(refuse(
+                "its root, its state and its spool must not overlap those of the node",
             ));
         }
         let sharing = match &self.sharing {
@@ -227,12 +240,19 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         })
     }
 
-    /// Says over which network the mirrors are asked.
+    /// Sets the network over which the mirrors are reached.
     pub fn connect(&self, web: Arc<dyn WebConnector>) {
         self.uplink.set_connector(web);
     }
 
-    /// One cycle of the client.
+    /// Runs one cycle of the client.
+    ///
+    /// If no cycle can start, and `mode` may install, this still ends a trial that was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// [`CycleError::LogForked`] if evidence is not acknowledged; otherwise the errors of
+    /// [`Client::run`].
     pub async fn run_cycle(
         &self,
         transport: &impl Transport,
@@ -241,12 +261,12 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
     ) -> (CycleReport, Result<CycleOutcome, CycleError>) {
         let config = match self.check_can_start() {
             Ok(config) => config,
-            // Whatever stands in the way of installing: what was interrupted is undone.
+            // An interrupted trial must end even if nothing can be installed.
             Err(failure) => {
                 let mut report = CycleReport::default();
                 if matches!(mode, CycleMode::Update | CycleMode::InstallDownloaded) {
                     match self.recover().await {
-                        Ok(undone) => report.remarks.extend(undone),
+                        Ok(remark) => report.remarks.extend(remark),
                         Err(error) => report.remarks.push(error.to_string()),
                     }
                 }
@@ -261,14 +281,14 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
             );
         match (client, mode) {
             (Err(error), _) => (CycleReport::default(), Err(error.into())),
-            // On the heap: a cycle is a large future, within ever larger ones.
-            (Ok(mut client), errand) => Box::pin(client.run(errand, rng)).await,
+            // On the heap: a cycle is a large future inside still larger ones.
+            (Ok(mut client), mode) => Box::pin(client.run(mode, rng)).await,
         }
     }
 
-    /// What a cycle goes by, if nothing speaks against one from the start.
+    /// Returns the configuration for a cycle, or the reason why no cycle may start.
     fn check_can_start(&self) -> Result<ClientConfig, CycleError> {
-        // Whoever may not be able to confirm anything yet may well have found a fork.
+        // Evidence comes first: a node with too few peers may have found a fork.
         if let Some(id) = self.evidence_store().find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
@@ -279,31 +299,44 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         let log = &self.config.cycle.policy.log;
         let evidence = EvidenceStore::new(&self.config.cycle.state, log, self.disk.clone());
         match self.sharing.primary_state() {
-            Some(beside) => evidence.also_record_in(beside),
+            Some(primary_state) => evidence.also_record_in(primary_state),
             None => evidence,
         }
     }
 
-    /// Ends a trial that was interrupted, if it is this process that installs; see [`InstallRoot::recover`].
+    /// Ends a trial that was interrupted, unless another process installs; see
+    /// [`InstallRoot::recover`]. Returns a line for the operator if there was such a trial.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError`] if the install root cannot be read, or the way back fails.
     pub async fn recover(&self) -> Result<Option<String>, InstallError> {
         if self.config.cycle.spool.is_some() {
             return Ok(None);
         }
-        let (place, policy) = (self.config.cycle.state.join("client"), &self.config.cycle.policy);
-        // Where that cannot be read, what was interrupted is undone all the same.
-        let known = ClientStore::read_catalog(&place, policy, &self.disk).unwrap_or_default();
+        let (client_dir, policy) =
+            (self.config.cycle.state.join("client"), &self.config.cycle.policy);
+        // An unreadable catalog must not keep an interrupted trial from ending.
+        let catalog =
+            ClientStore::read_catalog(&client_dir, policy, &self.disk).unwrap_or_default();
         let root = InstallRoot::new(&self.config.cycle.install_root, self.disk.clone());
         let root =
-            root.with_hooks(self.config.cycle.hooks.clone()).with_withdrawn(known.withdrawn());
+            root.with_hooks(self.config.cycle.hooks.clone()).with_withdrawn(catalog.withdrawn());
         let root = root.with_hook_runner(Arc::new(HookThreads));
         root.recover(self.clock.now()).await
     }
 
-    /// Fetches what every peer confirmed, apart from any cycle, for [`CycleMode::InstallDownloaded`] to find.
+    /// Downloads a confirmed release outside any cycle. A later cycle in the mode
+    /// [`CycleMode::InstallDownloaded`] finds and installs it.
+    ///
+    /// # Errors
+    ///
+    /// [`CycleError::LogForked`] if evidence is not acknowledged; otherwise the configuration's
+    /// errors and those of the download.
     pub async fn download(
         &self,
         transport: &impl Transport,
-        agreed: &ConfirmedRelease,
+        release: &ConfirmedRelease,
         rng: &mut impl Rng,
     ) -> Result<(), CycleError> {
         if let Some(id) = self.evidence_store().find_unacknowledged()? {
@@ -311,13 +344,17 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         }
         let config =
             self.config.reload().and_then(|config| config.client_config(self.clock.now()))?;
-        let fetcher = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
+        let downloader = Downloader::new(&config, &self.mirrors, transport, self.disk.clone());
         let mut report = CycleReport::default();
-        let fetched = Box::pin(fetcher.download(agreed, &mut report, rng)).await;
-        fetched.map(|_| ())
+        let result = Box::pin(downloader.download(release, &mut report, rng)).await;
+        result.map(|_| ())
     }
 
-    /// What to give to somebody who shall become a peer.
+    /// Makes this node's invite, for the operator of a future peer.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::NoRole`] if this node has no witness role.
     pub fn create_invite(&self) -> Result<Invite, NodeError> {
         let role = self.require_role()?;
         let head = role.witness.head();
@@ -342,46 +379,59 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.config.source.path.clone()))
     }
 
-    /// Lists somebody, who counts once both heads have been found to be of one log.
+    /// Adds a peer to `peers.toml`. The peer counts once its head and this node's are found to be
+    /// of one log. `name` and `operator` replace the invite's name.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if this node has no witness role, if the invite is unusable or its name
+    /// listed, or if `peers.toml` cannot be written.
     pub fn add_peer(
         &self,
-        ticket: &Invite,
+        invite: &Invite,
         name: Option<Name>,
         operator: Option<Name>,
     ) -> Result<PeerEntry, NodeError> {
         let role = self.require_role()?;
-        if ticket.key.raw() == role.identity.cosigning_key.public().raw()
-            || ticket.address.key == role.address.key
+        if invite.key.raw() == role.identity.cosigning_key.public().raw()
+            || invite.address.key == role.address.key
         {
             return Err(NodeError::OwnInvite);
         }
-        let mut member = ticket.to_peer_entry(&self.config.cycle.policy.log)?;
-        member.peer.name = name.unwrap_or(member.peer.name);
-        member.peer.operator = operator.unwrap_or_else(|| member.peer.name.clone());
-        self.config.check_peer_role(&member)?;
-        let circle = self.config.reload()?.peers;
-        if let Some(known) = circle.find(&member.peer.name) {
-            let same = known.peer.key == member.peer.key && known.address == member.address;
-            return Err(NodeError::AlreadyListed { name: member.peer.name, is_same: same });
+        let mut entry = invite.to_peer_entry(&self.config.cycle.policy.log)?;
+        entry.peer.name = name.unwrap_or(entry.peer.name);
+        entry.peer.operator = operator.unwrap_or_else(|| entry.peer.name.clone());
+        self.config.check_peer_role(&entry)?;
+        let peers = self.config.reload()?.peers;
+        if let Some(listed) = peers.find(&entry.peer.name) {
+            let same = listed.peer.key == entry.peer.key && listed.address == entry.address;
+            return Err(NodeError::AlreadyListed { name: entry.peer.name, is_same: same });
         }
-        match edit::add(&self.config.peers_path, &member, &self.disk) {
-            Ok(_) => Ok(member),
+        match edit::add(&self.config.peers_path, &entry, &self.disk) {
+            Ok(_) => Ok(entry),
             Err(error) if error.why.is_permission_denied() => {
                 Err(NodeError::PeersFileNotWritable {
                     error: error.into(),
-                    block: edit::format_peer_table(&member),
+                    block: edit::format_peer_table(&entry),
                 })
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Takes somebody out of the circle. Who counts still has to confirm until the time that is
-    /// returned, unless `at_once`; for all others there is nothing to wait for.
+    /// Removes a peer from `peers.toml`.
+    ///
+    /// A counted peer must confirm every update until the returned time, unless `at_once`. Any
+    /// other peer is removed at once, and the result is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if the configuration or the state cannot be read, or `peers.toml` cannot be
+    /// edited.
     pub fn remove_peer(&self, name: &Name, at_once: bool) -> Result<Option<Timestamp>, NodeError> {
         let (config, now) = (self.config.reload()?, self.clock.now());
-        let member = config.peers.find(name);
-        let counts = member.is_some_and(|member| member.membership.must_confirm(now));
+        let entry = config.peers.find(name);
+        let counts = entry.is_some_and(|entry| entry.membership.must_confirm(now));
         if !counts || at_once {
             if counts {
                 edit::schedule_removal(&config.peers_path, name, now, &self.disk)?;
@@ -389,98 +439,97 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
             edit::remove(&config.peers_path, name, now, &self.disk)?;
             return Ok(None);
         }
-        // A clock that was put back must not make the wait shorter than it says.
-        let agreed = match config.client_config(now) {
+        // A clock that was set back must not shorten the delay.
+        let latest_verified = match config.client_config(now) {
             Ok(config) => {
-                let place = config.cycle.state.join("client");
-                ClientStore::read(&place, &config.cycle.policy, &config.peers, &self.disk)?
+                let client_dir = config.cycle.state.join("client");
+                ClientStore::read(&client_dir, &config.cycle.policy, &config.peers, &self.disk)?
                     .latest_verified_time
             }
             Err(_) => Timestamp(0),
         };
-        let at = now.max(agreed).after(config.removal_delay);
+        let at = now.max(latest_verified).after(config.removal_delay);
         edit::schedule_removal(&config.peers_path, name, at, &self.disk)?;
         Ok(Some(at))
     }
 
-    /// Asks every member for its view, all at once. Those that wait to be counted are counted if
-    /// their heads and ours are of one log. Only `filter`, if it is given.
+    /// Asks the peers that pass `filter` for their cosigned heads, all at once.
+    ///
+    /// A joining peer counts from now on if its head and this node's are of one log.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if the configuration or the witness's own log cannot be read. A peer's failure
+    /// is in its [`PeerTest`].
     pub async fn test_peers(
         &self,
         transport: &impl Transport,
         filter: impl Fn(&PeerEntry) -> bool,
     ) -> Result<Vec<PeerTest>, NodeError> {
-        let (circle, now) = (self.config.reload()?.peers, self.clock.now());
-        let present = circle.entries().iter().filter(|member| !member.membership.has_left(now));
-        let members = present.filter(|member| filter(member));
-        let asked = members.map(|member| async move {
+        let (peers, now) = (self.config.reload()?.peers, self.clock.now());
+        let present = peers.entries().iter().filter(|entry| !entry.membership.has_left(now));
+        let listed = present.filter(|entry| filter(entry));
+        let answers = listed.map(|entry| async move {
             let began = Instant::now();
             let log = &self.config.cycle.policy.log;
-            let asked = ask_once(transport, &member.address, log, &member.peer.key);
-            let answer = timeout(self.config.cycle.ask_timeout, asked)
+            let answer = ask_once(transport, &entry.address, log, &entry.peer.key);
+            let answer = timeout(self.config.cycle.ask_timeout, answer)
                 .await
                 .unwrap_or(Err(PeerFailure::TimedOut));
-            (member, answer, began.elapsed())
+            (entry, answer, began.elapsed())
         });
         let mut tested = Vec::new();
-        for (member, answer, took) in join_all(asked).await {
-            let place = match (&self.role, &answer) {
-                (Some(role), Ok(view)) => Some(role.witness.compare_head(view.head())?),
+        for (entry, answer, elapsed) in join_all(answers).await {
+            let relation = match (&self.role, &answer) {
+                (Some(role), Ok(cosigned)) => Some(role.witness.compare_head(cosigned.head())?),
                 _ => None,
             };
-            // An old one may be a replay: as good as none, but for what it proves of a fork.
-            let answer =
-                answer.and_then(|view| self.config.cycle.limits.admit(view, self.clock.now(), 0));
-            let waits = match member.membership {
+            // An old answer may be a replay, so it is a failure. It still proves a fork, above.
+            let answer = answer
+                .and_then(|cosigned| self.config.cycle.limits.admit(cosigned, self.clock.now(), 0));
+            let waiting_for = match entry.membership {
                 Membership::Joining { size, root } => {
-                    self.joining_obstacle(size, root, place.as_ref().filter(|_| answer.is_ok()))?
+                    self.joining_obstacle(size, root, relation.as_ref().filter(|_| answer.is_ok()))?
                 }
                 Membership::Counted | Membership::Leaving { .. } => None,
             };
-            let joins = waits.is_none() && matches!(member.membership, Membership::Joining { .. });
-            let counted =
-                joins.then(|| edit::activate(&self.config.peers_path, member, &self.disk));
-            // One who cannot be counted must not keep the others from it.
-            let (joined, waits) = match counted {
+            let joins =
+                waiting_for.is_none() && matches!(entry.membership, Membership::Joining { .. });
+            let counted = joins.then(|| edit::activate(&self.config.peers_path, entry, &self.disk));
+            // A failed edit for one peer must not keep the others from joining.
+            let (joined, waiting_for) = match counted {
                 Some(Err(error)) => (false, Some(error.to_string())),
-                counted => (counted.is_some(), waits),
+                counted => (counted.is_some(), waiting_for),
             };
-            let member = member.clone();
-            tested.push(PeerTest {
-                entry: member,
-                answer,
-                elapsed: took,
-                relation: place,
-                joined,
-                waiting_for: waits,
-            });
+            let entry = entry.clone();
+            tested.push(PeerTest { entry, answer, elapsed, relation, joined, waiting_for });
         }
         Ok(tested)
     }
 
-    /// Why a member whose ticket named this head does not count yet.
+    /// Returns why a joining peer, whose invite named this head, does not count yet.
     fn joining_obstacle(
         &self,
         size: u64,
         root: Hash,
-        place: Option<&HeadRelation>,
+        relation: Option<&HeadRelation>,
     ) -> Result<Option<String>, NodeError> {
         let Some(role) = &self.role else {
             return Ok(Some(
-                "this node has no [serve], and no head of its own to compare".to_owned(),
+                "this node has no [serve], so it has no head of its own to compare".to_owned(),
             ));
         };
         let ours = role.witness.root_at(size)?;
-        Ok(match (place, ours) {
-            (None, _) => Some("it has not answered with a view of now yet".to_owned()),
+        Ok(match (relation, ours) {
+            (None, _) => Some("it has not answered with a recent cosigned head yet".to_owned()),
             (Some(HeadRelation::Fork(_)), _) => {
-                Some("its head contradicts ours: the log has forked".to_owned())
+                Some("its head contradicts this node's head: the log has forked".to_owned())
             }
             (Some(HeadRelation::Ahead), _) | (_, None) => {
-                Some("it has seen more of the log than our own mirrors have shown us".to_owned())
+                Some("its head is larger than any that this node's mirrors have served".to_owned())
             }
             (Some(HeadRelation::Ancestor), Some(ours)) if ours != root => Some(format!(
-                "its ticket names a head of size {size} that is none of this log's: ask for a new ticket, and how that one was made"
+                "the head in the peer's invite (size {size}) does not belong to this log. Ask the peer's operator for a new invite"
             )),
             (Some(HeadRelation::Ancestor), Some(_)) => None,
         })

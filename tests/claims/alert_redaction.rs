@@ -1,4 +1,4 @@
-//! What neither the log nor the alarm ever says: where peers are reached, and secret keys.
+//! Redaction: neither the log nor an alert shows the onion addresses of peers or private keys.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -18,35 +18,36 @@ use unanimity_storage::{Mode, Storage};
 use unanimity_testkit::sample_log::sample_log;
 use unanimity_testkit::scratch_dir::scratch_dir;
 
-/// The name of a service: 56 characters of base32.
+/// The name of an onion service: 56 characters of base32.
 fn onion_name() -> String {
     let address = OnionAddress { key: [7; 32], port: 4242 }.to_string();
     address.split('.').next().unwrap().to_owned()
 }
 
-/// Whether there is enough of a secret in a text to search for it.
+/// Whether a text has 16 consecutive characters of a secret, which is enough to search for the
+/// rest.
 fn reveals(text: &str, secret: &str) -> bool {
     let (text, secret) = (text.to_lowercase(), secret.to_lowercase());
     secret.as_bytes().windows(16).any(|part| text.contains(str::from_utf8(part).unwrap()))
 }
 
-/// What an error says, in the log and to the alarm.
+/// Asserts that an error shows nothing of a secret in the log or an alert.
 #[track_caller]
 fn assert_redacted(error: impl Display, secret: &str) {
-    let said = redact(&error);
-    assert!(!reveals(&said, secret), "{said}");
-    assert_eq!(redact(&said), said, "hidden once is hidden");
+    let text = redact(&error);
+    assert!(!reveals(&text, secret), "{text}");
+    assert_eq!(redact(&text), text, "redacting twice changes the text");
 }
 
 fn peers_file_error(text: &str) -> ConfigError {
-    let place = scratch_dir();
-    let path = place.path().join("peers.toml");
+    let scratch = scratch_dir();
+    let path = scratch.path().join("peers.toml");
     fs::write(&path, text).unwrap();
     PeerList::load(&path).unwrap_err()
 }
 
 #[test]
-fn an_address_is_hidden_however_it_was_mistyped() {
+fn a_mistyped_address_is_hidden() {
     let name = onion_name();
     let mut mistyped = vec![name.clone(), name.to_uppercase(), format!("{name}a")];
     for at in 0..name.len() {
@@ -71,18 +72,22 @@ fn an_address_is_hidden_however_it_was_mistyped() {
 }
 
 #[test]
-fn a_broken_circle_is_told_without_its_addresses_and_shown_with_them() {
+fn an_error_in_peers_toml_shows_addresses_on_the_terminal_only() {
     let address = format!("{}.onion", &onion_name()[1..]);
     let error = peers_file_error(&format!("[[peer]]\naddress = \"{address}\"\n"));
-    assert!(error.to_string().contains(&address), "whoever is at the terminal has to see it");
+    assert!(
+        error.to_string().contains(&address),
+        "the operator at the terminal has to see the address"
+    );
     let failure = CycleError::Client(ClientError::Config(error));
     let message = status_of(Err(&failure)).message;
     assert!(!reveals(&message, &address), "{message}");
-    assert!(message.contains("peers.toml") && message.contains("line 2"), "{message}");
+    let (_, message) = message.split_once("peers.toml").unwrap();
+    snapbox::assert_data_eq!(message, snapbox::file!["words/hidden_peers_toml_error.txt"]);
 }
 
 #[test]
-fn what_has_to_be_read_is_not_hidden() {
+fn redaction_keeps_hashes_paths_and_prose() {
     let id = Hash::digest(b"evidence").hex();
     for text in [
         format!("fork: evidence {id} is kept"),
@@ -93,18 +98,18 @@ fn what_has_to_be_read_is_not_hidden() {
     ] {
         assert_eq!(redact(&text), text);
     }
-    // Without its ".onion", and with some of it missing.
+    // A name without ".onion", or with a part missing, is hidden too.
     for length in 40..=56 {
         assert_eq!(redact(format!("at {}!", &onion_name()[..length])), "at [hidden]!");
     }
     assert_eq!(redact("a PRIVATE+KEY+x+1+y, a 'age-secret-key-1x' b"), "a [hidden] a '[hidden]' b");
 }
 
-/// Every parser of ours that might be given a secret key by mistake, and says what was wrong.
+/// The errors of every parser that might read a private key by mistake.
 fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
     let mut all: Vec<Box<dyn Error>> = Vec::new();
-    let place = scratch_dir();
-    let path = place.path().join("unanimity.toml");
+    let scratch = scratch_dir();
+    let path = scratch.path().join("unanimity.toml");
     let quoted = format!("{secret:?}");
     let array = format!("[{quoted}]");
     for (table, field, value) in [
@@ -117,15 +122,15 @@ fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
         ("limits", "settle", &quoted),
         ("tor", "bridges", &quoted),
         ("serve", "name", &quoted),
-        ("alarm", "command", &quoted),
-        ("alarm", quoted.as_str(), &quoted),
-        ("alarm", "", &quoted),
+        ("alert", "command", &quoted),
+        ("alert", quoted.as_str(), &quoted),
+        ("alert", "", &quoted),
         (secret, "key", &quoted),
     ] {
         fs::write(&path, format!("[{table}]\n{field} = {value}\n")).unwrap();
         all.push(unanimity_config::load_node_config(&path).unwrap_err().into());
     }
-    for field in ["name", "operator = 1", "address", "key", "discovery", "joining", secret] {
+    for field in ["name", "operator = 1", "address", "key", "client_auth", "joining", secret] {
         all.push(peers_file_error(&format!("[[peer]]\n{field} = {quoted}\n")).into());
     }
     all.push(peers_file_error(secret).into());
@@ -141,31 +146,32 @@ fn parser_errors(secret: &str) -> Vec<Box<dyn Error>> {
     all.extend(Manifest::parse(&format!("unanimity/release/v1\n{secret}\n")).err().map(Into::into));
     all.extend(TreeHead::verify(secret.as_bytes(), &sample_log()).err().map(Into::into));
     all.extend(
-        unanimity_publish::read_statement(&write_private_file(place.path(), "note", secret))
+        unanimity_publish::read_statement(&write_private_file(scratch.path(), "note", secret))
             .err()
             .map(Into::into),
     );
-    write_private_file(place.path(), "peer/identity.json", secret);
-    all.push(Identity::read(place.path()).unwrap_err().into());
+    write_private_file(scratch.path(), "peer/identity.json", secret);
+    all.push(Identity::read(scratch.path()).unwrap_err().into());
     all
 }
 
-fn write_private_file(place: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let (path, disk) = (place.join(name), Storage::default());
+fn write_private_file(scratch: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let (path, disk) = (scratch.join(name), Storage::default());
     disk.make_dir(path.parent().unwrap(), Mode::Private).unwrap();
     disk.write(&path, text.as_bytes(), Mode::Private).unwrap();
     path
 }
 
 #[test]
-fn a_secret_key_in_the_wrong_file_is_in_neither_the_log_nor_the_alarm() {
+fn a_private_key_in_the_wrong_file_is_in_neither_log_nor_alert() {
     let name: KeyName = "a-publisher".parse().unwrap();
     let age = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
     for seed in 0..20 {
         let seed = [seed; 32].map(|byte: u8| byte.wrapping_mul(37));
         let note = NoteSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
-        let view = CosignatureSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
-        for secret in [&*note, &*view, age] {
+        let cosignature =
+            CosignatureSigningKey::from_seed(name.clone(), &seed).to_private_key_line();
+        for secret in [&*note, &*cosignature, age] {
             let all = parser_errors(secret);
             assert!(all.len() > 30, "{}", all.len());
             all.into_iter().for_each(|error| assert_redacted(error, secret));
@@ -173,7 +179,7 @@ fn a_secret_key_in_the_wrong_file_is_in_neither_the_log_nor_the_alarm() {
     }
 }
 
-/// A daemon, ended with the test.
+/// A daemon, killed at the end of the test.
 #[cfg(feature = "tor")]
 struct DaemonProcess(std::process::Child);
 
@@ -187,48 +193,48 @@ impl Drop for DaemonProcess {
 
 #[cfg(feature = "tor")]
 #[test]
-fn a_daemon_whose_circle_breaks_logs_it_and_tells_its_alarm_without_the_address() {
+fn a_daemon_reports_broken_peers_toml_without_the_address() {
     use unanimity_testkit::test_world::SECOND;
-    let desk = crate::peers_command::two_nodes();
+    let sandbox = crate::peers_command::two_nodes();
     let id = "A".repeat(40);
-    // A network of nobody, on loopback.
-    let nobody = "[\"127.0.0.1:9\"]";
-    desk.write(
+    // A Tor network on loopback in which no relay listens.
+    let no_relay = "[\"127.0.0.1:9\"]";
+    sandbox.write(
         "emil/network.toml",
         format!(
-            "[tor_network]\nfallback_caches = [{{ rsa_identity = \"{id}\", ed_identity = \"hReuzbHS+PIPnKq6y6WtjWMM5xMVKuMtS0PbOWvKhFM\", orports = {nobody} }}]\n\
-             [tor_network.authorities]\nv3idents = [\"{id}\"]\nuploads = [{nobody}]\ndownloads = [{nobody}]\nvotes = [{nobody}]\n"
+            "[tor_network]\nfallback_caches = [{{ rsa_identity = \"{id}\", ed_identity = \"hReuzbHS+PIPnKq6y6WtjWMM5xMVKuMtS0PbOWvKhFM\", orports = {no_relay} }}]\n\
+             [tor_network.authorities]\nv3idents = [\"{id}\"]\nuploads = [{no_relay}]\ndownloads = [{no_relay}]\nvotes = [{no_relay}]\n"
         ),
     );
-    let told = desk.read("emil/unanimity.toml").replace(
+    let config = sandbox.read("emil/unanimity.toml").replace(
         "[tor]\noffline = true\n",
-        "roll_min = \"1s\"\nroll_max = \"1s\"\n[tor]\nnetwork = \"network.toml\"\nbootstrap_timeout = \"1s\"\n\
-         [alarm]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> told\"]\nincomplete_after = \"0s\"\n",
+        "round_interval_min = \"1s\"\nround_interval_max = \"1s\"\n[tor]\nnetwork = \"network.toml\"\nbootstrap_timeout = \"1s\"\n\
+         [alert]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> delivered\"]\nincomplete_after = \"0s\"\n",
     );
-    desk.write("emil/unanimity.toml", told);
-    let log = fs::File::create(desk.path().join("daemon.log")).unwrap();
-    let mut command = desk.command("--config emil/unanimity.toml serve");
+    sandbox.write("emil/unanimity.toml", config);
+    let log = fs::File::create(sandbox.path().join("daemon.log")).unwrap();
+    let mut command = sandbox.command("--config emil/unanimity.toml serve");
     let daemon = command.stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap();
     let daemon = DaemonProcess(daemon);
     let until = |what: &dyn Fn() -> bool| {
         let begun = std::time::Instant::now();
         while !what() {
-            assert!(begun.elapsed() < 60 * SECOND, "{}", desk.read("daemon.log"));
+            assert!(begun.elapsed() < 60 * SECOND, "{}", sandbox.read("daemon.log"));
             std::thread::sleep(SECOND / 20);
         }
     };
-    until(&|| desk.read("daemon.log").contains("serving"));
+    until(&|| sandbox.read("daemon.log").contains("serving"));
     let address = format!("{}.onion", &onion_name()[1..]);
-    desk.write("emil/peers.toml", format!("[[peer]]\naddress = \"{address}\"\n"));
+    sandbox.write("emil/peers.toml", format!("[[peer]]\naddress = \"{address}\"\n"));
     let id = rustix::process::Pid::from_child(&daemon.0);
     let complains = |text: &str| text.contains("peers.toml: TOML parse error at line 2");
     until(&|| {
         rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
-        let heard = fs::read_to_string(desk.path().join("told")).unwrap_or_default();
-        complains(&desk.read("daemon.log")) && complains(&heard)
+        let delivered = fs::read_to_string(sandbox.path().join("delivered")).unwrap_or_default();
+        complains(&sandbox.read("daemon.log")) && complains(&delivered)
     });
-    for said in [desk.read("daemon.log"), desk.read("told")] {
-        assert!(!reveals(&said, &address), "{said}");
-        assert!(said.contains("[hidden].onion"), "{said}");
+    for text in [sandbox.read("daemon.log"), sandbox.read("delivered")] {
+        assert!(!reveals(&text, &address), "{text}");
+        assert!(text.contains("[hidden].onion"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is news about a node's condition: told once, when it changes, and not for nothing.
+//! The transitions of a node's condition: each change is announced exactly once.
 
 use std::time::Duration;
 
@@ -29,29 +29,30 @@ fn status(condition: Condition, about: &str) -> CycleStatus {
     CycleStatus { condition, about, message, details: json!({}) }
 }
 
-/// What is told of these conditions, each met so many hours after the beginning; all of it at once.
+/// The announcements of a course of conditions, all delivered at its end. Each step of the course
+/// is the hours since its beginning, the condition, and what the condition is about.
 fn announcements(course: &[(u64, Condition, &str)]) -> Vec<(Condition, String, u64)> {
-    let mut changes = Transitions::default();
+    let mut transitions = Transitions::default();
     for (hours, condition, about) in course {
-        changes.observe(&status(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
+        transitions.observe(&status(*condition, about), LIMIT, NOW.after(hours_of(*hours)));
     }
     let hours = |since: Timestamp| since.since(NOW).as_secs() / 3600;
     let row = |one: Announcement| (one.condition, one.message, hours(one.since));
-    take_announcements(&mut changes).into_iter().map(row).collect()
+    take_announcements(&mut transitions).into_iter().map(row).collect()
 }
 
 fn hours_of(hours: u64) -> Duration {
     Duration::from_secs(hours * 3600)
 }
 
-fn take_announcements(changes: &mut Transitions) -> Vec<Announcement> {
-    let all = changes.undelivered();
-    all.iter().for_each(|one| changes.mark_delivered(one));
-    assert_eq!(changes.undelivered(), []);
+fn take_announcements(transitions: &mut Transitions) -> Vec<Announcement> {
+    let all = transitions.undelivered();
+    all.iter().for_each(|one| transitions.mark_delivered(one));
+    assert_eq!(transitions.undelivered(), []);
     all
 }
 
-/// One course of events and what is told of it.
+/// Asserts the announcements of one course of conditions.
 #[track_caller]
 fn assert_announces(course: &[(u64, Condition, &str)], expected: &[(Condition, &str, u64)]) {
     let owned =
@@ -61,38 +62,38 @@ fn assert_announces(course: &[(u64, Condition, &str)], expected: &[(Condition, &
 }
 
 #[test]
-fn a_healthy_node_says_nothing() {
+fn a_healthy_node_announces_nothing() {
     assert_announces(&[], &[]);
     assert_announces(&[(0, Healthy, ""), (1, Healthy, ""), (1000, Healthy, "")], &[]);
 }
 
 #[test]
-fn incomplete_is_told_once_it_has_lasted_and_not_before() {
-    let told_at_24 = [(Incomplete, "", 1)];
+fn incomplete_is_announced_once_after_it_has_lasted_for_the_limit() {
+    let announced_once = [(Incomplete, "", 1)];
     assert_announces(&[(1, Incomplete, ""), (24, Incomplete, "")], &[]);
     assert_announces(
         &[(1, Incomplete, ""), (24, Incomplete, ""), (25, Incomplete, "")],
-        &told_at_24,
+        &announced_once,
     );
     assert_announces(
         &[(1, Incomplete, ""), (25, Incomplete, ""), (99, Incomplete, "")],
-        &told_at_24,
+        &announced_once,
     );
-    // It ended before that: nothing was, and now nothing is said.
+    // The condition ended before the limit: nothing is announced, neither its start nor its end.
     assert_announces(&[(1, Incomplete, ""), (24, Incomplete, ""), (25, Healthy, "")], &[]);
-    // A break begins the wait again.
+    // A healthy cycle in between restarts the wait.
     let broken =
         [(1, Incomplete, ""), (20, Healthy, ""), (21, Incomplete, ""), (44, Incomplete, "")];
     assert_announces(&broken, &[]);
     assert_announces(&[&broken[..], &[(45, Incomplete, "")]].concat(), &[(Incomplete, "", 21)]);
-    // Nobody looked for days: what was the case at both ends counts as the case between.
+    // No cycle ran for days: a condition at both ends counts as the condition in between.
     assert_announces(&[(0, Incomplete, ""), (90, Incomplete, "")], &[(Incomplete, "", 0)]);
     let over = [(0, Incomplete, ""), (24, Incomplete, ""), (30, Healthy, ""), (31, Healthy, "")];
     assert_announces(&over, &[(Incomplete, "", 0), (Healthy, "", 30)]);
 }
 
 #[test]
-fn what_is_worse_is_told_at_once_and_once() {
+fn conditions_worse_than_incomplete_are_announced_at_once() {
     for condition in [Stale, Refused, Fork] {
         let course =
             [(0, Healthy, ""), (1, condition, "x"), (2, condition, "x"), (90, condition, "x")];
@@ -110,7 +111,7 @@ fn what_is_worse_is_told_at_once_and_once() {
 }
 
 #[test]
-fn another_reason_or_release_or_evidence_is_another_change() {
+fn another_reason_release_or_evidence_is_another_change() {
     for condition in [Refused, Fork] {
         let course = [(0, condition, "x"), (1, condition, "y"), (2, condition, "y")];
         assert_announces(&course, &[(condition, "x", 0), (condition, "y", 1)]);
@@ -118,14 +119,14 @@ fn another_reason_or_release_or_evidence_is_another_change() {
 }
 
 #[test]
-fn a_fork_is_told_once_however_the_node_fares_between() {
+fn a_fork_is_announced_once_despite_incomplete_cycles_in_between() {
     let flaps =
         [(0, Fork, "x"), (1, Incomplete, ""), (2, Fork, "x"), (3, Incomplete, ""), (4, Fork, "x")];
     assert_announces(&flaps, &[(Fork, "x", 0)]);
-    // Long enough, the change is one.
+    // An incomplete condition that lasts for the limit is a change, and so is the fork after it.
     let long = [(0, Fork, "x"), (1, Incomplete, ""), (25, Incomplete, ""), (26, Fork, "x")];
     assert_announces(&long, &[(Fork, "x", 0), (Fork, "x", 26), (Incomplete, "", 1)]);
-    // Nothing that comes after it hides one that is not told yet.
+    // A later condition does not hide an undelivered fork.
     let over = [(0, Fork, "x"), (1, Healthy, ""), (2, Stale, "")];
     assert_announces(&over, &[(Fork, "x", 0), (Healthy, "", 1), (Stale, "", 2)]);
 }
@@ -138,8 +139,8 @@ fn a_release_is_offered_once() {
         &[&course[..], &[(4, Available, "3")]].concat(),
         &[(Available, "2", 0), (Available, "3", 4)],
     );
-    // Between, something was wrong: that it is over is said, the release not again.
-    let wrong = [
+    // After a stale condition in between, its end is announced. The release is not announced again.
+    let interrupted = [
         (0, Available, "2"),
         (1, Stale, ""),
         (2, Available, "2"),
@@ -147,7 +148,7 @@ fn a_release_is_offered_once() {
         (4, Available, "3"),
     ];
     assert_announces(
-        &wrong,
+        &interrupted,
         &[
             (Available, "2", 0),
             (Stale, "", 1),
@@ -159,54 +160,54 @@ fn a_release_is_offered_once() {
 }
 
 #[test]
-fn a_clock_that_is_put_back_costs_one_more_wait_and_no_more() {
-    let mut changes = Transitions::default();
+fn a_clock_set_back_costs_at_most_one_more_wait() {
+    let mut transitions = Transitions::default();
     let incomplete = status(Incomplete, "");
     for future in [Timestamp(u64::MAX), Timestamp::MAX] {
-        assert_eq!(changes.observe(&incomplete, LIMIT, future), None);
+        assert_eq!(transitions.observe(&incomplete, LIMIT, future), None);
     }
     for hours in 0..24 {
-        assert_eq!(changes.observe(&incomplete, LIMIT, NOW.after(hours_of(hours))), None);
+        assert_eq!(transitions.observe(&incomplete, LIMIT, NOW.after(hours_of(hours))), None);
     }
-    let told = changes.observe(&incomplete, LIMIT, NOW.after(LIMIT)).unwrap();
-    assert_eq!((told.condition, told.since), (Incomplete, NOW));
-    assert_eq!(told.details["unwell_since"], NOW.0);
-    assert_eq!(changes.observe(&incomplete, LIMIT, Timestamp(0)), None);
-    assert_eq!(changes.condition(), Some((Incomplete, Timestamp(0))));
+    let announced = transitions.observe(&incomplete, LIMIT, NOW.after(LIMIT)).unwrap();
+    assert_eq!((announced.condition, announced.since), (Incomplete, NOW));
+    assert_eq!(announced.details["unhealthy_since"], NOW.0);
+    assert_eq!(transitions.observe(&incomplete, LIMIT, Timestamp(0)), None);
+    assert_eq!(transitions.condition(), Some((Incomplete, Timestamp(0))));
 }
 
 #[test]
-fn how_long_the_node_has_not_been_well_is_part_of_what_is_told() {
-    let mut changes = Transitions::default();
+fn an_alert_says_since_when_the_node_has_been_unhealthy() {
+    let mut transitions = Transitions::default();
     let at = |hours| NOW.after(hours_of(hours));
-    changes.observe(&status(Healthy, ""), LIMIT, at(0));
-    changes.observe(&status(Incomplete, ""), LIMIT, at(1));
-    let stale = changes.observe(&status(Stale, ""), LIMIT, at(3)).unwrap();
-    assert_eq!((stale.since, &stale.details["unwell_since"]), (at(3), &json!(at(1))));
-    let well = changes.observe(&status(Healthy, ""), LIMIT, at(4)).unwrap();
-    assert_eq!(well.details.get("unwell_since"), None);
+    transitions.observe(&status(Healthy, ""), LIMIT, at(0));
+    transitions.observe(&status(Incomplete, ""), LIMIT, at(1));
+    let stale = transitions.observe(&status(Stale, ""), LIMIT, at(3)).unwrap();
+    assert_eq!((stale.since, &stale.details["unhealthy_since"]), (at(3), &json!(at(1))));
+    let well = transitions.observe(&status(Healthy, ""), LIMIT, at(4)).unwrap();
+    assert_eq!(well.details.get("unhealthy_since"), None);
 }
 
 #[test]
-fn of_all_that_waits_for_a_broken_command_the_forks_are_kept() {
-    let mut changes = Transitions::default();
-    changes.observe(&status(Fork, "x"), LIMIT, NOW);
+fn undelivered_forks_are_kept_before_all_other_alerts() {
+    let mut transitions = Transitions::default();
+    transitions.observe(&status(Fork, "x"), LIMIT, NOW);
     for n in 0..1000 {
-        changes.observe(&status(Refused, &n.to_string()), LIMIT, NOW);
+        transitions.observe(&status(Refused, &n.to_string()), LIMIT, NOW);
     }
-    let waited = take_announcements(&mut changes);
+    let waited = take_announcements(&mut transitions);
     assert_eq!(waited.len(), MAX_UNDELIVERED);
     assert_eq!((waited[0].condition, &*waited[0].message), (Fork, "x"));
     assert_eq!(waited[1..].first().unwrap().message, "985");
     assert_eq!(waited.last().unwrap().message, "999");
     for n in 0..1000 {
-        changes.observe(&status(Fork, &n.to_string()), LIMIT, NOW);
+        transitions.observe(&status(Fork, &n.to_string()), LIMIT, NOW);
     }
-    assert_eq!(take_announcements(&mut changes).len(), MAX_UNDELIVERED);
+    assert_eq!(take_announcements(&mut transitions).len(), MAX_UNDELIVERED);
 }
 
 #[test]
-fn who_forgot_what_was_said_says_how_it_is() {
+fn after_lost_state_the_current_condition_is_announced() {
     for (condition, about) in [
         (Healthy, ""),
         (Available, "2"),
@@ -215,47 +216,47 @@ fn who_forgot_what_was_said_says_how_it_is() {
         (Refused, "x"),
         (Fork, "x"),
     ] {
-        let mut changes = Transitions::with_unknown_history();
-        let first = changes.observe(&status(condition, about), LIMIT, NOW).unwrap();
+        let mut transitions = Transitions::with_unknown_history();
+        let first = transitions.observe(&status(condition, about), LIMIT, NOW).unwrap();
         assert_eq!((first.condition, &*first.message), (condition, about));
-        assert_eq!(changes.observe(&status(condition, about), LIMIT, NOW.after(LIMIT)), None);
+        assert_eq!(transitions.observe(&status(condition, about), LIMIT, NOW.after(LIMIT)), None);
     }
 }
 
 #[test]
-fn a_damaged_memory_is_no_memory() {
-    let mut changes = Transitions::default();
-    changes.observe(&status(Available, "2"), LIMIT, NOW);
-    changes.observe(&status(Fork, "x"), LIMIT, NOW);
-    let text = changes.text().into_bytes();
-    assert_eq!(Transitions::parse(&text), Some(changes.clone()));
+fn damaged_state_is_no_state() {
+    let mut transitions = Transitions::default();
+    transitions.observe(&status(Available, "2"), LIMIT, NOW);
+    transitions.observe(&status(Fork, "x"), LIMIT, NOW);
+    let text = transitions.text().into_bytes();
+    assert_eq!(Transitions::parse(&text), Some(transitions.clone()));
     for at in 0..text.len() {
         assert_eq!(Transitions::parse(&text[..at]), None, "cut at {at}");
         for bit in 0..8 {
             let mut damaged = text.clone();
             damaged[at] ^= 1 << bit;
-            // White space says nothing.
+            // Changed white space does not change the meaning.
             let read = Transitions::parse(&damaged);
-            assert!(read.is_none() || read.as_ref() == Some(&changes), "bit {bit} of {at}");
+            assert!(read.is_none() || read.as_ref() == Some(&transitions), "bit {bit} of {at}");
         }
     }
-    let newer = changes.text().replace("\"version\": 1", "\"version\": 2");
+    let newer = transitions.text().replace("\"version\": 1", "\"version\": 2");
     assert_eq!(Transitions::parse(newer.as_bytes()), None);
 }
 
-/// What has to be told of a course of events, looked at anew from its beginning for each of them.
+/// The expected announcements of a course: a model that reads the whole course again for each step.
 fn expected_announcements(
     course: &[(Timestamp, Condition, String)],
 ) -> Vec<(Condition, String, Timestamp)> {
-    let mut told: Vec<(Condition, String, Timestamp)> = Vec::new();
+    let mut announced: Vec<(Condition, String, Timestamp)> = Vec::new();
     for (i, (now, condition, about)) in course.iter().enumerate() {
         let same = |(_, c, a): &&(Timestamp, Condition, String)| c == condition && a == about;
         let run: Vec<_> = course[..=i].iter().rev().take_while(same).collect();
         let since = run.iter().map(|(at, ..)| *at).min().unwrap();
         let unwell = course[..=i].iter().rev().take_while(|(_, c, _)| !c.is_good());
         let unwell = unwell.map(|(at, ..)| *at).min().unwrap_or(*now);
-        let last = told.last().map_or((Healthy, ""), |(c, a, _)| (*c, a.as_str()));
-        let mut offers = told.iter().filter(|(c, ..)| *c == Available).map(|(_, a, _)| a);
+        let last = announced.last().map_or((Healthy, ""), |(c, a, _)| (*c, a.as_str()));
+        let mut offers = announced.iter().filter(|(c, ..)| *c == Available).map(|(_, a, _)| a);
         let news = match condition {
             Healthy if last.0.is_good() => None,
             Available if offers.next_back() != Some(about) => Some(Available),
@@ -264,9 +265,9 @@ fn expected_announcements(
             Incomplete if now.since(unwell) < LIMIT => None,
             bad => (last != (*bad, about)).then_some(*bad),
         };
-        told.extend(news.map(|condition| (condition, about.clone(), since)));
+        announced.extend(news.map(|condition| (condition, about.clone(), since)));
     }
-    told
+    announced
 }
 
 fn any_condition() -> impl Strategy<Value = (Condition, String)> {
@@ -283,51 +284,54 @@ fn any_condition() -> impl Strategy<Value = (Condition, String)> {
 
 proptest! {
     #[test]
-    fn all_that_is_news_is_told_in_order_and_once_through_restarts_and_failing_commands(
+    fn each_change_is_delivered_once_despite_restarts_and_failing_commands(
         course in prop::collection::vec((any_condition(), -5i64..15, any::<bool>(), any::<bool>()), 1..60)
     ) {
-        let (mut changes, mut told, mut met) = (Transitions::default(), Vec::new(), Vec::new());
+        let mut transitions = Transitions::default();
+        let (mut announced, mut seen_so_far) = (Vec::new(), Vec::new());
         let mut times = Vec::new();
         let mut now = NOW;
         for ((condition, about), hours, command_works, restarts) in course {
             now = Timestamp(now.0.saturating_add_signed(hours * 3600));
-            met.push((now, condition, about.clone()));
-            changes.observe(&status(condition, &about), LIMIT, now);
+            seen_so_far.push((now, condition, about.clone()));
+            transitions.observe(&status(condition, &about), LIMIT, now);
             if restarts {
-                changes = Transitions::parse(changes.text().as_bytes()).unwrap();
+                transitions = Transitions::parse(transitions.text().as_bytes()).unwrap();
             }
-            if command_works || met.len() % MAX_UNDELIVERED == 0 {
-                told.extend(take_announcements(&mut changes));
-                times.push(told.len());
+            if command_works || seen_so_far.len() % MAX_UNDELIVERED == 0 {
+                announced.extend(take_announcements(&mut transitions));
+                times.push(announced.len());
             }
             if condition == Fork {
-                let last = expected_announcements(&met).pop().unwrap();
+                let last = expected_announcements(&seen_so_far).pop().unwrap();
                 prop_assert_eq!((last.0, last.1), (Fork, about));
             }
         }
-        told.extend(take_announcements(&mut changes));
-        let told: Vec<_> = told.into_iter().map(|one| (one.condition, one.message, one.since)).collect();
-        let mut expected = expected_announcements(&met);
+        announced.extend(take_announcements(&mut transitions));
+        let row = |one: Announcement| (one.condition, one.message, one.since);
+        let announced: Vec<_> = announced.into_iter().map(row).collect();
+        let mut expected = expected_announcements(&seen_so_far);
         times.push(expected.len());
-        // Of what waits for one time, the forks are told first.
+        // Of the announcements that are delivered together, the forks come first.
         for (from, to) in std::iter::once(0).chain(times.clone()).zip(times) {
             expected[from..to].sort_by_key(|one| one.0 != Fork);
         }
-        prop_assert_eq!(told, expected);
+        prop_assert_eq!(announced, expected);
     }
 }
 
-fn unconfirmed_peer(silence: &str) -> UnconfirmedPeer {
+fn unconfirmed_peer(failure: &str) -> UnconfirmedPeer {
     UnconfirmedPeer {
         peer: "carol".parse().unwrap(),
         confirmation: Confirmation::NoValidAnswer,
         size: None,
-        failure: Some(PeerFailure::Unreachable(silence.to_owned())),
+        failure: Some(PeerFailure::Unreachable(failure.to_owned())),
         since: Some(NOW),
     }
 }
 
-/// Every refusal and error there is, but a fork's first; with the condition and what it is about.
+/// Every refusal and error except a newly found fork, with its condition and what the condition is
+/// about.
 fn all_cycle_errors() -> Vec<(CycleError, Condition, &'static str)> {
     let text = String::new;
     let name = || "hello".parse().unwrap();
@@ -396,7 +400,7 @@ fn all_cycle_errors() -> Vec<(CycleError, Condition, &'static str)> {
 }
 
 #[test]
-fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code() {
+fn every_failure_of_a_cycle_has_its_condition_and_outcome_word() {
     for (failure, condition, about) in all_cycle_errors() {
         let seen = status_of(Err(&failure));
         assert_eq!((seen.condition, &*seen.about), (condition, about), "{failure}");
@@ -408,20 +412,20 @@ fn every_way_a_cycle_can_fail_is_a_condition_and_has_the_word_of_its_exit_code()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
-    let mut circle = TestWorld::with_second_settling(300).await;
-    let settling = status_of(circle.check().await.1.as_ref());
+async fn a_successful_cycle_is_healthy_or_offers_a_release() {
+    let mut world = TestWorld::with_second_settling(300).await;
+    let settling = status_of(world.check().await.1.as_ref());
     assert_eq!((settling.condition, &*settling.about), (Healthy, ""));
-    circle.advance_and_poll(HOUR).await;
-    let ended = circle.check().await.1;
-    let offered = status_of(ended.as_ref());
+    world.advance_and_poll(HOUR).await;
+    let result = world.check().await.1;
+    let offered = status_of(result.as_ref());
     assert_eq!((offered.condition, &*offered.about), (Available, "2-1.1.0"));
     assert_eq!(offered.details, json!({ "outcome": "available", "release": "2-1.1.0" }));
-    let installed = circle.update().await.1;
+    let installed = world.update().await.1;
     assert!(matches!(installed, Ok(CycleOutcome::Installed(_))));
     let installed = status_of(installed.as_ref());
     assert_eq!((installed.condition, &*installed.about), (Healthy, ""));
-    let nothing = status_of(circle.update().await.1.as_ref());
+    let nothing = status_of(world.update().await.1.as_ref());
     assert_eq!(
         (nothing.condition, &nothing.details["outcome"]),
         (Healthy, &json!(Exit::Done.word()))
@@ -429,15 +433,15 @@ async fn a_cycle_that_ends_well_is_healthy_or_offers_a_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fork_is_one_condition_when_it_is_found_and_while_it_latches() {
-    let mut circle = TestWorld::with_first_installed(301).await;
-    circle.copy_log("fork").unwrap();
-    circle.publish(&release_spec(2)).unwrap();
-    circle.publish_to("fork", &ReleaseSpec::new(2, "6.6.6", b"trojan")).unwrap();
-    circle.set_mirror("client", "fork").unwrap();
-    circle.advance_and_poll(SECOND).await;
-    let found = status_of(circle.update().await.1.as_ref());
-    let latched = status_of(circle.update().await.1.as_ref());
+async fn a_fork_is_one_condition_when_found_and_while_latched() {
+    let mut world = TestWorld::with_first_installed(301).await;
+    world.copy_log("fork").unwrap();
+    world.publish(&release_spec(2)).unwrap();
+    world.publish_to("fork", &ReleaseSpec::new(2, "6.6.6", b"trojan")).unwrap();
+    world.set_mirror("client", "fork").unwrap();
+    world.advance_and_poll(SECOND).await;
+    let found = status_of(world.update().await.1.as_ref());
+    let latched = status_of(world.update().await.1.as_ref());
     assert_eq!((found.condition, latched.condition), (Fork, Fork));
     assert_ne!(found.message, latched.message);
     assert_eq!(found.about, latched.about);
@@ -445,11 +449,11 @@ async fn a_fork_is_one_condition_when_it_is_found_and_while_it_latches() {
 }
 
 #[test]
-fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
+fn alerts_name_peers_and_hide_their_addresses() {
     let address = unanimity_config::OnionAddress { key: [7; 32], port: 4242 }.to_string();
     let name = address.split('.').next().unwrap();
-    let said = format!("{address} ({}), www.{address}/x", name.to_uppercase());
-    let silent = CycleError::Refused(Refusal::Incomplete(vec![unconfirmed_peer(&said)]));
+    let text = format!("{address} ({}), www.{address}/x", name.to_uppercase());
+    let silent = CycleError::Refused(Refusal::Incomplete(vec![unconfirmed_peer(&text)]));
     let stale =
         MirrorProblem::Stale { mirror: format!("http://{address}/log"), shown: 1, known: 2 }.into();
     let unread = CycleError::Client(ClientError::Mirrors(vec![format!("http://{address}: gone")]));
@@ -459,15 +463,16 @@ fn whom_to_ask_is_told_and_where_they_are_reached_is_not() {
         assert!(!line.to_lowercase().contains(name), "{line}");
     }
     let seen = status_of(Err(&silent));
-    assert!(seen.message.contains("carol: silent (unreachable: [hidden].onion:4242 ([hidden])"));
-    let peers = json!([{ "name": "carol", "standing": "silent", "since": NOW }]);
+    snapbox::assert_data_eq!(seen.message, snapbox::file!["words/alert_hidden_address.txt"]);
+    let peers = json!([{ "name": "carol", "confirmation": "no-valid-answer", "since": NOW }]);
     assert_eq!(seen.details["peers"], peers);
-    let details = json!({ "outcome": "stale", "mirror": "http://[hidden].onion:4242/log", "shown": 1, "known": 2 });
+    let mirror = "http://[hidden].onion:4242/log";
+    let details = json!({ "outcome": "stale", "mirror": mirror, "shown": 1, "known": 2 });
     assert_eq!(status_of(Err(&stale)).details, details);
 }
 
 #[test]
-fn what_others_say_does_not_make_a_message_long() {
+fn text_of_others_does_not_make_a_message_long() {
     for text in ["a ".repeat(1 << 20), "é".repeat(1 << 20), "…".repeat(1 << 20)] {
         let failure = Refusal::Incomplete(vec![unconfirmed_peer(&text)]).into();
         let message = status_of(Err(&failure)).message;

@@ -1,5 +1,4 @@
-//! What is shipped for a system: the split between who fetches and who installs, with the program
-//! itself, two users and no network; and the units.
+//! The shipped files for a system: the split installation with two users, and the systemd units.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -15,12 +14,14 @@ use unanimity_testkit::test_world::{FIRST_ARTIFACT, HOUR, SECOND};
 use unanimity_testkit::{ReleaseSpec, World};
 
 use crate::installer;
+use crate::messages::Messages;
+
 #[cfg(feature = "tor")]
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
-/// Who fetches, where we are root.
+/// The downloader's user id, if the test runs as root.
 const DOWNLOADER_UID: u32 = 54_321;
 
-/// Everything below a directory becomes somebody's.
+/// Gives a directory and everything below it to a user.
 fn chown_tree(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() {
@@ -33,7 +34,7 @@ fn combined_output(output: &Output) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Runs the installer where there is no network, as root or as who passes for it.
+/// Runs the installer without a network, as root or as root of a user namespace.
 fn run_installer(config: &Path) -> Output {
     let mut unshare = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
@@ -49,13 +50,13 @@ fn run_installer(config: &Path) -> Output {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_user_fetched_another_installs_who_has_no_network() {
-    let home = scratch_dir();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    // Two hours ago by the clock that the program will see.
+async fn the_installer_installs_another_users_download_without_a_network() {
+    let scratch = scratch_dir();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Two hours ago, by the real clock that the programs read.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let start = Timestamp(now - 2 * 3600);
-    let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
+    let mut world = World::create(&scratch.path().join("world"), 5, start).unwrap();
     let spool = world.directory.join("client/spool");
     fs::create_dir_all(&spool).unwrap();
     world.config.cycle.spool = Some(SpoolSettings {
@@ -64,14 +65,15 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     });
     world.write_config().unwrap();
     let config = world.directory.join("client/unanimity.toml");
-    // Whoever fetches has not begun: there need not even be a spool.
+    // Before the first download, even the spool directory may be missing.
     fs::remove_dir(&spool).unwrap();
     let nothing = run_installer(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", combined_output(&nothing));
     fs::create_dir(&spool).unwrap();
     let nothing = run_installer(&config);
     assert_eq!(nothing.status.code(), Some(0), "{}", combined_output(&nothing));
-    assert!(combined_output(&nothing).contains("nothing is staged"));
+    let mut messages = Messages::new(scratch.path());
+    messages.add("empty spool", &combined_output(&nothing));
 
     world.publish(&ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT)).unwrap();
     world.poll_all().await.unwrap();
@@ -85,7 +87,7 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
 
     if rustix::process::geteuid().is_root() {
         chown_tree(&spool, DOWNLOADER_UID);
-        // Whoever fetches can write to the spool, and not to where versions are.
+        // The downloader can write to the spool, and not to the install root.
         let touch = |path: PathBuf| {
             let mut touch = Command::new("setpriv");
             let user = DOWNLOADER_UID.to_string();
@@ -100,23 +102,22 @@ async fn what_one_user_fetched_another_installs_who_has_no_network() {
     assert_eq!(fs::read(root.join("current/hello")).unwrap(), FIRST_ARTIFACT);
     let again = run_installer(&config);
     assert_eq!(again.status.code(), Some(0), "{}", combined_output(&again));
-    assert!(
-        combined_output(&again).contains("nothing new is staged"),
-        "{}",
-        combined_output(&again)
-    );
-    // Somebody else's file in the spool is not the spool's.
+    messages.add("again", &combined_output(&again));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/unanimity_install.txt"]);
+    // A file of a third user in the spool is refused.
     if rustix::process::geteuid().is_root() {
         chown(spool.join("proof"), Some(DOWNLOADER_UID + 1), None).unwrap();
         let refused = run_installer(&config);
         assert_eq!(refused.status.code(), Some(6), "{}", combined_output(&refused));
-        assert!(combined_output(&refused).contains("spool/proof"), "{}", combined_output(&refused));
+        let mut messages = Messages::new(scratch.path());
+        messages.add("file of a third user", &combined_output(&refused));
+        snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/spool_of_others.txt"]);
     }
 }
 
 #[cfg(feature = "tor")]
 #[test]
-fn the_units_are_good_and_hardly_exposed() {
+fn the_units_are_valid_and_have_a_low_exposure() {
     use unanimity_testkit_tor::{DebianPackage, ExternalPrograms};
     const SYSTEMD: DebianPackage = DebianPackage {
         name: "systemd",
@@ -127,17 +128,17 @@ fn the_units_are_good_and_hardly_exposed() {
     let programs = ExternalPrograms::find(&SYSTEMD, &package, &mut |_| {}).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/systemd");
     assert_eq!(installer::installer_path(), Path::new(&format!("{PROGRAM}-install")));
-    let home = scratch_dir();
+    let scratch = scratch_dir();
     let mut units = Vec::new();
     for unit in fs::read_dir(shipped).unwrap() {
         let unit = unit.unwrap().path();
         // As if both programs were installed where this build is.
         let text = fs::read_to_string(&unit).unwrap().replace("/usr/bin/unanimity", PROGRAM);
-        // Who is not root has another place for it.
+        // Every start names the system's configuration: the default path differs without root.
         let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();
         let named = "--config /etc/unanimity/";
         assert!(starts.iter().all(|line| line.contains(named)), "{starts:?}");
-        let copy = home.path().join(unit.file_name().unwrap());
+        let copy = scratch.path().join(unit.file_name().unwrap());
         fs::write(&copy, text).unwrap();
         units.push(copy);
     }
@@ -151,7 +152,7 @@ fn the_units_are_good_and_hardly_exposed() {
     );
     for unit in units.iter().filter(|unit| unit.extension().unwrap() == "service") {
         let mut security = programs.command("systemd-analyze").unwrap();
-        // Of 10: at most 1.5.
+        // The exposure is at most 1.5 of 10.
         security.args(["security", "--offline=true", "--threshold=15", "--no-pager"]).arg(unit);
         let judged = security.output().unwrap();
         assert!(judged.status.success(), "{}", combined_output(&judged));

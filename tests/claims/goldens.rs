@@ -1,9 +1,9 @@
-//! What the program prints, and its exit codes, as recorded in `tests/goldens/`.
+//! The output and the exit codes of the programs, as recorded in `tests/goldens/`.
 //!
-//! Each file there is played from top to bottom in a directory of its own, which the function of the
-//! same name prepares. `TRYCMD=overwrite cargo test --test claims goldens` records anew. `[..]` stands
-//! for a part of a line and `...` for lines that differ from run to run. `trycmd` shows both output
-//! streams as one, and every backslash as a slash.
+//! Each file there is a session. It runs from top to bottom in a directory of its own, which the
+//! function of the same name prepares. `TRYCMD=overwrite cargo test --test claims goldens` records
+//! the sessions again. `[..]` stands for a part of a line and `...` for lines that differ from run
+//! to run. `trycmd` shows both output streams as one, and every backslash as a slash.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,14 +26,14 @@ use unanimity_testkit::{Attack, ReleaseSpec, World, copy_tree};
 use crate::installer;
 use crate::peers_command;
 
-/// When the recorded releases were made. Nothing that a program of today reads is from later.
+/// The time of the recorded releases. Everything that a recorded program reads is older than today.
 const RECORDED_AT: Timestamp = Timestamp(1_750_000_000);
-/// How long the recorded releases may be installed: outlives every reader.
+/// The validity of the recorded releases, 100 years, so that they do not expire.
 const RECORDED_VALIDITY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// The programs that a recorded session may use besides our own.
+/// The programs that a recorded session may use besides `unanimity` and `unanimity-install`.
 const TOOLS: [&str; 4] = ["chmod", "cp", "rm", "sh"];
 
-/// A recorded session, and the directory in which its commands run.
+/// A recorded session, with the directory in which its commands run.
 struct RecordedSession {
     scratch: TempDir,
     name: &'static str,
@@ -42,21 +42,21 @@ struct RecordedSession {
 
 impl RecordedSession {
     fn new(name: &'static str) -> RecordedSession {
-        let place = scratch_dir();
-        fs::create_dir(place.path().join(format!("{name}.in"))).unwrap();
+        let scratch = scratch_dir();
+        fs::create_dir(scratch.path().join(format!("{name}.in"))).unwrap();
         let cases = TestCases::new();
         cases.register_bin("unanimity", Bin::Path(env!("CARGO_BIN_EXE_unanimity").into()));
         cases.insert_var("[PROGRAM]", env!("CARGO_BIN_EXE_unanimity")).unwrap();
         cases.register_bin("unanimity-install", Bin::Path(installer::installer_path()));
-        // For a shell, where a path has to be absolute.
+        // For commands in a shell, which does not know the registered names.
         cases.env("UNANIMITY", env!("CARGO_BIN_EXE_unanimity"));
         for tool in TOOLS {
             cases.register_bin(tool, Bin::Path(Path::new("/bin").join(tool)));
         }
-        let home = place.path().join("home").display().to_string();
+        let home = scratch.path().join("home").display().to_string();
         cases.env("HOME", home).env("XDG_CONFIG_HOME", "").env("COLUMNS", "100");
         cases.env(unanimity_config::tor_settings::NO_PUBLIC_NETWORK, "1");
-        RecordedSession { scratch: place, name, cases }
+        RecordedSession { scratch, name, cases }
     }
 
     /// A path in the directory of the commands.
@@ -72,7 +72,7 @@ impl RecordedSession {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Runs every command and compares what it prints with what is recorded.
+    /// Runs every command, and compares its output with the record.
     fn run_and_compare(self) {
         let file = format!("{}.trycmd", self.name);
         let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(&file);
@@ -84,7 +84,7 @@ impl RecordedSession {
         }
     }
 
-    /// A passphrase file, keys, and something to release.
+    /// Adds a passphrase file, keys, and two files to release.
     fn with_keys(self) -> RecordedSession {
         self.write("pass", "correct horse\n");
         fs::set_permissions(self.path("pass"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -106,9 +106,9 @@ impl RecordedSession {
         self.write(&format!("{name}.key.pub"), format!("{}\n", secret.public()));
     }
 
-    /// A manifest that `a` and `b` have signed, in a file named for it.
-    fn write_signed_manifest(&self, name: &str, sequence: u64, file: &str, good_for: Duration) {
-        let manifest = create_manifest(sequence, &self.read(file), good_for);
+    /// Writes a manifest that `a` and `b` have signed to the file `name`.
+    fn write_signed_manifest(&self, name: &str, sequence: u64, file: &str, valid_for: Duration) {
+        let manifest = create_manifest(sequence, &self.read(file), valid_for);
         self.write(name, sign_text(&manifest.to_string()));
     }
 }
@@ -120,7 +120,7 @@ fn test_key<const TYPE: u8>(name: &str) -> SigningKey<TYPE> {
     SigningKey::from_seed(name.parse::<KeyName>().unwrap(), &seed)
 }
 
-fn create_manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
+fn create_manifest(sequence: u64, file: &str, valid_for: Duration) -> Manifest {
     let release = ReleaseDraft {
         log: "example.org/l".parse().unwrap(),
         product: "hello".parse().unwrap(),
@@ -128,7 +128,7 @@ fn create_manifest(sequence: u64, file: &str, good_for: Duration) -> Manifest {
         sequence,
         version: format!("1.{sequence}").parse().unwrap(),
         issued: RECORDED_AT,
-        valid_for: good_for,
+        valid_for,
     };
     let platform = "x86_64-linux".parse().unwrap();
     let artifact = (platform, "hello".parse().unwrap(), file.as_bytes().to_vec());
@@ -144,18 +144,18 @@ fn sign_text(text: &str) -> String {
     note.to_string()
 }
 
-/// Release 1 or 2 of a world, which outlives its reader.
+/// Release 1 or 2 of a world, valid for [`RECORDED_VALIDITY`].
 fn recorded_release(sequence: u64) -> ReleaseSpec {
-    let draft = match sequence {
+    let spec = match sequence {
         1 => ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT),
         _ => ReleaseSpec::new(2, "1.1.0", SECOND_ARTIFACT),
     };
-    ReleaseSpec { valid_for: RECORDED_VALIDITY, ..draft }
+    ReleaseSpec { valid_for: RECORDED_VALIDITY, ..spec }
 }
 
-/// A world that is the same in every run, with release 1 installed.
+/// A world with release 1 installed. Its keys are the same in every run.
 async fn create_world(session: &RecordedSession, start: Timestamp) -> World {
-    let mut world = World::create(&session.path("circle"), 15, start).unwrap();
+    let mut world = World::create(&session.path("world"), 15, start).unwrap();
     fs::create_dir_all(world.directory.join("client")).unwrap();
     publish_and_settle(&mut world, &recorded_release(1)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
@@ -164,15 +164,15 @@ async fn create_world(session: &RecordedSession, start: Timestamp) -> World {
 }
 
 /// Publishes a release, and lets it settle.
-async fn publish_and_settle(world: &mut World, draft: &ReleaseSpec) {
-    world.publish(draft).unwrap();
+async fn publish_and_settle(world: &mut World, spec: &ReleaseSpec) {
+    world.publish(spec).unwrap();
     world.poll_all().await.unwrap();
     world.update().await.1.unwrap_err();
     world.advance(HOUR + SECOND);
     world.poll_all().await.unwrap();
 }
 
-/// A start from which all is over by now, and not long ago.
+/// A start three hours ago: all events of a session are in the past, and recent.
 fn recent_start() -> Timestamp {
     Timestamp(SystemClock.now().0 - 3 * 3600)
 }
@@ -238,8 +238,8 @@ fn log() {
 }
 
 #[test]
-fn publish() {
-    let session = RecordedSession::new("publish").with_keys();
+fn log_export() {
+    let session = RecordedSession::new("log-export").with_keys();
     session.write_signed_manifest("m1", 1, "hello", RECORDED_VALIDITY);
     session.write_signed_manifest("m2", 2, "other", RECORDED_VALIDITY);
     session.write_signed_manifest("m2-twin", 2, "hello", RECORDED_VALIDITY);
@@ -297,28 +297,28 @@ fn config() {
 #[test]
 fn peers() {
     let session = RecordedSession::new("peers");
-    let desk = peers_command::two_nodes();
-    for who in ["dora", "emil"] {
-        let ticket = desk.run_ok(&format!("--config {who}/unanimity.toml peers invite"));
-        let report = desk.run_ok(&format!("--json --config {who}/unanimity.toml peers invite"));
+    let sandbox = peers_command::two_nodes();
+    for name in ["dora", "emil"] {
+        let invite = sandbox.run_ok(&format!("--config {name}/unanimity.toml peers invite"));
+        let report = sandbox.run_ok(&format!("--json --config {name}/unanimity.toml peers invite"));
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         let fingerprint = report["fingerprint"].as_str().unwrap().to_owned();
-        let vars = match who {
-            "dora" => ["[DORA_TICKET]", "[DORA_FINGERPRINT]"],
-            _ => ["[EMIL_TICKET]", "[EMIL_FINGERPRINT]"],
+        let vars = match name {
+            "dora" => ["[DORA_INVITE]", "[DORA_FINGERPRINT]"],
+            _ => ["[EMIL_INVITE]", "[EMIL_FINGERPRINT]"],
         };
-        session.cases.insert_var(vars[0], ticket.trim().to_owned()).unwrap();
+        session.cases.insert_var(vars[0], invite.trim().to_owned()).unwrap();
         session.cases.insert_var(vars[1], fingerprint).unwrap();
-        desk.write(&format!("{who}.ticket"), ticket);
+        sandbox.write(&format!("{name}.invite"), invite);
     }
-    desk.write("text", "just text\n");
-    copy_tree(desk.path(), &session.path("")).unwrap();
-    // Counted, as if its head had been compared: for `remove` and `keep`.
+    sandbox.write("text", "just text\n");
+    copy_tree(sandbox.path(), &session.path("")).unwrap();
+    // For `remove` and `cancel-removal`, the peer counts, as if its head had been compared.
     copy_tree(&session.path("dora"), &session.path("paired")).unwrap();
-    let ticket = session.read("emil.ticket");
-    let fields: Vec<&str> = ticket.trim().split(',').collect();
+    let invite = session.read("emil.invite");
+    let fields: Vec<&str> = invite.trim().split(',').collect();
     let peers = format!(
-        "min_peers = 1\n\n[[peer]]\nname = \"emil\"\noperator = \"emil\"\naddress = \"{}\"\nkey = \"{}\"\ndiscovery = \"{}\"\n",
+        "min_peers = 1\n\n[[peer]]\nname = \"emil\"\noperator = \"emil\"\naddress = \"{}\"\nkey = \"{}\"\nclient_auth = \"{}\"\n",
         fields[4], fields[5], fields[6]
     );
     session.write("paired/peers.toml", peers);
@@ -350,15 +350,15 @@ async fn status_of_a_node_that_is_up_to_date() {
 #[tokio::test]
 async fn check_and_update() {
     let session = RecordedSession::new("update");
-    let mut circle = create_world(&session, RECORDED_AT).await;
-    publish_and_settle(&mut circle, &recorded_release(2)).await;
-    copy_tree(&circle.directory, &session.path("also")).unwrap();
-    drop(circle);
-    // A node that was once at a later time than this machine's.
-    fs::rename(session.path("circle"), session.path("then")).unwrap();
+    let mut world = create_world(&session, RECORDED_AT).await;
+    publish_and_settle(&mut world, &recorded_release(2)).await;
+    copy_tree(&world.directory, &session.path("second")).unwrap();
+    drop(world);
+    // The state of this node has verified a time that is later than the machine's clock.
+    fs::rename(session.path("world"), session.path("then")).unwrap();
     drop(create_world(&session, Timestamp(4_000_000_000)).await);
-    fs::rename(session.path("circle"), session.path("later")).unwrap();
-    fs::rename(session.path("then"), session.path("circle")).unwrap();
+    fs::rename(session.path("world"), session.path("later")).unwrap();
+    fs::rename(session.path("then"), session.path("world")).unwrap();
     session.run_and_compare();
 }
 
@@ -368,7 +368,7 @@ async fn verify() {
     let mut world = create_world(&session, RECORDED_AT).await;
     publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    let bundle = session.read("circle/client/hello/proofs/2-1.1.0");
+    let bundle = session.read("world/client/hello/proofs/2-1.1.0");
     session.write("damaged", bundle.replacen("version 1.1.0", "version 1.1.1", 1));
     session.write("text", "just text\n");
     let length = SECOND_ARTIFACT.len();
@@ -417,13 +417,13 @@ async fn rollback_and_mark_good() {
     copy_tree(&world.directory, &first).unwrap();
     publish_and_settle(&mut world, &recorded_release(2)).await;
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Installed(_))));
-    // The check finds that neither release works.
+    // With this health check, neither release works.
     world.config.cycle.hooks.check =
         ["/bin/sh", "-c", "echo no >&2; false"].map(str::to_owned).into();
     copy_tree(&world.directory, &session.path("fails")).unwrap();
     let there = session.path("fails/client/unanimity.toml");
     world.write_config().unwrap();
-    fs::rename(session.path("circle/client/unanimity.toml"), there).unwrap();
+    fs::rename(session.path("world/client/unanimity.toml"), there).unwrap();
     world.config.cycle.hooks.check.clear();
     world.write_config().unwrap();
     session.run_and_compare();
@@ -450,16 +450,16 @@ async fn install() {
     {
         copy_tree(&world.directory, &session.path(copy)).unwrap();
         rewrite_spool_path(&session, copy);
-        let proof = session.read("circle/client/spool/proof").replacen(from, to, 1);
+        let proof = session.read("world/client/spool/proof").replacen(from, to, 1);
         session.write(&format!("{copy}/client/spool/proof"), proof);
     }
     session.run_and_compare();
 }
 
-/// A copy of the circle has a spool of its own.
+/// Gives a copy of the world a spool of its own.
 fn rewrite_spool_path(session: &RecordedSession, copy: &str) {
-    let config = session.read("circle/client/unanimity.toml");
-    let config = config.replace("/circle/client/spool", &format!("/{copy}/client/spool"));
+    let config = session.read("world/client/unanimity.toml");
+    let config = config.replace("/world/client/spool", &format!("/{copy}/client/spool"));
     session.write(&format!("{copy}/client/unanimity.toml"), config);
 }
 
@@ -475,11 +475,11 @@ async fn install_from() {
     assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
     world.config.cycle.spool = None;
     world.write_config().unwrap();
-    let told = session.read("circle/client/unanimity.toml");
+    let config = session.read("world/client/unanimity.toml");
     for (name, bound) in [("strict", "1m"), ("patient", "7d")] {
         let install = format!("[install]\nfreshness = \"{bound}\"\n");
-        let told = told.replace("[install]\n", &install);
-        session.write(&format!("circle/client/{name}.toml"), told);
+        let config = config.replace("[install]\n", &install);
+        session.write(&format!("world/client/{name}.toml"), config);
     }
     fs::create_dir(session.path("no-stick")).unwrap();
     session.run_and_compare();

@@ -1,4 +1,6 @@
-//! The claims of this project, as tests: each is named for what it says.
+//! The claims of this project that need its programs or several crates, as tests.
+//!
+//! The name of a test is the claim. The tests of one crate are in its own `tests/claims/`.
 
 mod alert_command;
 mod alert_redaction;
@@ -9,11 +11,14 @@ mod command_line;
 #[cfg(feature = "tor")]
 mod control_socket;
 mod dist;
+mod documents;
 mod operator_commands;
-// What the program prints depends on both: its verbs on Tor, and hashes on the platform of releases.
+// The recorded output depends on the feature and on the platform: the verbs on `tor`, the hashes on
+// the platform of the released artifacts.
 #[cfg(all(feature = "tor", target_os = "linux", target_arch = "x86_64"))]
 mod goldens;
 mod installer;
+mod messages;
 #[cfg(feature = "tor")]
 mod onion_demo;
 mod outcomes;

@@ -1,4 +1,5 @@
-//! The demo over Tor: a circle of processes on a private network, attacked, and ended when it should be.
+//! The demo over Tor: processes on a private network, the attacks on them, and the cleanup at the
+//! end.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -14,11 +15,13 @@ use unanimity_report::Exit;
 use unanimity_testkit::{Attack, DemoBackend, Fixture, FixtureKeys, PEERS, ReleaseSpec, copy_tree};
 use unanimity_testkit_tor::{OnionBackend, OnionWorld, PrivateTorNetwork};
 
+use crate::messages::Messages;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// `demo --tor` plays all attacks, which takes longer than a test should: these are those that need
-/// something of every one of its processes.
+/// A sample of the attacks of `demo --tor`, since all of them take longer than a test should. Each
+/// process of the demo has a part in at least one of them.
 const SAMPLE_ATTACKS: [Attack; 5] = [
     Attack::ThresholdStolenUnlogged,
     Attack::FlashFork,
@@ -28,24 +31,24 @@ const SAMPLE_ATTACKS: [Attack; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_circle_of_processes_installs_what_is_honest_and_refuses_the_attacks() {
+async fn processes_over_tor_install_the_honest_update_and_refuse_attacks() {
     let network = PrivateTorNetwork::start(&Path::new(TARGET).join("tor-package"), |_| {}).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
-    let stage = Fixture::create(&directory.path().join("base"), circle).unwrap();
-    let nodes = OnionWorld::create(stage, &network, Path::new(PROGRAM), PEERS).unwrap();
+    let keys = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+    let fixture = Fixture::create(&directory.path().join("base"), keys).unwrap();
+    let nodes = OnionWorld::create(fixture, &network, Path::new(PROGRAM), PEERS).unwrap();
     let mut base = OnionBackend::start(nodes).await.unwrap();
 
     base.fixture()
         .publish_release("log", &ReleaseSpec::new(1, "1.0.0", b"hello over Tor"), base.now())
         .unwrap();
     base.poll_all_peers().await.unwrap();
-    let waits = base.run_client_update().await.unwrap();
-    assert_eq!(waits.exit, Exit::Settling, "{}", waits.message);
+    let settling = base.run_client_update().await.unwrap();
+    assert_eq!(settling.exit, Exit::Settling, "{}", settling.message);
     base.advance_time(base.settle()).await;
     let mut installed = base.run_client_update().await.unwrap();
     if installed.exit == Exit::Settling {
-        // Both rolls were within the second.
+        // Both rounds were within one second.
         base.advance_time(base.settle()).await;
         installed = base.run_client_update().await.unwrap();
     }
@@ -53,24 +56,24 @@ async fn a_circle_of_processes_installs_what_is_honest_and_refuses_the_attacks()
     assert_eq!(base.fixture().installed_version().unwrap().unwrap().sequence, 1);
 
     for attack in SAMPLE_ATTACKS {
-        let place = directory.path().join(format!("{attack:?}"));
-        let attacked = attack.run(base.resume_in(&place).await.unwrap()).await.unwrap();
-        assert!(attacked.resisted, "{attack:?}: {}", attacked.message);
-        // What the mirror serves in place of a log entry, its peers serve as it is.
-        assert_eq!(attacked.updated, attack == Attack::ThresholdStolenUnlogged);
+        let copy = directory.path().join(format!("{attack:?}"));
+        let result = attack.run(base.resume_in(&copy).await.unwrap()).await.unwrap();
+        assert!(result.resisted, "{attack:?}: {}", result.message);
+        // A peer serves the true log entry, which the attacker's mirror has replaced.
+        assert_eq!(result.updated, attack == Attack::ThresholdStolenUnlogged);
         let forks = matches!(attack, Attack::FlashFork | Attack::EquivocatingPeer);
-        assert_eq!(attacked.evidence.is_some(), forks, "{attack:?}");
+        assert_eq!(result.evidence.is_some(), forks, "{attack:?}");
     }
 }
 
 #[test]
-fn ctrl_c_ends_every_process_of_the_demo_and_leaves_nothing_behind() {
-    // The package that the other tests unpack is where the demo looks for it.
+fn sigint_ends_all_processes_of_the_demo_and_leaves_no_files() {
+    // The demo finds the package of Tor that the other tests have unpacked.
     symlink(".", Path::new(TARGET).join("unanimity")).ok();
-    let place = tempfile::tempdir().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let mut demo = Command::new(PROGRAM)
         .args(["demo", "--tor", "--artifact", "Cargo.toml"])
-        .env("TMPDIR", place.path())
+        .env("TMPDIR", scratch.path())
         .env("XDG_CACHE_HOME", TARGET)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -78,19 +81,21 @@ fn ctrl_c_ends_every_process_of_the_demo_and_leaves_nothing_behind() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().ends_with("all of them can be found")));
-    // Six of the network, and six of the circle.
-    assert_eq!(processes_in(place.path()).len(), 12);
+    assert!(lines.any(|line| line.unwrap().ends_with("all nodes are reachable")));
+    // Six processes of the Tor network, five peers and one client.
+    assert_eq!(processes_in(scratch.path()).len(), 12);
     kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
     let output = demo.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("it was told to end"), "{said}");
-    assert_eq!(processes_in(place.path()), Vec::<String>::new());
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let mut messages = Messages::new(scratch.path());
+    messages.add("SIGINT", &stderr);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/demo_interrupted.txt"]);
+    assert_eq!(processes_in(scratch.path()), Vec::<String>::new());
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
 
-/// The command lines of processes that work in a directory.
+/// The command lines of all processes that name a directory.
 fn processes_in(directory: &Path) -> Vec<String> {
     let directory = directory.to_str().unwrap();
     let read = |path: PathBuf| fs::read_to_string(path.join("cmdline")).ok();
@@ -99,23 +104,25 @@ fn processes_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_demo_over_tor_says_so_when_its_directory_is_too_deep_for_sockets() {
-    let place = tempfile::tempdir().unwrap();
+fn the_demo_over_tor_refuses_a_directory_too_long_for_sockets() {
+    let scratch = tempfile::tempdir().unwrap();
     let output = Command::new(PROGRAM)
         .args(["demo", "--tor", "--artifact", "Cargo.toml", "--keep"])
-        .arg(place.path().join("d".repeat(80)))
+        .arg(scratch.path().join("d".repeat(80)))
         .env("XDG_CACHE_HOME", TARGET)
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("choose a shorter directory"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let mut messages = Messages::new(scratch.path());
+    messages.add("demo --tor", &stderr);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/demo_directory.txt"]);
 }
 
 #[test]
-fn a_copied_stage_keeps_everybodys_rights_and_shares_nothing_that_is_written_in_place() {
-    let place = tempfile::tempdir().unwrap();
-    let (from, to) = (place.path().join("from"), place.path().join("to"));
+fn a_copied_world_keeps_file_modes_and_shares_no_mutable_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
     fs::create_dir_all(from.join("private")).unwrap();
     for (path, mode) in [("private/key", 0o600), ("private", 0o700)] {
         if path.ends_with("key") {

@@ -1,4 +1,4 @@
-//! Pairing: a peer counts once it has answered and its head and ours are of one log, and not before.
+//! Pairing: a peer counts once its answer shows that both nodes follow one log.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,10 +18,12 @@ use unanimity_state::{Identity, IdentityError};
 use unanimity_storage::{ManualClock, Storage, WriteStep};
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::test_world::{HOUR, MINUTE, NOW};
-use unanimity_testkit::{Fixture, FixtureKeys as Keys, MemoryNetwork, ReleaseSpec};
+use unanimity_testkit::{Fixture, FixtureKeys, MemoryNetwork, ReleaseSpec};
 use unanimity_witness::HeadRelation;
 
-/// Two nodes or more around one log, over streams in memory.
+use crate::messages::Messages;
+
+/// Nodes that follow one log, connected by streams in memory.
 pub(crate) struct PairedNodes {
     pub(crate) fixture: Fixture,
     pub(crate) network: MemoryNetwork,
@@ -36,24 +38,24 @@ pub(crate) struct RunningNode {
 
 impl PairedNodes {
     pub(crate) fn new() -> PairedNodes {
-        let home = scratch_dir();
-        let keys = Keys::generate(&mut StdRng::seed_from_u64(3));
-        let stage = Fixture::create(&home.path().join("stage"), keys).unwrap();
+        let scratch = scratch_dir();
+        let keys = FixtureKeys::generate(&mut StdRng::seed_from_u64(3));
+        let fixture = Fixture::create(&scratch.path().join("fixture"), keys).unwrap();
         let pairing = PairedNodes {
-            fixture: stage,
+            fixture,
             network: MemoryNetwork::default(),
             clock: ManualClock::at(NOW),
-            _scratch: home,
+            _scratch: scratch,
         };
         pairing.fixture.publish_release("log", &ReleaseSpec::new(1, "1.0.0", b"one"), NOW).unwrap();
         pairing
     }
 
-    pub(crate) fn node_directory(&self, who: &str) -> PathBuf {
-        self.fixture.directory.join(who)
+    pub(crate) fn node_directory(&self, name: &str) -> PathBuf {
+        self.fixture.directory.join(name)
     }
 
-    fn write_config(&self, who: &str, log: &str) -> unanimity_config::NodeConfig {
+    fn write_config(&self, name: &str, log: &str) -> unanimity_config::NodeConfig {
         let (keys, policy) = (&self.fixture.keys, self.fixture.keys.policy());
         let publishers: Vec<String> =
             policy.publishers().iter().map(|key| format!("\"{key}\"")).collect();
@@ -61,38 +63,38 @@ impl PairedNodes {
             "[product]\nname = \"hello\"\nchannel = \"stable\"\n\
              [publisher]\nthreshold = 2\nkeys = [{}]\n\
              [log]\norigin = \"{}\"\nkey = \"{}\"\nmirrors = [\"file:{}\"]\n\
-             [install]\nroot = \"hello\"\nstate = \"state\"\n[serve]\nname = \"{who}\"\n",
+             [install]\nroot = \"hello\"\nstate = \"state\"\n[serve]\nname = \"{name}\"\n",
             publishers.join(", "),
             keys.log.origin,
             keys.log.key,
             self.fixture.directory.join(log).display(),
         );
-        fs::create_dir_all(self.node_directory(who)).unwrap();
-        fs::write(self.node_directory(who).join("unanimity.toml"), text).unwrap();
-        let peers = self.node_directory(who).join("peers.toml");
+        fs::create_dir_all(self.node_directory(name)).unwrap();
+        fs::write(self.node_directory(name).join("unanimity.toml"), text).unwrap();
+        let peers = self.node_directory(name).join("peers.toml");
         if !peers.exists() {
             fs::write(peers, "min_peers = 1\n").unwrap();
         }
-        unanimity_config::load_node_config(&self.node_directory(who).join("unanimity.toml"))
+        unanimity_config::load_node_config(&self.node_directory(name).join("unanimity.toml"))
             .unwrap()
     }
 
-    fn open(&self, who: &str, log: &str) -> NodeRuntime<ManualClock> {
-        let key = Hash::digest(who.as_bytes()).0;
+    fn open(&self, name: &str, log: &str) -> NodeRuntime<ManualClock> {
+        let key = Hash::digest(name.as_bytes()).0;
         let address_of = |_: &unanimity_config::NodeConfig,
                           serve: &unanimity_config::ServeSettings| {
             let peer = OnionAddress { key, port: serve.port };
             Ok::<_, NodeError>(ServiceAddresses { peer, artifacts: None })
         };
         let mut rng = StdRng::seed_from_u64(u64::from(key[0]));
-        let told = self.write_config(who, log);
-        NodeRuntime::open(told, address_of, self.clock.clone(), Storage::default(), &mut rng)
+        let config = self.write_config(name, log);
+        NodeRuntime::open(config, address_of, self.clock.clone(), Storage::default(), &mut rng)
             .unwrap()
     }
 
-    /// A node at work, which has looked at its mirror.
-    pub(crate) async fn start_node(&self, who: &str, log: &str) -> RunningNode {
-        let node = self.open(who, log);
+    /// Starts a node that serves its peers and has polled its mirror once.
+    pub(crate) async fn start_node(&self, name: &str, log: &str) -> RunningNode {
+        let node = self.open(name, log);
         let role = node.role.as_ref().unwrap();
         role.witness.poll(&mut rand::rng()).await.unwrap();
         let listener = self.network.listen(role.address.clone());
@@ -101,21 +103,21 @@ impl PairedNodes {
     }
 }
 
-pub(crate) fn create_invite(seat: &RunningNode) -> Invite {
-    seat.node.create_invite().unwrap()
+pub(crate) fn create_invite(node: &RunningNode) -> Invite {
+    node.node.create_invite().unwrap()
 }
 
-pub(crate) fn add_peer(to: &RunningNode, ticket: &Invite) {
-    to.node.add_peer(ticket, None, None).unwrap();
+pub(crate) fn add_peer(to: &RunningNode, invite: &Invite) {
+    to.node.add_peer(invite, None, None).unwrap();
 }
 
-fn membership(seat: &RunningNode, who: &str) -> Membership {
-    let circle = seat.node.config.reload().unwrap().peers;
-    circle.find(&who.parse().unwrap()).unwrap().membership
+fn membership(node: &RunningNode, name: &str) -> Membership {
+    let peers = node.node.config.reload().unwrap().peers;
+    peers.find(&name.parse().unwrap()).unwrap().membership
 }
 
-pub(crate) async fn test_peers(pairing: &PairedNodes, seat: &RunningNode) -> Vec<PeerTest> {
-    seat.node.test_peers(&pairing.network, |_| true).await.unwrap()
+pub(crate) async fn test_peers(pairing: &PairedNodes, node: &RunningNode) -> Vec<PeerTest> {
+    node.node.test_peers(&pairing.network, |_| true).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,19 +131,17 @@ async fn two_nodes_count_each_other_once_their_heads_are_of_one_log() {
     add_peer(&emil, &create_invite(&dora));
     add_peer(&dora, &create_invite(&emil));
     assert!(matches!(membership(&dora, "emil"), Membership::Joining { size: 1, .. }));
-    // Listed alone, it does not make a circle.
+    // A joining peer does not count.
     let listed = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
-    let said = listed.unwrap_err().to_string();
-    assert!(
-        said.contains("0 distinct operators count as peers, and min_peers is 1: 1 more are"),
-        "{said}"
-    );
+    let mut messages = Messages::new(&pairing.fixture.directory);
+    messages.add("check", &listed.unwrap_err().to_string());
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/joining_peer.txt"]);
 
     let tested = test_peers(&pairing, &dora).await;
     assert!(tested[0].joined && tested[0].waiting_for.is_none(), "{tested:?}");
     assert_eq!(tested[0].relation, Some(HeadRelation::Ancestor));
     assert_eq!(membership(&dora, "emil"), Membership::Counted);
-    // Each side finds out by itself.
+    // Each side compares the heads by itself.
     assert!(matches!(membership(&emil, "dora"), Membership::Joining { .. }));
 
     let counted = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
@@ -162,7 +162,7 @@ async fn a_peer_that_does_not_answer_is_listed_and_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much() {
+async fn a_peer_ahead_of_the_own_mirrors_counts_once_they_catch_up() {
     let pairing = PairedNodes::new();
     pairing.fixture.copy_log("old").unwrap();
     pairing.fixture.publish_release("log", &ReleaseSpec::new(2, "1.1.0", b"two"), NOW).unwrap();
@@ -171,7 +171,8 @@ async fn a_peer_that_is_ahead_of_our_mirrors_counts_when_they_have_shown_as_much
     add_peer(&dora, &create_invite(&emil));
     let tested = test_peers(&pairing, &dora).await;
     assert_eq!(tested[0].relation, Some(HeadRelation::Ahead));
-    assert!(tested[0].waiting_for.as_ref().unwrap().contains("our own mirrors"), "{tested:?}");
+    let reason = tested[0].waiting_for.clone().unwrap();
+    snapbox::assert_data_eq!(reason, snapbox::file!["words/peer_ahead.txt"]);
     assert!(matches!(membership(&dora, "emil"), Membership::Joining { .. }));
 
     fs::remove_dir_all(pairing.fixture.directory.join("old")).unwrap();
@@ -193,29 +194,30 @@ async fn a_peer_on_a_forked_log_leaves_evidence_and_never_counts() {
     assert!(matches!(tested[0].relation, Some(HeadRelation::Fork(_))), "{tested:?}");
     assert!(!tested[0].joined);
     assert!(matches!(membership(&dora, "emil"), Membership::Joining { .. }));
-    // It was signed by the log's key, so it is evidence, whoever showed it: the node latches, also
-    // while too few peers count.
+    // The log's key signed both heads, so they are evidence, no matter which peer showed them. The
+    // node latches although too few peers count.
     let latched =
         dora.node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(latched, Err(CycleError::LogForked(_))), "{latched:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticket_whose_head_is_none_of_the_log_s_is_never_counted() {
+async fn an_invite_with_a_foreign_head_never_counts() {
     let pairing = PairedNodes::new();
     let (dora, emil) =
         (pairing.start_node("dora", "log").await, pairing.start_node("emil", "log").await);
-    let lie = Invite { root: Hash::digest(b"another story"), ..create_invite(&emil) };
+    let lie = Invite { root: Hash::digest(b"another tree"), ..create_invite(&emil) };
     add_peer(&dora, &lie);
     let tested = test_peers(&pairing, &dora).await;
-    assert_eq!(tested[0].relation, Some(HeadRelation::Ancestor), "its live view is honest");
+    assert_eq!(tested[0].relation, Some(HeadRelation::Ancestor), "the live head is not honest");
     assert!(!tested[0].joined);
-    assert!(tested[0].waiting_for.as_ref().unwrap().contains("none of this log's"), "{tested:?}");
+    let reason = tested[0].waiting_for.clone().unwrap();
+    snapbox::assert_data_eq!(reason, snapbox::file!["words/foreign_invite.txt"]);
     assert!(matches!(membership(&dora, "emil"), Membership::Joining { .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_has_seen_nothing_yet_counts_nobody() {
+async fn a_node_without_a_head_counts_no_peer() {
     let pairing = PairedNodes::new();
     let emil = pairing.start_node("emil", "log").await;
     let dora = pairing.open("dora", "log");
@@ -226,7 +228,7 @@ async fn a_node_that_has_seen_nothing_yet_counts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
+async fn a_leaving_peer_is_asked_and_a_removed_one_is_not() {
     let pairing = PairedNodes::new();
     let (dora, emil) =
         (pairing.start_node("dora", "log").await, pairing.start_node("emil", "log").await);
@@ -249,12 +251,12 @@ async fn a_peer_that_left_is_not_asked_and_one_that_leaves_still_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_becomes_their_own_peer() {
+async fn a_node_cannot_become_its_own_peer() {
     let pairing = PairedNodes::new();
     let dora = pairing.start_node("dora", "log").await;
     let own = create_invite(&dora);
     assert!(matches!(dora.node.add_peer(&own, None, None), Err(NodeError::OwnInvite)));
-    // Nor under another name, by one of its two keys.
+    // Nor can it under another name, with one of its two keys.
     let other = pairing.start_node("emil", "log").await;
     let mixed = [
         Invite { key: own.key.clone(), ..create_invite(&other) },
@@ -263,31 +265,33 @@ async fn nobody_becomes_their_own_peer() {
             ..create_invite(&other)
         },
     ];
-    for ticket in mixed {
-        let added = dora.node.add_peer(&ticket, Some("frida".parse().unwrap()), None);
+    for invite in mixed {
+        let added = dora.node.add_peer(&invite, Some("frida".parse().unwrap()), None);
         assert!(matches!(added, Err(NodeError::OwnInvite)), "{added:?}");
     }
     assert!(dora.node.config.reload().unwrap().peers.entries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
+async fn an_unchanged_download_installs_without_a_mirror() {
     let pairing = PairedNodes::new();
     let (dora, _emil) = create_pair_before_install(&pairing).await;
-    let cycle =
-        async |errand| dora.node.run_cycle(&pairing.network, errand, &mut rand::rng()).await.1;
-    let staged = cycle(CycleMode::Download).await;
-    assert!(matches!(staged, Ok(CycleOutcome::Available(_))), "{staged:?}");
-    assert!(!pairing.node_directory("dora").join("hello/current").exists(), "nothing is installed");
+    let cycle = async |mode| dora.node.run_cycle(&pairing.network, mode, &mut rand::rng()).await.1;
+    let downloaded = cycle(CycleMode::Download).await;
+    assert!(matches!(downloaded, Ok(CycleOutcome::Available(_))), "{downloaded:?}");
+    assert!(
+        !pairing.node_directory("dora").join("hello/current").exists(),
+        "the download was installed"
+    );
 
-    let staging = pairing.node_directory("dora").join("hello/versions/.1-1.0.0.new/hello");
-    assert_eq!(fs::read(&staging).unwrap(), b"one");
+    let download = pairing.node_directory("dora").join("hello/versions/.1-1.0.0.new/hello");
+    assert_eq!(fs::read(&download).unwrap(), b"one");
     let artifacts = pairing.fixture.directory.join("log/artifact");
     fs::rename(&artifacts, artifacts.with_extension("gone")).unwrap();
-    fs::write(&staging, b"two").unwrap();
+    fs::write(&download, b"two").unwrap();
     assert!(
         cycle(CycleMode::Update).await.is_err(),
-        "touched, it is fetched again, and there is nothing to fetch"
+        "a changed download installed, although no mirror has the artifact"
     );
     assert!(!pairing.node_directory("dora").join("hello/current").exists());
 
@@ -302,7 +306,7 @@ async fn what_was_staged_is_installed_without_a_mirror_unless_it_was_touched() {
     );
 }
 
-/// Somebody at an address who says one thing to everybody.
+/// A server at an address that answers every question with the same cosigned head.
 fn spawn_replayer(pairing: &PairedNodes, at: OnionAddress, note: String) -> JoinHandle<()> {
     let mut listener = pairing.network.listen(at);
     tokio::spawn(async move {
@@ -322,16 +326,16 @@ fn spawn_replayer(pairing: &PairedNodes, at: OnionAddress, note: String) -> Join
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_view_that_is_played_again_counts_nobody() {
+async fn a_replayed_old_head_does_not_make_a_peer_count() {
     let pairing = PairedNodes::new();
     let (dora, emil) =
         (pairing.start_node("dora", "log").await, pairing.start_node("emil", "log").await);
     add_peer(&dora, &create_invite(&emil));
     let role = emil.node.role.as_ref().unwrap();
     let (log, key) = (&dora.node.config.cycle.policy.log, role.identity.cosigning_key.public());
-    let view = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
+    let cosigned = ask_once(&pairing.network, &role.address, log, &key).await.unwrap();
     emil.server.abort();
-    let replaying = spawn_replayer(&pairing, role.address.clone(), view.note().to_owned());
+    let replaying = spawn_replayer(&pairing, role.address.clone(), cosigned.note().to_owned());
     pairing.clock.advance(16 * MINUTE);
     let tested = test_peers(&pairing, &dora).await;
     assert!(matches!(tested[0].answer, Err(PeerFailure::TooOld(_))), "{tested:?}");
@@ -340,7 +344,7 @@ async fn an_old_view_that_is_played_again_counts_nobody() {
     replaying.abort();
 }
 
-/// A node whose one peer has confirmed a release for long enough.
+/// Two nodes; the only peer of the first one has confirmed a release for longer than `settle`.
 async fn create_pair_before_install(pairing: &PairedNodes) -> (RunningNode, RunningNode) {
     let (dora, emil) =
         (pairing.start_node("dora", "log").await, pairing.start_node("emil", "log").await);
@@ -349,14 +353,14 @@ async fn create_pair_before_install(pairing: &PairedNodes) -> (RunningNode, Runn
     let settles = dora.node.run_cycle(&pairing.network, CycleMode::Check, &mut rand::rng()).await.1;
     assert!(matches!(settles, Err(CycleError::Refused(Refusal::Settling { .. }))), "{settles:?}");
     pairing.clock.advance(HOUR + MINUTE);
-    for seat in [&dora, &emil] {
-        seat.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
+    for node in [&dora, &emil] {
+        node.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     }
     (dora, emil)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_does_not_go_by_a_configuration_that_was_changed_since() {
+async fn a_cycle_refuses_a_configuration_changed_since_the_start() {
     let pairing = PairedNodes::new();
     let (dora, _emil) = create_pair_before_install(&pairing).await;
     let path = pairing.node_directory("dora").join("unanimity.toml");
@@ -376,7 +380,7 @@ async fn a_node_does_not_go_by_a_configuration_that_was_changed_since() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_over() {
+async fn a_peer_that_counts_since_the_download_must_confirm_too() {
     let pairing = PairedNodes::new();
     let (mut dora, _emil) = create_pair_before_install(&pairing).await;
     let frida = pairing.start_node("frida", "log").await;
@@ -384,7 +388,7 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
     frida.server.abort();
     dora.server.abort();
     (&mut dora.server).await.unwrap_err();
-    let (told, peers) = (dora.node.config.clone(), dora.node.config.peers_path.clone());
+    let (config, peers) = (dora.node.config.clone(), dora.node.config.peers_path.clone());
     drop(dora.node);
     let disk = Storage::with_hook(move |step| {
         if matches!(step, WriteStep::Create(path) if path.ends_with(".1-1.0.0.new/hello")) {
@@ -398,24 +402,24 @@ async fn a_peer_that_comes_to_count_while_the_artifact_is_fetched_is_not_passed_
         let peer = OnionAddress { key: Hash::digest(b"dora").0, port: 4242 };
         Ok::<_, NodeError>(ServiceAddresses { peer, artifacts: None })
     };
-    let node =
-        NodeRuntime::open(told, address_of, pairing.clock.clone(), disk, &mut rand::rng()).unwrap();
+    let node = NodeRuntime::open(config, address_of, pairing.clock.clone(), disk, &mut rand::rng())
+        .unwrap();
     let ended = node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
     assert!(!pairing.node_directory("dora").join("hello/current").exists());
-    // Asked the next time, she is silent.
+    // In the next cycle, frida is asked and does not answer.
     let ended = node.run_cycle(&pairing.network, CycleMode::Update, &mut rand::rng()).await.1;
     assert!(matches!(ended, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_left() {
+async fn a_clock_set_back_does_not_shorten_the_removal_delay() {
     let pairing = PairedNodes::new();
     let (dora, _emil) = create_pair_before_install(&pairing).await;
-    let agreed = NOW;
+    let verified_at = NOW;
     pairing.clock.set(Timestamp(NOW.0 - 30 * 24 * 3600));
     let emil = "emil".parse().unwrap();
-    // In a circle of one nobody can leave: with nobody it would agree with everything.
+    // The only peer cannot be removed: without peers, every release would count as confirmed.
     let peers = &dora.node.config.peers_path;
     let frida = pairing.start_node("frida", "log").await;
     add_peer(&dora, &create_invite(&frida));
@@ -424,15 +428,15 @@ async fn a_clock_that_was_put_back_does_not_shorten_the_wait_before_a_peer_has_l
     fs::write(peers, counted.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 
     let leaves = dora.node.remove_peer(&emil, false).unwrap();
-    assert_eq!(leaves, Some(agreed.after(7 * 24 * HOUR)));
+    assert_eq!(leaves, Some(verified_at.after(7 * 24 * HOUR)));
     assert_eq!(membership(&dora, "emil"), Membership::Leaving { at: leaves.unwrap() });
     assert_eq!(dora.node.remove_peer(&emil, true).unwrap(), None);
 }
 
 #[test]
-fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
-    let place = scratch_dir();
-    let state = place.path().join("state");
+fn the_keys_of_a_node_are_in_a_private_file() {
+    let scratch = scratch_dir();
+    let state = scratch.path().join("state");
     let name: KeyName = "dora".parse().unwrap();
     let open = |name: &KeyName| Identity::open(&state, name, &mut rand::rng(), &Storage::default());
     let first = open(&name).unwrap();
@@ -448,16 +452,22 @@ fn a_node_keeps_its_keys_in_a_file_that_only_its_owner_reads() {
     assert!(matches!(renamed, Err(IdentityError::Renamed { .. })), "{renamed:?}");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let error = open(&name).unwrap_err().to_string();
-    assert!(error.contains("0640") || error.contains("640"), "{error}");
+    let mut messages = Messages::new(scratch.path());
+    messages.add("mode 0640", &error);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
-    for damaged in
-        ["", "{}", &whole[..whole.len() / 2], &whole.replace("\"version\":1", "\"version\":2")]
-    {
+    for (case, damaged) in [
+        ("empty", ""),
+        ("no keys", "{}"),
+        ("cut off", &whole[..whole.len() / 2]),
+        ("version 2", &*whole.replace("\"version\":1", "\"version\":2")),
+    ] {
         fs::write(&path, damaged).unwrap();
         let error = open(&name).unwrap_err().to_string();
-        assert!(error.contains("identity.json") && !error.contains("PRIVATE"), "{error}");
+        assert!(!error.contains("PRIVATE"), "{error}");
+        messages.add(case, &error);
     }
-    // It is never made anew in place of one that is damaged.
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/identity_file.txt"]);
+    // A damaged file is never replaced by new keys.
     assert_ne!(fs::read_to_string(&path).unwrap(), whole);
 }

@@ -1,4 +1,4 @@
-//! `peers`, as a person uses it: tickets, lists, and removals that take their time. No network.
+//! The verb `peers` without a network: invites, lists, and delayed removals.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,217 +8,225 @@ use serde_json::Value;
 
 use crate::command_line::CliSandbox;
 
-/// A desk with the nodes of two people who follow one log.
+/// A sandbox with the nodes of two operators, dora and emil, that follow one log.
 pub(crate) fn two_nodes() -> CliSandbox {
-    let desk = CliSandbox::new();
-    desk.publish_release();
-    for who in ["dora", "emil"] {
-        fs::create_dir(desk.path().join(who)).unwrap();
-        desk.write(&format!("{who}/unanimity.toml"), node_toml(&desk, who));
-        desk.write(&format!("{who}/peers.toml"), "# my friends\nmin_peers = 1\n");
+    let sandbox = CliSandbox::new();
+    sandbox.publish_release();
+    for name in ["dora", "emil"] {
+        fs::create_dir(sandbox.path().join(name)).unwrap();
+        sandbox.write(&format!("{name}/unanimity.toml"), node_toml(&sandbox, name));
+        sandbox.write(&format!("{name}/peers.toml"), "# my friends\nmin_peers = 1\n");
     }
-    desk
+    sandbox
 }
 
-fn node_toml(desk: &CliSandbox, who: &str) -> String {
-    let key = |name: &str| desk.read(&format!("{name}.key.pub")).trim().to_owned();
+fn node_toml(sandbox: &CliSandbox, name: &str) -> String {
+    let key = |name: &str| sandbox.read(&format!("{name}.key.pub")).trim().to_owned();
     format!(
         "[product]\nname = \"hello\"\nchannel = \"stable\"\n\
          [publisher]\nthreshold = 1\nkeys = [\"{}\"]\n\
          [log]\norigin = \"example.org/l\"\nkey = \"{}\"\nmirrors = [\"file:{}\"]\n\
          [install]\nroot = \"hello\"\nstate = \"state\"\n\
-         [serve]\nname = \"{who}\"\n[tor]\noffline = true\n",
+         [serve]\nname = \"{name}\"\n[tor]\noffline = true\n",
         key("a"),
         key("log"),
-        desk.path().join("log").display(),
+        sandbox.path().join("log").display(),
     )
 }
 
-fn create_invite(desk: &CliSandbox, who: &str) -> String {
-    desk.run_ok(&format!("--config {who}/unanimity.toml peers invite")).trim().to_owned()
+fn create_invite(sandbox: &CliSandbox, name: &str) -> String {
+    sandbox.run_ok(&format!("--config {name}/unanimity.toml peers invite")).trim().to_owned()
 }
 
 #[test]
-fn two_people_pair_with_a_line_each() {
-    let desk = two_nodes();
-    let (dora, emil) = (create_invite(&desk, "dora"), create_invite(&desk, "emil"));
+fn two_operators_pair_with_one_line_each() {
+    let sandbox = two_nodes();
+    let (dora, emil) = (create_invite(&sandbox, "dora"), create_invite(&sandbox, "emil"));
     assert_eq!(dora.lines().count(), 1);
-    assert_eq!(dora, create_invite(&desk, "dora"), "it is the same the next time");
+    assert_eq!(dora, create_invite(&sandbox, "dora"), "the second invite is another one");
 
-    let said = desk.run_ok(&format!("--config emil/unanimity.toml peers add {dora}"));
-    assert!(said.contains(&emil), "it answers with its own: {said}");
-    desk.write("ticket.txt", format!("\n  {emil}\n"));
-    let said = desk
-        .run_ok("--json --config dora/unanimity.toml peers add ticket.txt --name em --operator e");
-    let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((said["name"].as_str(), said["ticket"].as_str()), (Some("em"), Some(&*dora)));
+    let text = sandbox.run_ok(&format!("--config emil/unanimity.toml peers add {dora}"));
+    assert!(text.contains(&emil), "without this node's own invite: {text}");
+    sandbox.write("invite.txt", format!("\n  {emil}\n"));
+    let text = sandbox
+        .run_ok("--json --config dora/unanimity.toml peers add invite.txt --name em --operator e");
+    let text: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((text["name"].as_str(), text["invite"].as_str()), (Some("em"), Some(&*dora)));
 
-    // Both read the same digits aloud.
-    let listed = desk.run_ok("--json --config dora/unanimity.toml peers list");
+    // Both operators read the same digits aloud.
+    let listed = sandbox.run_ok("--json --config dora/unanimity.toml peers list");
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    let invited = desk.run_ok("--json --config emil/unanimity.toml peers invite");
+    let invited = sandbox.run_ok("--json --config emil/unanimity.toml peers invite");
     let invited: Value = serde_json::from_str(&invited).unwrap();
     assert_eq!(listed["peers"][0]["fingerprint"], invited["fingerprint"]);
-    assert_eq!(listed["peers"][0]["standing"], "joining");
-    assert!(desk.read("dora/peers.toml").starts_with("# my friends\nmin_peers = 1\n"));
-    let status = desk.run("--config dora/unanimity.toml status");
+    assert_eq!(listed["peers"][0]["membership"], "joining");
+    assert!(sandbox.read("dora/peers.toml").starts_with("# my friends\nmin_peers = 1\n"));
+    let status = sandbox.run("--config dora/unanimity.toml status");
     let (code, status) = (status.status.code(), String::from_utf8(status.stdout).unwrap());
-    assert_eq!(code, Some(3), "a peer that only joins makes no circle: {status}");
-    assert!(
-        status.contains("1 more are listed") && status.contains("installed   none"),
-        "{status}"
-    );
-    let again = desk.run_err(2, &format!("--config emil/unanimity.toml peers add {dora}"));
-    assert!(again.contains("listed already") && again.contains("nothing to do"), "{again}");
+    assert_eq!(code, Some(3), "a joining peer counts: {status}");
+    let mut messages = sandbox.messages();
+    messages.add("status", &status);
+    let again = sandbox.run_err(2, &format!("--config emil/unanimity.toml peers add {dora}"));
+    messages.add("add again", &again);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/pairing.txt"]);
 }
 
 #[test]
-fn who_may_not_write_to_the_list_is_told_what_belongs_there() {
+fn add_prints_the_entry_when_it_cannot_write_peers_toml() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let desk = two_nodes();
-    let emil = create_invite(&desk, "emil");
-    let list = desk.path().join("dora/peers.toml");
+    let sandbox = two_nodes();
+    let emil = create_invite(&sandbox, "emil");
+    let list = sandbox.path().join("dora/peers.toml");
     std::os::unix::fs::chown(&list, Some(54_321), None).unwrap();
-    let said = desk.run_err(6, &format!("--config dora/unanimity.toml peers add {emil}"));
-    let (_, block) = said.split_once("What belongs at its end:\n\n").unwrap();
-    desk.write("dora/peers.toml", format!("min_peers = 1\n\n{block}"));
-    let listed = desk.run_ok("--config dora/unanimity.toml peers list");
-    assert!(listed.starts_with("emil  listed, and does not count until"), "{listed}");
-    let end = "Nothing can be confirmed yet: 1 of these do not count yet, and min_peers is 1.\n";
-    assert!(listed.ends_with(end), "{listed}");
+    let text = sandbox.run_err(6, &format!("--config dora/unanimity.toml peers add {emil}"));
+    let (_, block) = text.split_once("What belongs at its end:\n\n").unwrap();
+    sandbox.write("dora/peers.toml", format!("min_peers = 1\n\n{block}"));
+    let listed = sandbox.run_ok("--config dora/unanimity.toml peers list");
+    let mut messages = sandbox.messages();
+    messages.add("list", &without_fingerprints(&listed));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/added_by_hand.txt"]);
 }
 
 #[test]
-fn a_ticket_can_be_drawn() {
-    let desk = two_nodes();
-    let drawn = desk.run_ok("--config dora/unanimity.toml peers invite --qr");
+fn an_invite_can_be_printed_as_a_qr_code() {
+    let sandbox = two_nodes();
+    let drawn = sandbox.run_ok("--config dora/unanimity.toml peers invite --qr");
     let (line, code) = drawn.split_once('\n').unwrap();
-    assert_eq!(line, create_invite(&desk, "dora"));
+    assert_eq!(line, create_invite(&sandbox, "dora"));
     assert!(code.lines().count() > 20, "{code}");
 }
 
 #[test]
-fn what_is_no_ticket_or_of_no_use_lists_nobody() {
-    let desk = two_nodes();
-    let (dora, emil) = (create_invite(&desk, "dora"), create_invite(&desk, "emil"));
-    let before = desk.read("dora/peers.toml");
-    let add =
-        |ticket: &str| desk.run_err(8, &format!("--config dora/unanimity.toml peers add {ticket}"));
-    assert!(add(&dora).contains("own ticket"));
-    assert!(add(&emil[..emil.len() - 1]).contains("checksum"));
-    assert!(add("nowhere.txt").contains("neither a ticket nor a file"));
-    desk.write("empty", "");
-    assert!(add("empty").contains("not a ticket"));
-    assert!(add(&format!("unanimity-ticket/{}", "x".repeat(100_000))).contains("longer than"));
-    let other = desk.read("emil/unanimity.toml").replace("example.org/l", "example.org/m");
-    desk.write("emil/unanimity.toml", other);
-    fs::remove_dir_all(desk.path().join("emil/state")).unwrap();
-    assert!(add(&create_invite(&desk, "emil")).contains("example.org/m"));
-    assert_eq!(desk.read("dora/peers.toml"), before);
+fn a_malformed_or_useless_invite_lists_no_peer() {
+    let sandbox = two_nodes();
+    let (dora, emil) = (create_invite(&sandbox, "dora"), create_invite(&sandbox, "emil"));
+    let before = sandbox.read("dora/peers.toml");
+    let add = |invite: &str| {
+        sandbox.run_err(8, &format!("--config dora/unanimity.toml peers add {invite}"))
+    };
+    let mut messages = sandbox.messages();
+    messages.add("own invite", &add(&dora));
+    messages.add("cut off", &add(&emil[..emil.len() - 1]));
+    messages.add("no file", &add("nowhere.txt"));
+    sandbox.write("empty", "");
+    messages.add("empty file", &add("empty"));
+    messages.add("too long", &add(&format!("unanimity-invite/{}", "x".repeat(100_000))));
+    let other = sandbox.read("emil/unanimity.toml").replace("example.org/l", "example.org/m");
+    sandbox.write("emil/unanimity.toml", other);
+    fs::remove_dir_all(sandbox.path().join("emil/state")).unwrap();
+    messages.add("other log", &add(&create_invite(&sandbox, "emil")));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/refused_invites.txt"]);
+    assert_eq!(sandbox.read("dora/peers.toml"), before);
 }
 
 #[test]
-fn a_peer_is_not_dropped_in_a_hurry() {
-    let desk = two_nodes();
-    let emil = create_invite(&desk, "emil");
+fn a_removed_peer_counts_until_the_delay_is_over() {
+    let sandbox = two_nodes();
+    let emil = create_invite(&sandbox, "emil");
+    let mut messages = sandbox.messages();
     let dora = |line: &str| format!("--config dora/unanimity.toml peers {line}");
-    desk.run_ok(&dora(&format!("add {emil}")));
-    // Counted, as if its head had been compared.
-    let peers = desk.read("dora/peers.toml");
+    sandbox.run_ok(&dora(&format!("add {emil}")));
+    // The peer counts, as if its head had been compared.
+    let peers = sandbox.read("dora/peers.toml");
     let peers: String =
         peers.lines().filter(|l| !l.starts_with("joining")).map(|l| format!("{l}\n")).collect();
-    desk.write("dora/peers.toml", format!("{peers}{}", third_peer_toml(&desk)));
+    sandbox.write("dora/peers.toml", format!("{peers}{}", third_peer_toml(&sandbox)));
 
-    let said = desk.run_ok(&dora("remove emil"));
-    assert!(said.contains("until then it still has to confirm"), "{said}");
-    let status = desk.run_ok("--config dora/unanimity.toml status");
-    assert!(status.contains("peer        emil"), "{status}");
-    assert!(desk.run_ok(&dora("list")).contains("emil  leaves on"));
-    desk.run_ok(&dora("keep emil"));
-    assert!(desk.run_ok(&dora("list")).contains("emil  has to confirm every update\n"));
-    desk.run_err(2, &dora("keep emil"));
-    desk.run_err(2, &dora("remove frieda"));
+    messages.add("remove", &sandbox.run_ok(&dora("remove emil")));
+    messages.add("status", &sandbox.run_ok("--config dora/unanimity.toml status"));
+    let list = || without_fingerprints(&sandbox.run_ok(&dora("list")));
+    messages.add("list, leaving", &list());
+    sandbox.run_ok(&dora("cancel-removal emil"));
+    messages.add("list, counted", &list());
+    sandbox.run_err(2, &dora("cancel-removal emil"));
+    sandbox.run_err(2, &dora("remove frieda"));
 
-    desk.run_err(2, &dora("remove emil --now yes"));
-    assert!(desk.read("dora/peers.toml").contains("\"emil\""));
-    let mut words = desk.command(&dora("remove emil --now"));
-    let removed = words.arg("remove emil without waiting").output().unwrap();
-    assert!(removed.status.success(), "{removed:?}");
-    assert!(!desk.read("dora/peers.toml").contains("\"emil\""));
-    assert!(desk.read("dora/peers.toml").starts_with("# my friends\n"));
-    let said = desk.run_ok(&dora("list"));
-    assert!(said.contains("frida  has to confirm"), "{said}");
+    sandbox.run_err(2, &dora("remove emil --immediately --confirm frida"));
+    assert!(sandbox.read("dora/peers.toml").contains("\"emil\""));
+    sandbox.run_ok(&dora("remove emil --immediately --confirm emil"));
+    assert!(!sandbox.read("dora/peers.toml").contains("\"emil\""));
+    assert!(sandbox.read("dora/peers.toml").starts_with("# my friends\n"));
+    messages.add("list, removed", &list());
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/peers_remove.txt"]);
 }
 
-/// A third node, listed by hand.
-fn third_peer_toml(desk: &CliSandbox) -> String {
-    fs::create_dir(desk.path().join("frida")).unwrap();
-    desk.write("frida/unanimity.toml", node_toml(desk, "frida"));
-    desk.write("frida/peers.toml", "");
-    let ticket = create_invite(desk, "frida");
-    let fields: Vec<&str> = ticket.split(',').collect();
+/// The lines of a list that have no fingerprint, which differs from run to run.
+fn without_fingerprints(list: &str) -> String {
+    let lines = list.lines().filter(|line| !line.starts_with("  "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Makes a third node, frida. Returns its entry for a `peers.toml`.
+fn third_peer_toml(sandbox: &CliSandbox) -> String {
+    fs::create_dir(sandbox.path().join("frida")).unwrap();
+    sandbox.write("frida/unanimity.toml", node_toml(sandbox, "frida"));
+    sandbox.write("frida/peers.toml", "");
+    let invite = create_invite(sandbox, "frida");
+    let fields: Vec<&str> = invite.split(',').collect();
     format!(
-        "\n[[peer]]\nname = \"frida\"\noperator = \"frida\"\naddress = \"{}\"\nkey = \"{}\"\ndiscovery = \"{}\"\n",
+        "\n[[peer]]\nname = \"frida\"\noperator = \"frida\"\naddress = \"{}\"\nkey = \"{}\"\nclient_auth = \"{}\"\n",
         fields[4], fields[5], fields[6]
     )
 }
 
 #[test]
-fn a_node_that_is_no_peer_has_nothing_to_give_away() {
-    let desk = two_nodes();
-    let client = desk.read("dora/unanimity.toml").replace("[serve]\nname = \"dora\"\n", "");
-    desk.write("dora/unanimity.toml", client);
+fn a_node_without_serve_refuses_invite_and_serve() {
+    let sandbox = two_nodes();
+    let client = sandbox.read("dora/unanimity.toml").replace("[serve]\nname = \"dora\"\n", "");
+    sandbox.write("dora/unanimity.toml", client);
+    let mut messages = sandbox.messages();
     for verb in ["peers invite", "serve"] {
-        let said = desk.run_err(3, &format!("--config dora/unanimity.toml {verb}"));
-        assert!(said.contains("[serve]"), "{said}");
+        messages.add(verb, &sandbox.run_err(3, &format!("--config dora/unanimity.toml {verb}")));
     }
-    let said = desk.run_err(3, "--config emil/unanimity.toml serve");
-    assert!(said.contains("offline"), "{said}");
-    // What it began with is given back.
-    desk.run_ok("--config emil/unanimity.toml peers invite");
+    let text = sandbox.run_err(3, "--config emil/unanimity.toml serve");
+    messages.add("serve offline", &text);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/no_serve.txt"]);
+    // The failed daemon has released the state.
+    sandbox.run_ok("--config emil/unanimity.toml peers invite");
 }
 
 #[test]
-fn serve_refuses_an_alarm_command_that_cannot_be_run_and_nothing_else_minds() {
-    let desk = two_nodes();
-    let plain = desk.read("emil/unanimity.toml");
-    desk.write("alarm", "#!/bin/sh\n");
-    let alarm = desk.path().join("alarm");
-    let program = |path: &Path| {
-        desk.write("emil/unanimity.toml", format!("{plain}[alarm]\ncommand = [{path:?}]\n"));
-        desk.run_ok("--config emil/unanimity.toml peers invite");
-        desk.run_err(3, "--config emil/unanimity.toml serve")
+fn only_serve_refuses_an_alert_command_that_cannot_run() {
+    let sandbox = two_nodes();
+    let plain = sandbox.read("emil/unanimity.toml");
+    sandbox.write("alert", "#!/bin/sh\n");
+    let program = sandbox.path().join("alert");
+    let serve_with_command = |path: &Path| {
+        sandbox.write("emil/unanimity.toml", format!("{plain}[alert]\ncommand = [{path:?}]\n"));
+        sandbox.run_ok("--config emil/unanimity.toml peers invite");
+        sandbox.run_err(3, "--config emil/unanimity.toml serve")
     };
-    for path in [Path::new("/nowhere/alarm"), &alarm, desk.path()] {
-        let said = program(path);
-        assert!(said.contains("[alarm] command: ") && said.contains("cannot be run"), "{said}");
-        assert!(said.contains(path.to_str().unwrap()), "{said}");
+    let mut messages = sandbox.messages();
+    for path in [Path::new("/nowhere/alert"), &program, sandbox.path()] {
+        messages.add("serve", &serve_with_command(path));
     }
-    fs::set_permissions(&alarm, fs::Permissions::from_mode(0o700)).unwrap();
-    let said = program(&alarm);
-    assert!(said.contains("offline"), "{said}");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    messages.add("serve with a good command", &serve_with_command(&program));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/alert_command.txt"]);
 }
 
 #[test]
-fn a_node_keeps_the_name_that_its_key_bears() {
-    let desk = two_nodes();
-    create_invite(&desk, "dora");
-    let renamed = desk.read("dora/unanimity.toml").replace("\"dora\"", "\"doro\"");
-    desk.write("dora/unanimity.toml", renamed);
-    let said = desk.run_err(7, "--config dora/unanimity.toml peers invite");
-    assert!(said.contains("dora") && said.contains("doro"), "{said}");
+fn a_node_cannot_be_renamed_without_new_keys() {
+    let sandbox = two_nodes();
+    create_invite(&sandbox, "dora");
+    let renamed = sandbox.read("dora/unanimity.toml").replace("\"dora\"", "\"doro\"");
+    sandbox.write("dora/unanimity.toml", renamed);
+    let text = sandbox.run_err(7, "--config dora/unanimity.toml peers invite");
+    let mut messages = sandbox.messages();
+    messages.add("invite", &text);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/renamed_node.txt"]);
 }
 
 #[test]
-fn a_configuration_may_be_named_by_any_bytes() {
+fn the_path_of_a_configuration_need_not_be_utf8() {
     use std::os::unix::ffi::OsStringExt as _;
-    let desk = two_nodes();
+    let sandbox = two_nodes();
     let name = std::ffi::OsString::from_vec(b"q\xff.toml".to_vec());
-    fs::copy(desk.path().join("dora/unanimity.toml"), desk.path().join("dora").join(&name))
+    fs::copy(sandbox.path().join("dora/unanimity.toml"), sandbox.path().join("dora").join(&name))
         .unwrap();
-    let mut command = desk.command("peers list --config");
-    let output = command.arg(desk.path().join("dora").join(&name)).output().unwrap();
+    let mut command = sandbox.command("peers list --config");
+    let output = command.arg(sandbox.path().join("dora").join(&name)).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

@@ -1,5 +1,6 @@
-//! The power goes, or the disk fails, at any step of installing and of going back: what is left is one
-//! of the two versions, whole, and the next run ends what was begun.
+//! Power loss and failing storage at every step of an installation and of a rollback.
+//!
+//! One of the two versions remains, complete, and the next run finishes the interrupted one.
 
 use std::io;
 use std::path::Path;
@@ -14,13 +15,13 @@ use unanimity_install::journal::MIN_BACKOFF;
 use unanimity_protocol::Timestamp;
 use unanimity_storage::{Clock as _, Storage};
 use unanimity_testkit::archives::{dir, file_with, link, tar, zst};
-use unanimity_testkit::power_loss_fs::PowerLossFs as Lossy;
+use unanimity_testkit::power_loss_fs::PowerLossFs;
 use unanimity_testkit::scratch_dir::scratch_dir;
 use unanimity_testkit::{ReleaseSpec, World};
 
 const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
 
-/// What a version brings: its files, as they lie in its directory.
+/// The files of a version, by their path in its directory.
 fn version_files(sequence: u64, is_tree: bool) -> Vec<(&'static str, Vec<u8>)> {
     let content =
         |name: &str| format!("#!/bin/sh\necho {name} of release {sequence}\n").into_bytes();
@@ -43,20 +44,19 @@ fn release_spec(sequence: u64, is_tree: bool) -> ReleaseSpec {
     }
 }
 
-/// A world, and the files of a client in it that has installed release 1 and would install release 2
-/// at the next update.
+/// A world whose client has installed release 1 and would install release 2 at the next update.
 struct PowerLossScenario {
     world: World,
-    base: Lossy,
+    base: PowerLossFs,
     is_tree: bool,
-    /// How many states were looked at.
+    /// The number of file system states that were checked.
     states_checked: usize,
 }
 
 impl PowerLossScenario {
     async fn new(directory: &Path, is_tree: bool) -> PowerLossScenario {
         let world = World::create(directory, 5, Timestamp(1_790_000_000)).unwrap();
-        let base = Lossy::default();
+        let base = PowerLossFs::default();
         let mut scene = PowerLossScenario { world, base: base.clone(), is_tree, states_checked: 0 };
         scene.world.disk = Storage::default().with_filesystem(base);
         for sequence in [1, 2] {
@@ -77,8 +77,8 @@ impl PowerLossScenario {
     }
 
     async fn expect_update_installs(&mut self) {
-        let (report, ended) = self.world.update().await;
-        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?} {report:?}");
+        let (report, result) = self.world.update().await;
+        assert!(matches!(result, Ok(CycleOutcome::Installed(_))), "{result:?} {report:?}");
     }
 
     fn install_root(&self, disk: Storage) -> InstallRoot {
@@ -86,11 +86,12 @@ impl PowerLossScenario {
         InstallRoot::new(&config.cycle.install_root, disk).with_hooks(config.cycle.hooks.clone())
     }
 
-    /// Which version is installed there, whole.
-    fn installed_sequence(&mut self, machine: &Lossy) -> u64 {
+    /// The sequence of the installed version, after a check that all of its files are complete.
+    fn installed_sequence(&mut self, machine: &PowerLossFs) -> u64 {
         self.states_checked += 1;
         let disk = Storage::default().with_filesystem(machine.clone());
-        let current = self.install_root(disk.clone()).installed().unwrap().expect("one of the two");
+        let current =
+            self.install_root(disk.clone()).installed().unwrap().expect("one of the two versions");
         for (name, content) in version_files(current.sequence, self.is_tree) {
             let read = disk.read(&current.directory.join(name), 1 << 20).unwrap();
             assert_eq!(read, Some(content), "{name} of {}", current.release);
@@ -98,8 +99,8 @@ impl PowerLossScenario {
         current.sequence
     }
 
-    /// The next runs, on what is left there, come to what they should.
-    async fn expect_recovers_to(&mut self, machine: &Lossy, expected: u64) {
+    /// Asserts that at most three further updates lead to the expected version.
+    async fn expect_recovers_to(&mut self, machine: &PowerLossFs, expected: u64) {
         let disk = Storage::default().with_filesystem(machine.clone());
         self.world.disk = disk.clone();
         for _ in 0..3 {
@@ -107,7 +108,7 @@ impl PowerLossScenario {
             if self.installed_sequence(machine) == expected {
                 break;
             }
-            // A trial that was interrupted is undone, and begun again some time later.
+            // An interrupted trial is undone. The client tries the release again after a backoff.
             self.advance_and_poll(MIN_BACKOFF).await;
         }
         assert_eq!(self.installed_sequence(machine), expected);
@@ -123,14 +124,15 @@ impl PowerLossScenario {
     }
 }
 
-/// A disk on which every step fails from one on, or that one alone; and whether it came to that.
+/// Storage that fails at step `from` and, unless `only`, at every later step. The flag says whether
+/// a step has failed.
 fn failing_storage(from: usize, only: bool, with: Errno) -> (Storage, Arc<AtomicBool>) {
     let (count, failed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-    let met = failed.clone();
+    let counts = failed.clone();
     let disk = Storage::with_hook(move |_| {
         let number = count.fetch_add(1, Ordering::SeqCst);
         if number == from || (number > from && !only) {
-            met.store(true, Ordering::SeqCst);
+            counts.store(true, Ordering::SeqCst);
             return Err(io::Error::from(with));
         }
         Ok(())
@@ -138,25 +140,26 @@ fn failing_storage(from: usize, only: bool, with: Errno) -> (Storage, Arc<Atomic
     (disk, failed)
 }
 
-/// With nothing configured, with a check that passes, and with one that does not.
+/// Health checks with the sequence that they lead to: no check, a check that passes, and one that
+/// fails.
 const CHECKS: [(Option<&str>, u64); 3] =
     [(None, 2), (Some("/bin/true"), 2), (Some("/bin/false"), 1)];
 
 #[tokio::test]
-async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next_one_ends_it() {
+async fn a_power_cut_in_an_update_leaves_one_whole_version() {
     for is_tree in [false, true] {
-        let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
+        let scratch = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch.path(), is_tree).await;
         for (check, expected) in CHECKS {
             scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
-            let mut met = [0, 0];
+            let mut counts = [0, 0];
             for dies in 0.. {
                 let machine = scene.base.copy();
                 let (disk, died) = failing_storage(dies, false, Errno::IO);
                 scene.world.disk = disk.with_filesystem(machine.clone());
                 scene.world.update().await.1.ok();
                 for left in machine.power_cuts() {
-                    met[scene.installed_sequence(&left) as usize - 1] += 1;
+                    counts[scene.installed_sequence(&left) as usize - 1] += 1;
                     scene.expect_recovers_to(&left, expected).await;
                 }
                 if !died.load(Ordering::SeqCst) {
@@ -164,14 +167,17 @@ async fn of_an_update_a_power_cut_leaves_the_old_version_or_the_new_and_the_next
                     break;
                 }
             }
-            assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+            assert!(
+                counts[0] > 0 && counts[1] > 0,
+                "one of the versions never remained: {counts:?}"
+            );
         }
         assert!(scene.states_checked > 500, "{} states", scene.states_checked);
     }
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_that_run() {
+async fn a_storage_error_at_any_step_of_an_update_fails_only_that_run() {
     for (is_tree, (check, expected), with) in [
         (false, CHECKS[0], Errno::NOSPC),
         (false, CHECKS[1], Errno::IO),
@@ -180,20 +186,20 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
         (true, CHECKS[1], Errno::ROFS),
         (true, CHECKS[2], Errno::NOSPC),
     ] {
-        let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
+        let scratch = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch.path(), is_tree).await;
         scene.world.config.cycle.hooks.check = check.into_iter().map(str::to_owned).collect();
         {
             for fails in 0.. {
                 let machine = scene.base.copy();
                 let (disk, failed) = failing_storage(fails, true, with);
                 scene.world.disk = disk.with_filesystem(machine.clone());
-                let ended = scene.world.update().await.1;
+                let result = scene.world.update().await.1;
                 scene.installed_sequence(&machine);
                 if !failed.load(Ordering::SeqCst) {
                     break;
                 }
-                ended.unwrap_err();
+                result.unwrap_err();
                 scene.expect_recovers_to(&machine, expected).await;
             }
         }
@@ -201,12 +207,12 @@ async fn a_disk_that_is_full_broken_or_read_only_at_any_step_of_an_update_costs_
 }
 
 #[tokio::test]
-async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floor() {
+async fn a_power_cut_in_a_rollback_leaves_one_whole_version_and_the_floor() {
     for is_tree in [false, true] {
-        let place = scratch_dir();
-        let mut scene = PowerLossScenario::new(place.path(), is_tree).await;
+        let scratch = scratch_dir();
+        let mut scene = PowerLossScenario::new(scratch.path(), is_tree).await;
         scene.expect_update_installs().await;
-        let mut met = [0, 0];
+        let mut counts = [0, 0];
         for dies in 0.. {
             let machine = scene.base.copy();
             let (disk, died) = failing_storage(dies, false, Errno::IO);
@@ -217,7 +223,7 @@ async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floo
                 .await
                 .ok();
             for left in machine.power_cuts() {
-                met[scene.installed_sequence(&left) as usize - 1] += 1;
+                counts[scene.installed_sequence(&left) as usize - 1] += 1;
                 let root = scene.install_root(Storage::default().with_filesystem(left.clone()));
                 assert_eq!(root.floor().unwrap(), 2);
                 root.roll_back(Some("1-1.0.0"), now).await.unwrap();
@@ -228,17 +234,17 @@ async fn of_a_roll_back_a_power_cut_leaves_one_of_the_two_and_never_a_lower_floo
                 break;
             }
         }
-        assert!(met[0] > 0 && met[1] > 0, "both were met: {met:?}");
+        assert!(counts[0] > 0 && counts[1] > 0, "one of the versions never remained: {counts:?}");
     }
 }
 
 #[tokio::test]
-async fn of_versions_that_are_too_many_none_is_gone_back_to_that_is_half_gone() {
-    let place = scratch_dir();
-    let mut scene = PowerLossScenario::new(place.path(), true).await;
+async fn rollback_never_returns_to_a_version_that_is_partly_removed() {
+    let scratch = scratch_dir();
+    let mut scene = PowerLossScenario::new(scratch.path(), true).await;
     scene.expect_update_installs().await;
     scene.world.config.cycle.hooks.keep = 2;
-    // A third, of which the first has to make room.
+    // Two versions are kept: installing a third removes the first.
     let third = ReleaseSpec { sequence: 3, version: "1.2.0", ..release_spec(2, true) };
     scene.world.publish(&third).unwrap();
     scene.advance_and_poll(Duration::ZERO).await;

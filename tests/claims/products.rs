@@ -1,4 +1,5 @@
-//! Many products on one node: a configuration each, and one roll for all of a log.
+//! Several products on one node: each has a configuration, and one round serves all products of a
+//! log.
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use unanimity_storage::ManualClock;
 use unanimity_testkit::test_world::{HOUR, MINUTE, NOW, SECOND};
 use unanimity_testkit::{MemoryNetwork, ReleaseSpec};
 
+use crate::messages::Messages;
 use crate::pairing::{PairedNodes, RunningNode, add_peer, create_invite, test_peers};
 
-/// The network, and how often somebody was dialled on it.
+/// A network that counts its connections.
 struct CountingTransport<'a>(&'a MemoryNetwork, AtomicUsize);
 
 impl CountingTransport<'_> {
@@ -44,7 +46,7 @@ impl Transport for CountingTransport<'_> {
     }
 }
 
-/// Two who are each other's only peer.
+/// Two nodes that are each other's only peer.
 async fn create_pair() -> (PairedNodes, RunningNode, RunningNode) {
     let pairing = PairedNodes::new();
     let (dora, emil) =
@@ -56,7 +58,8 @@ async fn create_pair() -> (PairedNodes, RunningNode, RunningNode) {
     (pairing, dora, emil)
 }
 
-/// Another product of dora's, told in a file beside her own.
+/// The configuration of another product of dora's node, in a file beside the node's own. Each
+/// `from` in it becomes `to`.
 fn other_product_config(
     pairing: &PairedNodes,
     from: &str,
@@ -80,12 +83,12 @@ async fn run_cycle(
     node.run_cycle(on, mode, &mut rand::rng()).await
 }
 
-fn is_settling(ended: &Result<CycleOutcome, CycleError>) -> bool {
-    matches!(ended, Err(CycleError::Refused(Refusal::Settling { .. })))
+fn is_settling(result: &Result<CycleOutcome, CycleError>) -> bool {
+    matches!(result, Err(CycleError::Refused(Refusal::Settling { .. })))
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_minutes() {
+async fn peers_are_asked_once_in_five_minutes_for_all_products() {
     let (pairing, dora, emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
@@ -97,11 +100,11 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
     emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     assert!(is_settling(&run_cycle(&dora.node, &on, CycleMode::Check).await.1));
     assert_eq!(on.take_dial_count(), 1);
-    let (report, ended) = run_cycle(&other, &on, CycleMode::Check).await;
-    assert!(is_settling(&ended), "{ended:?}");
+    let (report, result) = run_cycle(&other, &on, CycleMode::Check).await;
+    assert!(is_settling(&result), "{result:?}");
     assert_eq!((on.take_dial_count(), report.peers.len()), (0, 1));
     assert!(report.peers[0].1.is_ok(), "{report:?}");
-    // Whose roll begins asks everybody, however lately that was.
+    // The node's own cycle always asks every peer.
     run_cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     assert_eq!(on.take_dial_count(), 1);
     tokio::time::advance(5 * MINUTE - SECOND).await;
@@ -111,12 +114,12 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
     run_cycle(&other, &on, CycleMode::Check).await.1.unwrap_err();
     assert_eq!(on.take_dial_count(), 1);
 
-    // Both are installed, each in its place, by one roll.
+    // One round is enough to install both products, each in its own root.
     pairing.clock.advance(HOUR + SECOND);
     emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     for node in [&dora.node, &other] {
-        let ended = run_cycle(node, &on, CycleMode::Update).await.1;
-        assert!(matches!(ended, Ok(CycleOutcome::Installed(_))), "{ended:?}");
+        let result = run_cycle(node, &on, CycleMode::Update).await.1;
+        assert!(matches!(result, Ok(CycleOutcome::Installed(_))), "{result:?}");
     }
     assert_eq!(on.take_dial_count(), 1);
     for root in ["hello", "other"] {
@@ -125,35 +128,35 @@ async fn peers_are_asked_once_for_all_products_of_a_node_and_again_after_five_mi
     }
 }
 
-/// Who answered lately and has since become too old by their own signature does not count.
+/// A shared answer whose signature has become too old in the meantime does not count.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_shared_is_admitted_by_its_own_time() {
+async fn a_shared_answer_is_admitted_by_its_signature_time() {
     let (pairing, dora, _emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
     run_cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     pairing.clock.advance(16 * MINUTE);
-    let ended = run_cycle(&other, &on, CycleMode::Check).await.1;
-    assert!(matches!(ended, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{ended:?}");
+    let result = run_cycle(&other, &on, CycleMode::Check).await.1;
+    assert!(matches!(result, Err(CycleError::Refused(Refusal::Incomplete(_)))), "{result:?}");
 }
 
-/// An answer that is from the future when it comes stays so, however long it is shared.
+/// An answer from the future stays refused for as long as it is shared.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
+async fn a_shared_answer_is_admitted_by_its_arrival_time() {
     let (pairing, dora, emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
-    // Emil's clock is 90 seconds ahead, and half of that is too much.
+    // Emil's clock is 90 seconds ahead. Half of that would be too much.
     let role = emil.node.role.as_ref().unwrap();
     let head = pairing.fixture.head_of("log").unwrap();
-    let view = CosignedHead::sign(&head, &role.identity.cosigning_key, NOW.after(90 * SECOND));
+    let cosigned = CosignedHead::sign(&head, &role.identity.cosigning_key, NOW.after(90 * SECOND));
     let mut listener = pairing.network.listen(role.address.clone());
     tokio::spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
             while let Ok(Some(_)) =
                 unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await
             {
-                let answer = Answer::CosignedHead(view.note().to_owned()).encode();
+                let answer = Answer::CosignedHead(cosigned.note().to_owned()).encode();
                 unanimity_net::message::send(&mut stream, &answer).await.unwrap();
             }
         }
@@ -161,10 +164,10 @@ async fn an_answer_that_is_shared_is_admitted_by_the_time_it_came() {
     run_cycle(&dora.node, &on, CycleMode::Check).await.1.unwrap_err();
     pairing.clock.advance(MINUTE);
     for node in [&other, &dora.node] {
-        let (report, ended) = run_cycle(node, &on, CycleMode::Check).await;
+        let (report, result) = run_cycle(node, &on, CycleMode::Check).await;
         let is_ahead = matches!(report.peers[0].1, Err(PeerFailure::InFuture(_)));
-        // Asked again, it is not.
-        assert_eq!(is_ahead, std::ptr::eq(node, &other), "{report:?} {ended:?}");
+        // The node's own cycle asks again, and the new answer is not from the future.
+        assert_eq!(is_ahead, std::ptr::eq(node, &other), "{report:?} {result:?}");
     }
 }
 
@@ -181,40 +184,40 @@ fn evidence_store(node: &NodeRuntime<ManualClock>) -> EvidenceStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn evidence_that_a_node_holds_latches_all_of_its_products() {
+async fn evidence_of_a_node_latches_all_of_its_products() {
     let (pairing, dora, _emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
     evidence_store(&dora.node).add(&create_evidence(&pairing)).unwrap();
-    let ended = run_cycle(&other, &on, CycleMode::Update).await.1;
-    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
+    let result = run_cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
     assert_eq!(on.take_dial_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn evidence_that_a_product_finds_latches_the_node_and_stays_with_the_product() {
+async fn evidence_that_a_product_finds_latches_the_node_and_the_product() {
     let (pairing, dora, emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
     let evidence = create_evidence(&pairing);
-    // Emil has heard of it, and answers with it.
+    // Emil has the evidence, and answers with it.
     evidence_store(&emil.node).add(&evidence).unwrap();
-    let ended = run_cycle(&other, &on, CycleMode::Check).await.1;
-    assert!(matches!(ended, Err(CycleError::Refused(Refusal::Fork(_)))), "{ended:?}");
+    let result = run_cycle(&other, &on, CycleMode::Check).await.1;
+    assert!(matches!(result, Err(CycleError::Refused(Refusal::Fork(_)))), "{result:?}");
     for node in [&dora.node, &other] {
         assert_eq!(evidence_store(node).find_unacknowledged().unwrap(), Some(evidence.id()));
-        let ended = run_cycle(node, &on, CycleMode::Update).await.1;
-        assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
+        let result = run_cycle(node, &on, CycleMode::Update).await.1;
+        assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
     }
-    // Both have to be told that somebody has looked.
+    // The evidence has to be acknowledged in both states.
     evidence_store(&dora.node).acknowledge(&evidence.id()).unwrap();
-    let ended = run_cycle(&other, &on, CycleMode::Update).await.1;
-    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
+    let result = run_cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
 }
 
-/// Its own peer role may have found out while a product is being decided on.
+/// The node's own witness may find evidence while a product's cycle runs.
 #[tokio::test(start_paused = true)]
-async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switch() {
+async fn evidence_found_during_a_download_stops_the_switch() {
     let (pairing, dora, emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let mut other = dora.node.open_extra_product(other_product_config(&pairing, "", "")).unwrap();
@@ -224,24 +227,24 @@ async fn evidence_that_the_node_finds_while_a_product_is_fetched_stops_the_switc
     emil.node.role.as_ref().unwrap().witness.poll(&mut rand::rng()).await.unwrap();
     let evidence = create_evidence(&pairing);
     let state = evidence_store(&dora.node);
-    let finding = ProgressSink::new(move |step| {
+    let find_evidence = ProgressSink::new(move |step| {
         if matches!(step, CycleProgress::Download { .. }) {
             state.add(&evidence).unwrap();
         }
     });
-    other.progress = finding;
-    let ended = run_cycle(&other, &on, CycleMode::Update).await.1;
-    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
+    other.progress = find_evidence;
+    let result = run_cycle(&other, &on, CycleMode::Update).await.1;
+    assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
     assert!(!pairing.node_directory("dora").join("other/current").exists());
 }
 
-/// What keeps a node from a cycle does not keep it from undoing what was interrupted.
+/// A node that may not run a cycle still undoes an interrupted trial.
 #[tokio::test(start_paused = true)]
-async fn a_trial_that_was_interrupted_is_undone_also_where_nothing_may_be_installed() {
+async fn an_interrupted_trial_is_undone_where_nothing_may_be_installed() {
     let (pairing, dora, _emil) = create_pair().await;
     let on = CountingTransport(&pairing.network, AtomicUsize::new(0));
     let root = pairing.node_directory("dora").join("hello");
-    let leave_open = || {
+    let leave_trial_open = || {
         fs::create_dir_all(root.join("versions/1-1.0.0")).unwrap();
         symlink("versions/1-1.0.0", root.join("current")).unwrap();
         let trial = Some(Trial::new("1-1.0.0".to_owned(), None, false));
@@ -250,43 +253,47 @@ async fn a_trial_that_was_interrupted_is_undone_also_where_nothing_may_be_instal
     };
     let evidence = create_evidence(&pairing);
     evidence_store(&dora.node).add(&evidence).unwrap();
-    leave_open();
-    let looked = run_cycle(&dora.node, &on, CycleMode::Check).await;
-    assert!(looked.0.remarks.is_empty() && root.join("current").is_symlink(), "{looked:?}");
-    let (report, ended) = run_cycle(&dora.node, &on, CycleMode::Update).await;
-    assert!(matches!(ended, Err(CycleError::LogForked(_))), "{ended:?}");
-    assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
+    leave_trial_open();
+    let checked = run_cycle(&dora.node, &on, CycleMode::Check).await;
+    assert!(checked.0.remarks.is_empty() && root.join("current").is_symlink(), "{checked:?}");
+    let (report, result) = run_cycle(&dora.node, &on, CycleMode::Update).await;
+    assert!(matches!(result, Err(CycleError::LogForked(_))), "{result:?}");
+    let mut messages = Messages::new(&pairing.fixture.directory);
+    messages.add("fork", &report.remarks[0]);
     assert!(!root.join("current").is_symlink());
-    // A circle that is too small.
+    // Too few peers count.
     evidence_store(&dora.node).acknowledge(&evidence.id()).unwrap();
     fs::write(pairing.node_directory("dora").join("peers.toml"), "min_peers = 1\n").unwrap();
-    leave_open();
-    let (report, ended) = run_cycle(&dora.node, &on, CycleMode::InstallDownloaded).await;
-    assert!(matches!(ended, Err(CycleError::Client(ClientError::Config(_)))), "{ended:?}");
-    assert!(report.remarks[0].contains("its trial was interrupted"), "{report:?}");
+    leave_trial_open();
+    let (report, result) = run_cycle(&dora.node, &on, CycleMode::InstallDownloaded).await;
+    assert!(matches!(result, Err(CycleError::Client(ClientError::Config(_)))), "{result:?}");
+    messages.add("too few peers", &report.remarks[0]);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/undone_trial.txt"]);
     assert!(!root.join("current").is_symlink());
 }
 
 #[tokio::test(start_paused = true)]
-async fn products_share_no_place_and_only_the_node_serves() {
+async fn products_share_no_directory_and_only_the_node_serves() {
     let (pairing, dora, _emil) = create_pair().await;
-    for (from, to, why) in [
-        ("\"other\"", "\"hello\"", "apart"),
-        ("\"other\"", "\"hello/below\"", "apart"),
-        ("\"other-state\"", "\"state\"", "apart"),
-        ("\"other-state\"", "\"state/client\"", "apart"),
-        ("\"other-state\"", "\"hello\"", "apart"),
-        ("[install]", "[serve]\nname = \"dora\"\n[install]", "[serve] belongs to the node"),
+    let mut messages = Messages::new(&pairing.fixture.directory);
+    for (case, from, to) in [
+        ("same root", "\"other\"", "\"hello\""),
+        ("root in root", "\"other\"", "\"hello/below\""),
+        ("same state", "\"other-state\"", "\"state\""),
+        ("state in state", "\"other-state\"", "\"state/client\""),
+        ("state is root", "\"other-state\"", "\"hello\""),
+        ("serve", "[install]", "[serve]\nname = \"dora\"\n[install]"),
     ] {
         let refused =
             dora.node.open_extra_product(other_product_config(&pairing, from, to)).unwrap_err();
         assert!(matches!(refused, NodeError::InvalidExtraProduct { .. }), "{refused}");
-        assert!(refused.to_string().contains(why), "{to}: {refused}");
+        messages.add(case, &refused.to_string());
     }
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/extra_product.txt"]);
 }
 
 #[test]
-fn where_somebody_else_installs_a_daemon_that_stages_brings_it_there() {
+fn a_daemon_of_a_split_installation_fills_the_spool() {
     for (policy, alone, split) in [
         (ServePolicy::Notify, CycleMode::Check, CycleMode::Check),
         (ServePolicy::Download, CycleMode::Check, CycleMode::InstallDownloaded),

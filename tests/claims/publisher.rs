@@ -1,4 +1,5 @@
-//! What the program does for publishers: it refuses what no node would install, takes releases back, and makes sites.
+//! The verbs for publishers and log operators: releases that nodes would refuse, withdrawals, and
+//! sites.
 
 use std::path::Path;
 use std::{fs, io};
@@ -11,11 +12,11 @@ use unanimity_testkit::copy_tree;
 use crate::command_line::CliSandbox;
 
 #[test]
-fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
-    let desk = CliSandbox::new();
+fn release_new_refuses_bad_archives_with_an_escaped_message() {
+    let sandbox = CliSandbox::new();
     let new = |artifact: &str| {
-        fs::remove_file(desk.path().join("new")).ok();
-        desk.run(&format!(
+        fs::remove_file(sandbox.path().join("new")).ok();
+        sandbox.run(&format!(
             "release new --log-origin example.org/l --product hello --channel stable --sequence 1 \
              --version 1.0.0 --out new --artifact x86_64-linux={artifact}"
         ))
@@ -28,31 +29,35 @@ fn a_publisher_learns_what_a_node_would_refuse_and_no_terminal_hears_of_it() {
         ("hello.tar.zst", "tar.zst", zst(&archive)),
     ];
     for (name, word, packed) in packed {
-        desk.write(name, packed);
+        sandbox.write(name, packed);
         let output = new(name);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(desk.read("new").ends_with(&format!(" {word} 735 10\n")), "{}", desk.read("new"));
+        assert!(
+            sandbox.read("new").ends_with(&format!(" {word} 735 10\n")),
+            "{}",
+            sandbox.read("new")
+        );
         assert!(new(&format!("{name} --as-file")).status.success());
-        assert!(desk.read("new").ends_with(" file\n"), "{}", desk.read("new"));
+        assert!(sandbox.read("new").ends_with(" file\n"), "{}", sandbox.read("new"));
     }
-    desk.write("bad.tar", tar(&[dir("bin"), file("bin/\u{1b}[2J\u{1b}]0;owned\u{7}")]));
+    sandbox.write("bad.tar", tar(&[dir("bin"), file("bin/\u{1b}[2J\u{1b}]0;owned\u{7}")]));
     let output = new("bad.tar");
     assert_eq!(output.status.code(), Some(28));
-    assert!(!desk.path().join("new").exists());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let expected = "bad.tar is an archive that cannot be installed: entry 2, \
-                    \"bin/\\x1b[2J\\x1b]0;owned\\x07\": '\\x1b' in a name";
-    assert!(said.contains(expected), "{said}");
-    assert!(said.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{said:?}");
-    // Not an archive at all, by its name only.
-    desk.write("text.tar.gz", "text");
+    assert!(!sandbox.path().join("new").exists());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let mut messages = sandbox.messages();
+    messages.add("control characters", &text);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/bad_archive.txt"]);
+    assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text:?}");
+    // The file is an archive only by its name.
+    sandbox.write("text.tar.gz", "text");
     assert_eq!(new("text.tar.gz").status.code(), Some(28));
     assert!(new("text.tar.gz --as-file").status.success());
 }
 
 #[test]
-fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
-    let desk = CliSandbox::new();
+fn an_archive_bomb_is_read_in_little_memory() {
+    let sandbox = CliSandbox::new();
     let mut bomb = zstd::Encoder::new(Vec::new(), 3).unwrap();
     let size = 1 << 30;
     let mut write = |bytes: &[u8]| io::Write::write_all(&mut bomb, bytes).unwrap();
@@ -61,137 +66,136 @@ fn a_gigabyte_in_a_hundred_kilobytes_is_read_in_little_memory() {
     write(&END);
     let bomb = bomb.finish().unwrap();
     assert!(bomb.len() < 200_000, "{}", bomb.len());
-    desk.write("bomb.tar.zst", &bomb);
+    sandbox.write("bomb.tar.zst", &bomb);
     let line = "release new --log-origin example.org/l --product hello --channel stable --sequence 1 \
                 --version 1.0.0 --artifact x86_64-linux=bomb.tar.zst --out new";
-    let program = desk.command("").get_program().to_owned();
+    let program = sandbox.command("").get_program().to_owned();
     let script = format!("ulimit -v 300000; exec \"$0\" {line}");
     let mut shell = std::process::Command::new("sh");
-    shell.arg("-c").arg(script).arg(program).current_dir(desk.path());
+    shell.arg("-c").arg(script).arg(program).current_dir(sandbox.path());
     let output = shell.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(desk.read("new").contains(" tar.zst 1073741824 1\n"));
+    assert!(sandbox.read("new").contains(" tar.zst 1073741824 1\n"));
 }
 
 const RELEASE_WITHDRAW: &str =
     "release withdraw --log-origin example.org/l --product hello --channel stable --sequence";
 
 #[test]
-fn a_publisher_takes_a_release_back_as_they_made_it() {
-    let desk = CliSandbox::new();
-    desk.publish_release();
+fn a_publisher_withdraws_a_release_with_the_same_steps() {
+    let sandbox = CliSandbox::new();
+    sandbox.publish_release();
     let append = "log append log --key log.key --passphrase-file pass --signed-by a.key.pub";
-    // What is not there is not taken back: a mistyped number would do nothing, for ever.
-    desk.run_ok(&format!("{RELEASE_WITHDRAW} 1 --reason Bad. --out w"));
+    // A withdrawal needs its release in the log: one with a mistyped sequence would do nothing for
+    // ever.
+    sandbox.run_ok(&format!("{RELEASE_WITHDRAW} 1 --reason Bad. --out w"));
+    sandbox.run_err(22, "release show w --key a.key.pub");
     for key in ["a", "b"] {
-        desk.run_ok(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
+        sandbox.run_ok(&format!("release sign w --key {key}.key --passphrase-file pass --yes"));
     }
-    let said = desk.run_err(23, &format!("{append} w"));
-    let expected = "w: the log has no release of hello, channel stable, with sequence 1 to take back. Nothing was appended";
-    assert!(said.contains(expected), "{said}");
-    // With its release, or after it.
-    desk.run_ok(&format!("{append} --artifact hello m w"));
-    assert!(desk.run_ok(&format!("{append} w")).contains("entry 1  w (since before)"));
-    let shown = desk.run_ok("release show w --key a.key.pub --key b.key.pub");
-    assert!(shown.starts_with("TAKES BACK sequence 1 of hello, channel stable"), "{shown}");
-    assert!(shown.contains("reason     Bad.\n"), "{shown}");
-    assert_eq!(shown.matches("(verified)").count(), 2, "{shown}");
-    let listed = desk.run_ok("log show log --log-key log.key.pub");
-    assert!(listed.contains("    1 hello stable, takes back sequence 1: Bad.\n"), "{listed}");
+    let mut messages = sandbox.messages();
+    messages.add("without its release", &sandbox.run_err(23, &format!("{append} w")));
+    // The withdrawal is appended with its release, or after it.
+    sandbox.run_ok(&format!("{append} --artifact hello m w"));
+    messages.add("append again", &sandbox.run_ok(&format!("{append} w")));
+    let shown = sandbox.run_ok("release show w --key a.key.pub --key b.key.pub");
+    messages.add("release show", &shown);
+    messages.add("log show", &sandbox.run_ok("log show log --log-key log.key.pub"));
     let json: serde_json::Value =
-        serde_json::from_str(&desk.run_ok("--json log show log --log-key log.key.pub")).unwrap();
+        serde_json::from_str(&sandbox.run_ok("--json log show log --log-key log.key.pub")).unwrap();
     assert_eq!(json["entries"][0]["manifest"]["sequence"], 1);
     assert_eq!(json["entries"][1]["withdrawal"]["reason"], "Bad.");
-    desk.run_ok("publish site --log log --log-key log.key.pub");
-    let page = desk.read("site/index.html");
-    assert!(page.contains("1.0<br><small><strong>taken back</strong>: Bad.</small>"), "{page}");
-    // One with a line break in it, or without a word, is none.
-    let mut command = desk.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
-    let said = String::from_utf8(command.arg("a\nb").output().unwrap().stderr).unwrap();
-    assert!(said.contains("expected the end: a reason is one line"), "{said}");
-    let mut command = desk.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
+    sandbox.run_ok("log export log --to site --log-key log.key.pub");
+    let page = sandbox.read("site/index.html");
+    assert!(page.contains("1.0<br><small><strong>withdrawn</strong>: Bad.</small>"), "{page}");
+    // A reason is one line with at least one word.
+    let mut command = sandbox.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
+    let text = String::from_utf8(command.arg("a\nb").output().unwrap().stderr).unwrap();
+    messages.add("two lines", &text);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/withdraw.txt"]);
+    let mut command = sandbox.command(&format!("{RELEASE_WITHDRAW} 1 --out x --reason"));
     assert_eq!(command.arg("").output().unwrap().status.code(), Some(2));
-    desk.run_err(2, &format!("{RELEASE_WITHDRAW} 0 --reason Bad. --out x"));
-    assert!(!desk.path().join("x").exists());
+    sandbox.run_err(2, &format!("{RELEASE_WITHDRAW} 0 --reason Bad. --out x"));
+    assert!(!sandbox.path().join("x").exists());
 }
 
 #[test]
-fn the_command_says_what_it_did_and_what_is_missing() {
-    let desk = CliSandbox::new();
-    desk.publish_release();
+fn log_export_reports_the_written_files_and_missing_artifacts() {
+    let sandbox = CliSandbox::new();
+    sandbox.publish_release();
     let append = "log append log --key log.key --passphrase-file pass m";
-    desk.run_ok(append);
-    let publish = "publish www/site --log log --log-key log.key.pub";
-    let said = desk.run_ok(publish);
-    assert!(said.contains("www/site is up to date; files written: 4"), "{said}");
-    assert!(said.contains("Clients will not find hello for x86_64-linux of hello 1.0"), "{said}");
-    desk.run_ok(&format!("{append} --artifact hello"));
-    let report: Value = serde_json::from_str(&desk.run_ok(&format!("--json {publish}"))).unwrap();
-    assert_eq!((&report["verb"], &report["outcome"]), (&"publish".into(), &"done".into()));
+    sandbox.run_ok(append);
+    let export = "log export log --to www/site --log-key log.key.pub";
+    let mut messages = sandbox.messages();
+    messages.add("first export", &sandbox.run_ok(export));
+    sandbox.run_ok(&format!("{append} --artifact hello"));
+    let report: Value = serde_json::from_str(&sandbox.run_ok(&format!("--json {export}"))).unwrap();
+    assert_eq!((&report["verb"], &report["outcome"]), (&"log export".into(), &"done".into()));
     assert_eq!(report["head"]["size"], 1);
     assert_eq!(report["files_written"], 2);
     assert_eq!(report["missing"], Value::Array(Vec::new()));
-    assert_eq!(desk.run_ok(publish).lines().next(), Some("www/site was up to date."));
-    // It is a mirror like any other, to the reader and to the log's own writer.
-    let shown = desk.run_ok("log show www/site --log-key log.key.pub");
-    assert!(shown.contains("0 hello stable, release 1.0 (sequence 1)"), "{shown}");
-    let mirror = desk.path().join("www/site");
-    desk.run_ok(&format!("{append} --mirror file:{}", mirror.display()));
-    // A copy of a site is as good a log to publish from.
-    copy_tree(&mirror, &desk.path().join("copy")).unwrap();
-    desk.run_ok("publish second --log copy --log-key log.key.pub");
-    assert_eq!(list_tree(&desk.path().join("second")), list_tree(&mirror));
+    messages.add("no change", &sandbox.run_ok(export));
+    // The site is a mirror for readers and for `log append`.
+    messages.add("log show", &sandbox.run_ok("log show www/site --log-key log.key.pub"));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/log_export.txt"]);
+    let mirror = sandbox.path().join("www/site");
+    sandbox.run_ok(&format!("{append} --mirror file:{}", mirror.display()));
+    // A copy of a site can be exported like a log.
+    copy_tree(&mirror, &sandbox.path().join("copy")).unwrap();
+    sandbox.run_ok("log export copy --to second --log-key log.key.pub");
+    assert_eq!(list_tree(&sandbox.path().join("second")), list_tree(&mirror));
 }
 
 #[test]
-fn every_refusal_has_its_exit_code_and_says_what_to_do() {
-    let desk = CliSandbox::new();
-    desk.publish_release();
-    let at = |name: &str| desk.path().join(name);
+fn every_refusal_of_log_export_has_its_exit_code_and_advice() {
+    let sandbox = CliSandbox::new();
+    sandbox.publish_release();
+    let at = |name: &str| sandbox.path().join(name);
     let copy = |from: &str, to: &str| copy_tree(&at(from), &at(to)).unwrap();
     let append = |log: &str, note: &str| {
-        desk.run_ok(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
+        sandbox.run_ok(&format!("log append {log} --key log.key --passphrase-file pass {note}"));
     };
-    let publish =
-        |site: &str, log: &str| format!("publish {site} --log {log} --log-key log.key.pub");
+    let export =
+        |site: &str, log: &str| format!("log export {log} --to {site} --log-key log.key.pub");
     append("log", "m");
     copy("log", "backup");
     let line = "release new --log-origin example.org/l --product hello --channel stable \
         --version 1 --artifact x86_64-linux=hello";
     for (sequence, name) in [(2, "n"), (3, "o")] {
-        desk.run_ok(&format!("{line} --sequence {sequence} --out {name}"));
-        desk.run_ok(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
+        sandbox.run_ok(&format!("{line} --sequence {sequence} --out {name}"));
+        sandbox.run_ok(&format!("release sign {name} --key a.key --passphrase-file pass --yes"));
     }
     append("log", "n");
-    desk.run_ok(&publish("site", "log"));
+    sandbox.run_ok(&export("site", "log"));
 
-    assert!(desk.run_err(24, &publish("site", "backup")).contains("never goes back"));
-    assert!(desk.run_err(2, &publish("log/site", "log")).contains("not apart"));
-    assert!(desk.run_err(2, &publish("backup", "log")).contains("appended to"));
-    assert!(desk.run_err(6, &publish("new", "nowhere")).contains("unanimity log init"));
+    let mut messages = sandbox.messages();
+    messages.add("older log", &sandbox.run_err(24, &export("site", "backup")));
+    messages.add("site in the log", &sandbox.run_err(2, &export("log/site", "log")));
+    messages.add("site is a log", &sandbox.run_err(2, &export("backup", "log")));
+    messages.add("no log", &sandbox.run_err(6, &export("new", "nowhere")));
     fs::create_dir(at("other")).unwrap();
-    desk.write("other/file", "");
-    assert!(desk.run_err(6, &publish("other", "log")).contains("empty directory"));
-    let said = desk.run_err(22, "publish new --log log --log-key a.key.pub");
-    assert!(said.contains("log/checkpoint does not open"), "{said}");
-    desk.run_ok("log init second --origin example.org/second --key log.key --passphrase-file pass");
-    let said = desk.run_err(22, &publish("site", "second"));
-    assert!(said.contains("site/checkpoint is not of this log"), "{said}");
+    sandbox.write("other/file", "");
+    messages.add("other page", &sandbox.run_err(6, &export("other", "log")));
+    messages.add("other key", &sandbox.run_err(22, "log export log --to new --log-key a.key.pub"));
+    sandbox
+        .run_ok("log init second --origin example.org/second --key log.key --passphrase-file pass");
+    messages.add("site of another log", &sandbox.run_err(22, &export("site", "second")));
     fs::create_dir_all(at("log/artifact")).unwrap();
-    let digest = Hash::digest(desk.read("hello").as_bytes()).hex();
-    desk.write(&format!("log/artifact/{digest}"), "something else");
-    assert!(desk.run_err(28, &publish("new", "log")).contains(&digest));
+    let digest = Hash::digest(sandbox.read("hello").as_bytes()).hex();
+    sandbox.write(&format!("log/artifact/{digest}"), "something else");
+    messages.add("damaged artifact", &sandbox.run_err(28, &export("new", "log")));
     fs::remove_file(at("log/artifact").join(&digest)).unwrap();
 
     append("backup", "o");
-    let said = desk.run_err(20, &publish("site", "backup"));
-    let (words, evidence) = said.split_once("\n\n").unwrap();
-    assert!(words.contains("two stories of one log"), "{said}");
-    let report = desk.run(&format!("--json {}", publish("site", "backup")));
+    let text = sandbox.run_err(20, &export("site", "backup"));
+    let (words, evidence) = text.split_once("\n\n").unwrap();
+    messages.add("fork", words);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/refused_export.txt"]);
+    let report = sandbox.run(&format!("--json {}", export("site", "backup")));
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!((&report["exit"], &report["outcome"]), (&20.into(), &"fork".into()));
     assert_eq!(report["evidence"].as_str().unwrap().trim_end(), evidence.trim_end());
-    desk.write("evidence", report["evidence"].as_str().unwrap());
-    desk.run_ok("evidence verify evidence --log-key log.key.pub");
+    sandbox.write("evidence", report["evidence"].as_str().unwrap());
+    sandbox.run_ok("evidence verify evidence --log-key log.key.pub");
     assert!(!Path::new(&at("new")).exists());
 }

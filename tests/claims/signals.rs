@@ -1,5 +1,7 @@
-//! An installer that is told to end, or killed, in the middle of a trial: what it ran ends with it, or
-//! before the next run does anything.
+//! Signals to an installer in the middle of a trial.
+//!
+//! The command that the installer runs ends with the installer, at the latest when the next run
+//! starts.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,10 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
-use std::{
-    fs::{self},
-    io::{self},
-};
+use std::{fs, io};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,28 +25,29 @@ use unanimity_testkit::trial::{shell_command, version_label, wait_until_gone};
 use unanimity_testkit::{ReleaseSpec, World};
 
 use crate::installer;
+use crate::messages::Messages;
 
-/// Release 1 is installed, and release 2 is staged, on a machine whose installer is a process of its own.
+/// A split installation with release 1 installed and release 2 in the spool.
 struct InstallerMachine {
     world: World,
     scratch: TempDir,
 }
 
-/// How a run of it ended, and what it said.
+/// The exit status of an installer, and its standard error.
 type InstallerExit = (ExitStatus, String);
 
 impl InstallerMachine {
     async fn new() -> InstallerMachine {
-        let home = scratch_dir();
+        let scratch = scratch_dir();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let start = Timestamp(now - 3 * 3600);
-        let mut world = World::create(&home.path().join("world"), 5, start).unwrap();
+        let mut world = World::create(&scratch.path().join("world"), 5, start).unwrap();
         let spool = world.directory.join("client/spool");
         fs::create_dir_all(&spool).unwrap();
         world.config.cycle.spool =
             Some(SpoolSettings { directory: spool, freshness: SpoolSettings::DEFAULT_FRESHNESS });
         world.write_config().unwrap();
-        let mut machine = InstallerMachine { world, scratch: home };
+        let mut machine = InstallerMachine { world, scratch };
         for (sequence, version, artifact) in
             [(1, "1.0.0", FIRST_ARTIFACT), (2, "1.1.0", SECOND_ARTIFACT)]
         {
@@ -59,52 +59,54 @@ impl InstallerMachine {
             world.poll_all().await.unwrap();
             assert!(matches!(world.update().await.1, Ok(CycleOutcome::Available(_))));
             if sequence == 1 {
-                let (status, said) = wait_for_exit(machine.start_installer());
-                assert!(status.success(), "{said}");
+                let (status, stderr) = wait_for_exit(machine.start_installer());
+                assert!(status.success(), "{stderr}");
             }
         }
-        for pipe in ["told", "go"] {
+        for pipe in ["started", "go"] {
             let made = Command::new("mkfifo").arg(machine.pipe(pipe)).status().unwrap();
             assert!(made.success());
         }
         machine
     }
 
-    /// A pipe between a command of the installer's and us.
+    /// The path of a named pipe between the installer's command and the test.
     fn pipe(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// A command that says who it is, and that it is there, and then does something.
+    /// A command that ignores signals, writes its process id to the pipe `started`, and then runs
+    /// `then`.
     fn reporting_command(&self, then: &str) -> Vec<String> {
         shell_command(&format!(
             "trap '' TERM INT HUP; echo $$ > {}; {then}",
-            self.pipe("told").display()
+            self.pipe("started").display()
         ))
     }
 
-    /// Waits until a command is there, and says which process it is.
+    /// Waits until a command has started. Returns its process id.
     fn wait_for_command(&self, installer: &mut Child) -> String {
         let mut pipe = File::options();
-        // Opened by ourselves for writing, it has no end.
+        // Open for writing in this process, so that reading never reaches an end of file.
         let pipe = pipe.read(true).write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
-        let (mut pipe, mut said) = (pipe.open(self.pipe("told")).unwrap(), Vec::new());
-        while !said.ends_with(b"\n") {
+        let (mut pipe, mut line) = (pipe.open(self.pipe("started")).unwrap(), Vec::new());
+        while !line.ends_with(b"\n") {
             let mut byte = [0];
             match pipe.read_exact(&mut byte) {
-                Ok(()) => said.push(byte[0]),
+                Ok(()) => line.push(byte[0]),
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    assert_eq!(installer.try_wait().unwrap(), None, "it ended");
+                    assert_eq!(installer.try_wait().unwrap(), None, "the installer has ended");
                     std::thread::yield_now();
                 }
             }
         }
-        String::from_utf8(said).unwrap().trim().to_owned()
+        String::from_utf8(line).unwrap().trim().to_owned()
     }
 
-    /// Starts the installer with the default action for SIGHUP. Under `nohup` the tests themselves ignore
-    /// SIGHUP, a child inherits that, and an installer that starts so ignores SIGHUP on purpose.
+    /// Starts the installer with the default action for SIGHUP. Under `nohup` the tests themselves
+    /// ignore SIGHUP, a child inherits that, and an installer that starts so ignores SIGHUP on
+    /// purpose.
     fn start_installer(&self) -> Child {
         self.start_installer_through(&["env", "--default-signal=HUP"])
     }
@@ -127,9 +129,9 @@ impl InstallerMachine {
 }
 
 fn wait_for_exit(mut child: Child) -> InstallerExit {
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    (child.wait().unwrap(), said)
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    (child.wait().unwrap(), stderr)
 }
 
 fn send_signal(child: &Child, signal: Signal) {
@@ -137,33 +139,36 @@ fn send_signal(child: &Child, signal: Signal) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_told_to_end_in_a_trial_ends_its_command_and_undoes_it() {
+async fn a_signal_in_a_trial_ends_the_command_and_undoes_the_trial() {
     let mut machine = InstallerMachine::new().await;
-    let wait = "sleep 600";
-    machine.world.config.cycle.hooks.check = machine.reporting_command(wait);
+    machine.world.config.cycle.hooks.check = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+    let mut messages = Messages::new(machine.scratch.path());
+    for (name, signal) in
+        [("SIGINT", Signal::INT), ("SIGTERM", Signal::TERM), ("SIGHUP", Signal::HUP)]
+    {
         let mut installer = machine.start_installer();
         let command = machine.wait_for_command(&mut installer);
         assert_eq!(machine.current(), SECOND_ARTIFACT);
         send_signal(&installer, signal);
-        let (status, said) = wait_for_exit(installer);
-        assert_eq!(status.code(), Some(130), "{signal:?}: {said}");
-        assert!(said.contains("its trial was interrupted; 1-1.0.0 is installed again"), "{said}");
+        let (status, stderr) = wait_for_exit(installer);
+        assert_eq!(status.code(), Some(130), "{name}: {stderr}");
+        messages.add(name, &stderr);
         wait_until_gone(&command);
         assert_eq!(machine.current(), FIRST_ARTIFACT);
         let journal = machine.journal();
         assert_eq!(journal.trial, None);
         assert!(journal.failed.contains_key(&version_label(2)));
-        // As if its time had come.
+        // The next run tries the release again at once, without the backoff.
         let root = &machine.world.config.cycle.install_root;
         let again = Journal { failed: Default::default(), ..journal };
         fs::write(root.join("journal.json"), again.text()).unwrap();
     }
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/signal_in_trial.txt"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_started_to_outlive_its_terminal_does() {
+async fn an_installer_started_by_nohup_survives_sighup() {
     let mut machine = InstallerMachine::new().await;
     machine.world.config.cycle.hooks.check = machine
         .reporting_command(&format!("read go < {}; test $go = go", machine.pipe("go").display()));
@@ -173,14 +178,14 @@ async fn who_was_started_to_outlive_its_terminal_does() {
     machine.wait_for_command(&mut installer);
     send_signal(&installer, Signal::HUP);
     fs::write(machine.pipe("go"), "go\n").unwrap();
-    let (status, said) = wait_for_exit(installer);
-    assert!(status.success(), "{said}");
+    let (status, stderr) = wait_for_exit(installer);
+    assert!(status.success(), "{stderr}");
     assert_eq!(machine.current(), SECOND_ARTIFACT);
 }
 
-/// The lock is free then, and its command still at work.
+/// After SIGKILL the lock is free while the command still runs.
 #[tokio::test(start_paused = true)]
-async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial() {
+async fn after_sigkill_the_next_run_ends_the_command_then_undoes_the_trial() {
     let mut machine = InstallerMachine::new().await;
     machine.world.config.cycle.hooks.post_install = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
@@ -196,16 +201,17 @@ async fn after_a_kill_the_next_run_ends_the_command_before_it_undoes_the_trial()
         seen.display()
     ));
     machine.world.write_config().unwrap();
-    let (status, said) = wait_for_exit(machine.start_installer());
-    assert_eq!(status.code(), Some(30), "{said}");
+    let (status, stderr) = wait_for_exit(machine.start_installer());
+    assert_eq!(status.code(), Some(30), "{stderr}");
     assert_eq!(fs::read_to_string(&seen).unwrap(), "");
     wait_until_gone(&command);
     assert_eq!((machine.current(), machine.journal().trial), (FIRST_ARTIFACT.to_vec(), None));
 }
 
-/// By its number, whose process comes to have it next could show it another file.
+/// A path such as `/proc/PID/fd/N` would not do: a later process with that id could show another
+/// file.
 #[tokio::test(start_paused = true)]
-async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone() {
+async fn handover_reads_the_verified_file_after_the_installer_was_killed() {
     let mut machine = InstallerMachine::new().await;
     let (go, handed) = (machine.pipe("go"), machine.pipe("handed"));
     assert!(Command::new("mkfifo").arg(&handed).status().unwrap().success());
@@ -220,25 +226,21 @@ async fn what_was_handed_over_is_what_was_verified_also_when_who_did_so_is_gone(
     assert_eq!(fs::read(handed).unwrap(), SECOND_ARTIFACT);
 }
 
-/// Whatever the operator says of it then.
 #[tokio::test(start_paused = true)]
-async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becomes_of_the_release()
-{
+async fn after_sigkill_rollback_and_mark_good_end_the_command() {
     let mut machine = InstallerMachine::new().await;
     machine.world.config.cycle.hooks.check = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
-    let by_hand = |verb: &str| {
+    let run_verb = |verb: &str| {
         let config = machine.world.directory.join("client/unanimity.toml");
         let mut run = Command::new(installer::installer_path());
         let run = run.arg("--config").arg(config).arg(verb).output().unwrap();
         assert!(run.status.success(), "{run:?}");
         String::from_utf8(run.stdout).unwrap()
     };
-    for (verb, what, is) in [
-        ("rollback", "1-1.0.0 is installed again, in ", FIRST_ARTIFACT),
-        ("mark-good", "2-1.1.0 is good, and stays\n", SECOND_ARTIFACT),
-    ] {
-        // As if its time had come.
+    let mut messages = Messages::new(machine.scratch.path());
+    for (verb, installed) in [("rollback", FIRST_ARTIFACT), ("mark-good", SECOND_ARTIFACT)] {
+        // The release is tried at once, without the backoff.
         let journal = Journal { failed: Default::default(), ..machine.journal() };
         let root = &machine.world.config.cycle.install_root;
         fs::write(root.join("journal.json"), journal.text()).unwrap();
@@ -246,21 +248,21 @@ async fn after_a_kill_vouching_and_going_back_end_the_command_and_say_what_becom
         let command = machine.wait_for_command(&mut installer);
         send_signal(&installer, Signal::KILL);
         assert_killed(installer);
-        let said = by_hand(verb);
+        messages.add(verb, &run_verb(verb));
         wait_until_gone(&command);
-        assert!(said.contains(what) && !said.contains("is not installed again"), "{said}");
-        assert_eq!((machine.current(), machine.journal().trial), (is.to_vec(), None));
+        assert_eq!((machine.current(), machine.journal().trial), (installed.to_vec(), None));
     }
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/verbs_after_kill.txt"]);
 }
 
 fn assert_killed(mut installer: Child) {
-    // Its command holds the other end of what it says.
+    // The command still holds the other end of the pipe, so that reading would not end.
     drop(installer.stderr.take());
     assert_eq!(installer.wait().unwrap().code(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
+async fn a_second_signal_ends_an_installer_that_undoes_a_trial() {
     let mut machine = InstallerMachine::new().await;
     machine.world.config.cycle.hooks.post_install = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
@@ -270,21 +272,23 @@ async fn who_is_told_to_end_once_more_while_it_undoes_a_trial_ends_there() {
     let second = machine.wait_for_command(&mut installer);
     assert_ne!(first, second);
     send_signal(&installer, Signal::INT);
-    let (status, said) = wait_for_exit(installer);
-    assert_eq!(status.code(), Some(130), "{said}");
-    assert!(said.contains("interrupted once more: a release is on trial"), "{said}");
+    let (status, stderr) = wait_for_exit(installer);
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    let mut messages = Messages::new(machine.scratch.path());
+    messages.add("SIGINT twice", &stderr);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/second_signal.txt"]);
     wait_until_gone(&first);
     wait_until_gone(&second);
     assert!(machine.journal().trial.is_some());
     machine.world.config.cycle.hooks.post_install = shell_command("true");
     machine.world.write_config().unwrap();
-    let (status, said) = wait_for_exit(machine.start_installer());
-    assert_eq!(status.code(), Some(30), "{said}");
+    let (status, stderr) = wait_for_exit(machine.start_installer());
+    assert_eq!(status.code(), Some(30), "{stderr}");
     assert_eq!((machine.current(), machine.journal().trial), (FIRST_ARTIFACT.to_vec(), None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_proved_good_stays_and_is_remembered_whoever_ends_when_good() {
+async fn a_good_version_stays_when_on_success_is_interrupted() {
     let mut machine = InstallerMachine::new().await;
     machine.world.config.cycle.hooks.on_success = machine.reporting_command("sleep 600");
     machine.world.write_config().unwrap();
@@ -294,9 +298,14 @@ async fn what_proved_good_stays_and_is_remembered_whoever_ends_when_good() {
     let command = machine.wait_for_command(&mut installer);
     assert_ne!(fs::read(&head).unwrap(), before);
     send_signal(&installer, Signal::INT);
-    let (status, said) = wait_for_exit(installer);
-    assert_eq!(status.code(), Some(130), "{said}");
-    assert!(said.contains("interrupted: nothing is half-done"), "{said}");
+    let (status, stderr) = wait_for_exit(installer);
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    let mut messages = Messages::new(machine.scratch.path());
+    messages.add("SIGINT in on_success", &stderr);
+    snapbox::assert_data_eq!(
+        messages.into_text(),
+        snapbox::file!["words/signal_in_on_success.txt"]
+    );
     wait_until_gone(&command);
     assert_eq!(machine.current(), SECOND_ARTIFACT);
     assert_eq!(machine.journal().good.last(), Some(&version_label(2)));

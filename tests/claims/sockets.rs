@@ -1,28 +1,31 @@
-//! The daemon's socket: where it can be, and what a node without one does.
+//! The daemon's control socket: the longest path that it can have, and nodes without a daemon.
 
-use unanimity::daemon::control_socket::{self};
-use unanimity::daemon::control_socket::{ControlSocket, ControlSocketError};
+use unanimity::daemon::control_socket::{self, ControlSocket, ControlSocketError};
 use unanimity_storage::Storage;
 
+use crate::messages::Messages;
+
 #[tokio::test]
-async fn a_state_too_deep_for_a_socket_has_no_daemon_and_its_commands_run_by_themselves() {
-    let place = tempfile::tempdir().unwrap();
-    let state = place.path().join("d".repeat(100));
+async fn a_state_directory_too_long_for_a_socket_has_no_daemon() {
+    let scratch = tempfile::tempdir().unwrap();
+    let state = scratch.path().join("d".repeat(100));
     assert!(control_socket::send_request(&state, "{}", |_| {}).await.unwrap().is_none());
-    // Who works on it alone still is its only owner.
+    // A command without a daemon is still the only owner of the state.
     let owner = ControlSocket::new(&state, &Storage::default()).unwrap();
     assert!(matches!(
         ControlSocket::new(&state, &Storage::default()),
         Err(ControlSocketError::Busy(_))
     ));
     let error = owner.listen().unwrap_err();
-    assert!(error.to_string().contains("choose a shorter directory"), "{error}");
+    let mut messages = Messages::new(scratch.path());
+    messages.add("long state directory", &error.to_string());
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/socket_path.txt"]);
 }
 
 #[tokio::test]
-async fn nobody_at_the_socket_is_no_daemon() {
-    let place = tempfile::tempdir().unwrap();
-    assert!(control_socket::send_request(place.path(), "{}", |_| {}).await.unwrap().is_none());
-    drop(ControlSocket::new(place.path(), &Storage::default()).unwrap().listen().unwrap());
-    assert!(control_socket::send_request(place.path(), "{}", |_| {}).await.unwrap().is_none());
+async fn a_socket_without_a_listener_is_no_daemon() {
+    let scratch = tempfile::tempdir().unwrap();
+    assert!(control_socket::send_request(scratch.path(), "{}", |_| {}).await.unwrap().is_none());
+    drop(ControlSocket::new(scratch.path(), &Storage::default()).unwrap().listen().unwrap());
+    assert!(control_socket::send_request(scratch.path(), "{}", |_| {}).await.unwrap().is_none());
 }

@@ -1,4 +1,4 @@
-//! `log append`: what could never install is refused before anything is signed.
+//! `log append`: appends statements, and refuses before signing what could never install.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -34,24 +34,25 @@ pub(in crate::cli) struct LogAppendArgs {
     /// Signed releases and withdrawals to append
     #[arg(required = true)]
     notes: Vec<PathBuf>,
-    /// Files that the manifests name, to put beside the log where clients find them by digest
+    /// Files that the manifests name; they are stored with the log, where clients find them by
+    /// digest
     #[arg(long, value_name = "FILE")]
     artifact: Vec<PathBuf>,
     /// A public key that must have signed every note (the line, or a file that holds it)
     #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     signed_by: Vec<NoteVerifyingKey>,
-    /// A mirror of this log to look at first: refuse to sign if it holds more than we do
+    /// A mirror of this log to read first: nothing is signed if it has more entries than this log
     #[arg(long, value_name = "file:/DIRECTORY", value_parser = parse_mirror_directory)]
     mirror: Vec<Mirror>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
 
-/// Where a log is signed there need not be a network.
+/// Parses a mirror, which must be a directory: the machine that signs may have no network.
 fn parse_mirror_directory(text: &str) -> Result<Mirror, String> {
     match text.parse().map_err(|error: MirrorError| error.to_string())? {
         MirrorSpec::Directory(directory) => Ok(Mirror::from_directory(directory)),
-        _ => Err("only a directory is looked at from here: file:/DIRECTORY".to_owned()),
+        _ => Err("this command reads only directories. Give file:/DIRECTORY".to_owned()),
     }
 }
 
@@ -65,17 +66,17 @@ impl LogAppendArgs {
         for mirror in &self.mirror {
             let checkpoint = block_on(mirror.read("checkpoint", MAX_NOTE_BYTES as u64))?;
             let checkpoint = checkpoint.map_err(|error| {
-                let hint = "if it is to become a mirror of this log, `unanimity publish` the log there first";
-                CommandError::new(Exit::Network, format!("{mirror}: {error} ({hint})"))
+                let hint = "If it is to become a mirror of this log, export the log there first: `unanimity log export`";
+                CommandError::new(Exit::Network, format!("{mirror}: {error}. {hint}"))
             })?;
             log.check_mirror(&mirror.to_string(), &checkpoint).map_err(advice::command_error)?;
         }
-        let (logged, mut text) = self.check_new_entries(&notes, &log)?;
+        let (known_leaves, mut text) = self.check_new_entries(&notes, &log)?;
         if self.signed_by.is_empty() {
-            text += "No signature was checked: with --signed-by for each key of the threshold, none is logged that could never install\n";
+            text += "No signature was checked. Give --signed-by for each required key. Otherwise the log may accept a release that no client installs\n";
         }
         let new: Vec<Vec<u8>> = (notes.iter().map(|note| &note.bytes))
-            .filter(|bytes| !logged.contains_key(&Hash::leaf(bytes)))
+            .filter(|bytes| !known_leaves.contains_key(&Hash::leaf(bytes)))
             .cloned()
             .collect();
         for bytes in artifacts {
@@ -84,20 +85,20 @@ impl LogAppendArgs {
         let indexes = log.append(&new).map_err(advice::command_error)?;
         let mut next = indexes.clone();
         for note in &notes {
-            if !logged.contains_key(&Hash::leaf(&note.bytes)) {
+            if !known_leaves.contains_key(&Hash::leaf(&note.bytes)) {
                 let index = next.next().unwrap_or_default();
                 text += &format!("entry {index}  {}\n", note.path.display());
             }
         }
         text += &format!("head     {}\n", log.head());
         for target in named_artifacts(&notes) {
-            let place = self.directory.join(artifact_path(&target.sha256));
-            if !place.exists() {
+            let path = self.directory.join(artifact_path(&target.sha256));
+            if !path.exists() {
                 text += &format!(
-                    "Clients will not find {} for {}: append the same release again with --artifact, or copy the file to {}\n",
+                    "Clients will not find {} for {}. Append the same release again with --artifact, or copy the file to {}\n",
                     target.file,
                     target.platform,
-                    place.display()
+                    path.display()
                 );
             }
         }
@@ -106,7 +107,7 @@ impl LogAppendArgs {
         Ok(CommandOutput::ok(text, json))
     }
 
-    /// What is to be appended. Every one must bear the signatures that were asked for.
+    /// Reads the notes to append, and verifies the signatures of the `--signed-by` keys on each.
     fn read_notes(&self) -> Result<Vec<NewEntry>, CommandError> {
         let mut notes = Vec::new();
         for path in &self.notes {
@@ -133,7 +134,7 @@ impl LogAppendArgs {
         Ok(notes)
     }
 
-    /// The artifacts' bytes. Each has to be one that a release names.
+    /// Reads the artifacts, each of which a release must name.
     fn read_artifacts(&self, notes: &[NewEntry]) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
@@ -141,7 +142,8 @@ impl LogAppendArgs {
             let digest = Hash::digest(&bytes);
             if !named_artifacts(notes).map(|target| target.sha256).any(|named| named == digest) {
                 let path = path.display();
-                let message = format!("{path}: none of these releases names a file with its bytes");
+                let message =
+                    format!("{path}: none of these releases names a file with its SHA-256");
                 return Err(CommandError::new(Exit::BadArtifact, message));
             }
             artifacts.push(bytes);
@@ -149,9 +151,15 @@ impl LogAppendArgs {
         Ok(artifacts)
     }
 
-    /// Refuses what could never install: a sequence that is used for something else, or that is
-    /// older than what the log has, or a release past its time; and what takes back nothing. What is in
-    /// the log already, byte for byte, is said and left alone. Returns the leaves that the log has.
+    /// Refuses notes that could have no effect on any node:
+    ///
+    /// - a release whose sequence is in the log with other content, or is lower than the newest
+    ///   one;
+    /// - a release that has expired;
+    /// - a withdrawal of a release that the log does not have.
+    ///
+    /// Returns the log's leaves with their numbers, and a line for each note that the log already
+    /// has.
     fn check_new_entries(
         &self,
         notes: &[NewEntry],
@@ -175,17 +183,19 @@ impl LogAppendArgs {
         let now = SystemClock.now();
         for NewEntry { path, bytes, statement } in notes {
             if let Some(index) = leaves.get(&Hash::leaf(bytes)) {
-                text += &format!("entry {index}  {} (since before)\n", path.display());
+                text += &format!("entry {index}  {} (already in the log)\n", path.display());
                 continue;
             }
-            let logged = texts.get(&statement.to_string());
+            let same_text = texts.get(&statement.to_string());
             let allowed = match statement {
-                Statement::Release(Manifest { sequence, .. }) if let Some(index) = logged => Err((
-                    Exit::Conflict,
-                    format!(
-                        "entry {index} is this very release with other signatures, and cannot be completed any more; sequence {sequence} is used up: raise it, and sign anew"
-                    ),
-                )),
+                Statement::Release(Manifest { sequence, .. }) if let Some(index) = same_text => {
+                    Err((
+                        Exit::Conflict,
+                        format!(
+                            "entry {index} is the same release with other signatures, and no signature can be added to an entry. Sign the release again with a sequence higher than {sequence}"
+                        ),
+                    ))
+                }
                 Statement::Release(manifest) if manifest.expires <= now => {
                     Err((Exit::Expired, format!("expired at {}", manifest.expires)))
                 }
@@ -208,7 +218,7 @@ struct NewEntry {
     statement: Statement,
 }
 
-/// What all releases of these bring.
+/// Iterates over the artifacts of all releases among `notes`.
 fn named_artifacts(notes: &[NewEntry]) -> impl Iterator<Item = &Artifact> {
     notes
         .iter()
@@ -216,14 +226,14 @@ fn named_artifacts(notes: &[NewEntry]) -> impl Iterator<Item = &Artifact> {
         .flat_map(|manifest| &manifest.artifacts)
 }
 
-/// The sequences that a log has, of each product and channel.
+/// The sequences in a log, for each product and channel.
 #[derive(Default)]
 struct LoggedSequences(BTreeMap<(Name, Name), BTreeSet<u64>>);
 
 impl LoggedSequences {
     fn add(&mut self, manifest: &Manifest) {
-        let of = (manifest.product.clone(), manifest.channel.clone());
-        self.0.entry(of).or_default().insert(manifest.sequence);
+        let line = (manifest.product.clone(), manifest.channel.clone());
+        self.0.entry(line).or_default().insert(manifest.sequence);
     }
 
     fn check(&self, manifest: &Manifest) -> Result<(), (Exit, String)> {
@@ -237,14 +247,14 @@ impl LoggedSequences {
             (
                 Exit::Conflict,
                 format!(
-                    "the log has another release of {product} with sequence {sequence}; two would be a conflict, and neither would install"
+                    "the log has another release of {product} with sequence {sequence}. Two would be a conflict, and neither would install"
                 ),
             )
         } else {
             (
                 Exit::Rollback,
                 format!(
-                    "it has sequence {sequence}, and the log has {product} with sequence {newest} already: who has that would never install this"
+                    "it has sequence {sequence}, and the log has {product} with sequence {newest} already. A node with the newer release would never install it"
                 ),
             )
         })
@@ -257,13 +267,13 @@ impl LoggedSequences {
             return Ok(());
         }
         let why = format!(
-            "the log has no release of {product}, channel {channel}, with sequence {sequence} to take back"
+            "the log has no release of {product}, channel {channel}, with sequence {sequence} to withdraw"
         );
         Err((Exit::NotLogged, why))
     }
 }
 
-/// An entry's error with the file that it came from.
+/// Makes an error of a note that names the file of the note.
 fn name_entry_error(error: WriteError, notes: &[NewEntry]) -> CommandError {
     let WriteError::Entry { number, why } = &error else { return advice::command_error(error) };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());

@@ -1,10 +1,5 @@
-//! The verbs of `log`.
+//! The verbs of `log`, and their dispatch.
 
-use crate::cli::log::append::LogAppendArgs;
-use crate::cli::log::source::LogSourceArgs;
-use crate::cli::log::source::head_json;
-use crate::cli::log::source::read_error;
-use crate::cli::log::source::verify_checkpoint;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -18,22 +13,27 @@ use unanimity_report::{CommandError, CommandOutput, Exit};
 use unanimity_storage::{Mode, Storage};
 
 use crate::cli::input::{parse_note_key, read_file};
+use crate::cli::log::append::LogAppendArgs;
+use crate::cli::log::export::LogExportArgs;
+use crate::cli::log::source::{LogSourceArgs, head_json, read_error, verify_checkpoint};
 use crate::cli::passphrase::PassphraseArgs;
 use crate::cli::render_statement::statement_json;
 use crate::cli::runtime::block_on;
 
-/// Write and read an audit log.
+/// Write, read and export an audit log.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogCommand {
     /// Start an empty log in a directory that any static host can serve
     Init(LogInitArgs),
-    /// Append signed releases and publish one new checkpoint
+    /// Append signed releases and withdrawals, and sign one new checkpoint
     Append(LogAppendArgs),
-    /// Show a log's head and its entries, all verified
+    /// Write the log's files to a directory that any static host can serve, or bring it up to date
+    Export(LogExportArgs),
+    /// Verify a log, and show its head and its entries
     Show(LogShowArgs),
     /// Prove that an entry is in the log (a c2sp.org/tlog-proof@v1)
     Prove(LogProveArgs),
-    /// Verify such a proof for a note, offline
+    /// Verify offline, with a proof from `log prove`, that a note is in the log
     Verify(LogVerifyArgs),
 }
 
@@ -42,6 +42,7 @@ impl LogCommand {
         match self {
             LogCommand::Init(_) => "log init",
             LogCommand::Append(_) => "log append",
+            LogCommand::Export(_) => "log export",
             LogCommand::Show(_) => "log show",
             LogCommand::Prove(_) => "log prove",
             LogCommand::Verify(_) => "log verify",
@@ -52,6 +53,7 @@ impl LogCommand {
         match self {
             LogCommand::Init(init) => init.run(),
             LogCommand::Append(append) => append.run(),
+            LogCommand::Export(export) => export.run(),
             LogCommand::Show(show) => show.run(),
             LogCommand::Prove(prove) => prove.run(),
             LogCommand::Verify(verify) => verify.run(),
@@ -78,8 +80,8 @@ impl LogInitArgs {
         let secret: NoteSigningKey = self.passphrase.open_key(&self.key)?;
         let log = LogWriter::init(&self.directory, self.origin, secret, Storage::default())?;
         let (origin, key) = (&log.log().origin, &log.log().key);
-        let place = self.directory.display();
-        let text = format!("An empty log is in {place:?}.\norigin  {origin}\nkey     {key}\n");
+        let directory = self.directory.display();
+        let text = format!("An empty log is in {directory:?}.\norigin  {origin}\nkey     {key}\n");
         let json = json!({ "origin": origin.as_str(), "key": key.to_string(), "size": 0 });
         Ok(CommandOutput::ok(text, json))
     }
@@ -103,15 +105,15 @@ impl LogShowArgs {
                     m.product, m.channel, m.version, m.sequence
                 ),
                 (Some(Statement::Withdrawal(w)), _) => format!(
-                    "{} {}, takes back sequence {}: {}",
+                    "{} {}, withdraws sequence {}: {}",
                     w.product, w.channel, w.sequence, w.reason
                 ),
                 (None, Some(note)) => {
                     let line = note.text().lines().next().unwrap_or_default();
                     let line: String = line.chars().take(80).collect();
-                    format!("no release, a note: {line:?}")
+                    format!("a note that is no release or withdrawal: {line:?}")
                 }
-                (None, None) => "not a note".to_owned(),
+                (None, None) => "not a signed note".to_owned(),
             };
             lines += &format!("{index:5} {what}\n");
             let mut entry = json!({ "index": index, "manifest": null });
@@ -132,10 +134,10 @@ pub(crate) struct LogProveArgs {
     /// The note to prove, byte for byte as it was appended
     #[arg(long, value_name = "FILE", group = "entry", required_unless_present = "index")]
     note: Option<PathBuf>,
-    /// The entry's number, if you know it
+    /// The entry's number, instead of the note
     #[arg(long, group = "entry")]
     index: Option<u64>,
-    /// Where the proof goes [default: standard output]
+    /// The file for the proof [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -167,7 +169,7 @@ impl LogProveArgs {
         let hashes = hashes.map_err(|error| read_error(&mirror, &error))?;
         let proof = TlogProof { index, hashes, checkpoint: head.note().to_owned() };
         if !proof.verify(&leaf, &head) {
-            let message = format!("{mirror}: its tiles do not hash up to its checkpoint");
+            let message = format!("{mirror}: the log's tiles do not match its checkpoint");
             return Err(CommandError::new(Exit::NotLogged, message));
         }
         let text = proof.to_string();
@@ -175,7 +177,7 @@ impl LogProveArgs {
         let Some(out) = &self.out else { return Ok(CommandOutput::data(text, json)) };
         unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;
         let text =
-            format!("entry {index} is in the log ({head}); the proof is in {}\n", out.display());
+            format!("entry {index} is in the log ({head}). The proof is in {}\n", out.display());
         Ok(CommandOutput::ok(text, json))
     }
 }
@@ -184,7 +186,7 @@ impl LogProveArgs {
 pub(crate) struct LogVerifyArgs {
     /// The proof, as `log prove` writes it
     proof: PathBuf,
-    /// The note that it is about
+    /// The note that the proof is for
     #[arg(long, value_name = "FILE")]
     note: PathBuf,
     /// The log's public key (the line, or a file that holds it)

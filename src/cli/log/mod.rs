@@ -1,7 +1,8 @@
-//! `log`: write an audit log, look at one, prove that an entry is in it.
+//! `log`: writing, exporting and reading an audit log, and proofs of its entries.
 
 mod append;
 mod command;
+mod export;
 pub(crate) mod source;
 
 pub(crate) use command::LogCommand;

@@ -1,4 +1,4 @@
-//! A log that is read: where it is, and the key that signs it.
+//! Reading a log from a directory, verified with its key.
 
 use crate::cli::input::parse_note_key;
 use clap::Args;
@@ -21,7 +21,7 @@ use unanimity_protocol::note::MAX_NOTE_BYTES;
 use unanimity_report::CommandError;
 use unanimity_report::Exit;
 
-/// A log to read: where it is and who signs it.
+/// The arguments that name a log to read: its directory and its key.
 #[derive(Debug, Args)]
 pub(super) struct LogSourceArgs {
     /// The log: a directory, or file:/DIRECTORY
@@ -32,11 +32,15 @@ pub(super) struct LogSourceArgs {
 }
 
 impl LogSourceArgs {
-    /// Reads the head and gives every entry to `on_entry`. An error if they do not hash up to the
-    /// head: then nothing that was taken may be believed.
+    /// Reads the head, and passes every entry with its number to `on_entry`.
+    ///
+    /// # Errors
+    ///
+    /// An error if the log cannot be read, if the checkpoint's signature is bad, or if the entries
+    /// do not match the checkpoint. The caller must then discard the entries that it got.
     pub(super) fn read(
         &self,
-        take: impl FnMut(u64, &[u8]),
+        on_entry: impl FnMut(u64, &[u8]),
     ) -> Result<(Mirror, TreeHead), CommandError> {
         let mirror = match self.log.strip_prefix("file:") {
             Some(_) => {
@@ -55,10 +59,11 @@ impl LogSourceArgs {
             })?;
             let bundles = EntryReader::from_tiles(&TileReader::new(&mirror), &head, 0).await;
             let bundles = bundles.map_err(|error| read_error(&mirror, &error))?;
-            bundles.read(&[&mirror], take).await.map_err(|all| match &all[..] {
+            bundles.read(&[&mirror], on_entry).await.map_err(|all| match &all[..] {
                 [EntryReadError { error: Some(error), .. }, ..] => read_error(&mirror, error),
                 _ => {
-                    let message = format!("{mirror}: its entries are not those of its checkpoint");
+                    let message =
+                        format!("{mirror}: the log's entries do not match its checkpoint");
                     CommandError::new(Exit::NotLogged, message)
                 }
             })?;
@@ -68,7 +73,7 @@ impl LogSourceArgs {
     }
 }
 
-/// A checkpoint's head, with the log's key alone: the origin is the one it bears.
+/// Verifies a checkpoint with the log's key alone. The origin is the one that the checkpoint has.
 pub(super) fn verify_checkpoint(
     checkpoint: &[u8],
     key: &NoteVerifyingKey,
@@ -81,7 +86,8 @@ pub(crate) fn head_json(head: &TreeHead) -> Value {
     json!({ "size": head.size(), "root": head.root().hex() })
 }
 
-/// A log is read from a directory here.
+/// Makes the error of a log that cannot be read, which is an error of the disk: logs are
+/// directories.
 pub(super) fn read_error(mirror: &Mirror, error: &std::io::Error) -> CommandError {
     CommandError::new(Exit::Disk, format!("{mirror}: {error}"))
 }

@@ -1,4 +1,4 @@
-//! A peer that answers with anything but its view holds the update back, and does no more than that.
+//! Hostile peers: any answer but a cosigned head holds the update back, and has no other effect.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -17,9 +17,12 @@ use unanimity_testkit_tor::{OnionWorld, ProcessResult};
 use unanimity_tor::{AuthorizedClients, TorClient, service_settings};
 
 use super::{TorTestWorld, assert_incomplete_for, now, wait_reachable};
+use crate::messages::Messages;
 
-/// Whoever hosts a peer's address with its keys, and answers every question with the same bytes,
-/// and then ends the stream; without any it takes the question, and says nothing for ever.
+/// An attacker that hosts a peer's address with its keys.
+///
+/// It answers every question with the same bytes and ends the stream. Without bytes it reads the
+/// question and never answers.
 struct OnionImpostor {
     response: Arc<Mutex<Option<Vec<u8>>>>,
     server: JoinHandle<()>,
@@ -27,16 +30,16 @@ struct OnionImpostor {
 }
 
 impl OnionImpostor {
-    /// In place of a peer whose daemon is not running.
-    fn start(nodes: &OnionWorld, who: &str) -> OnionImpostor {
+    /// Takes the place of a peer whose daemon is not running.
+    fn start(onion: &OnionWorld, name: &str) -> OnionImpostor {
         let runtime = Runtime::new().unwrap();
         let config =
-            unanimity_config::load_node_config(&nodes.node_directory(who).join("unanimity.toml"))
+            unanimity_config::load_node_config(&onion.node_directory(name).join("unanimity.toml"))
                 .unwrap();
         let readers =
             AuthorizedClients::Listed(config.peers.client_auth_keys(now()).into_values().collect());
-        let says = Arc::new(Mutex::new(None));
-        let saying = says.clone();
+        let response = Arc::new(Mutex::new(None));
+        let served = response.clone();
         let mut listener = runtime.block_on(async {
             let tor = TorClient::new(&config.tor, None).unwrap();
             tor.bootstrap(|_, _| {}).await.unwrap();
@@ -45,10 +48,10 @@ impl OnionImpostor {
         let service = listener.service().clone();
         let hosting = runtime.spawn(async move {
             while let Ok(mut stream) = listener.accept().await {
-                let says: Option<Vec<u8>> = saying.lock().unwrap().clone();
+                let response: Option<Vec<u8>> = served.lock().unwrap().clone();
                 tokio::spawn(async move {
                     unanimity_net::message::receive::<QUESTION_BYTES>(&mut stream).await.ok();
-                    match says {
+                    match response {
                         Some(bytes) => unanimity_net::message::send(&mut stream, &bytes)
                             .await
                             .unwrap_or_default(),
@@ -60,17 +63,17 @@ impl OnionImpostor {
         let reachable =
             async { timeout(Duration::from_secs(60), service.wait_until_reachable()).await };
         runtime.block_on(reachable).unwrap();
-        OnionImpostor { response: says, server: hosting, runtime }
+        OnionImpostor { response, server: hosting, runtime }
     }
 
-    /// The keys and the address are free again.
+    /// Stops the impostor. The peer can use its keys and its address again.
     fn stop(self) {
         self.server.abort();
         self.runtime.shutdown_timeout(Duration::from_secs(10));
     }
 }
 
-/// Bytes that lie unread in a process's TCP sockets.
+/// The number of unread bytes in a process's TCP sockets.
 fn unread_bytes(process: u32) -> u64 {
     let mut inodes = Vec::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten() {
@@ -86,36 +89,36 @@ fn unread_bytes(process: u32) -> u64 {
 }
 
 #[test]
-fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_nobody_else() {
-    let mut circles = TorTestWorld::prepare(3);
-    circles.replace_config_line("client", "ask_timeout", "ask_timeout = \"8s\"");
-    circles.replace_config_line("client", "roll_timeout", "roll_timeout = \"12s\"");
-    circles.start_daemons();
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
-    let nodes = circles.world.clone();
-    let update = |circles: &TorTestWorld| circles.client.run(&["update"]).unwrap();
+fn a_silent_or_malformed_peer_is_named_and_silences_no_other_peer() {
+    let mut world = TorTestWorld::prepare(3);
+    world.replace_config_line("client", "ask_timeout", "ask_timeout = \"8s\"");
+    world.replace_config_line("client", "round_timeout", "round_timeout = \"12s\"");
+    world.start_daemons();
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    let onion = world.onion.clone();
+    let update = |world: &TorTestWorld| world.client.run(&["update"]).unwrap();
 
-    // A daemon that is killed while it is asked: held still until something has come that it has
-    // not read.
-    let bela = circles.peers[1].id().unwrap();
+    // A daemon that is killed while a client asks it: SIGSTOP holds it until a question has
+    // arrived.
+    let bela = world.peers[1].id().unwrap();
     kill_process(Pid::from_raw(bela as i32).unwrap(), Signal::STOP).unwrap();
     let before = unread_bytes(bela);
-    let asked = circles.client.spawn(&["update"]).unwrap();
-    circles.client.wait("question for bela", |_| Ok(unread_bytes(bela) > before)).unwrap();
-    circles.peers[1].kill();
-    let ended = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
-    assert_incomplete_for(&ended, "bela", "", 1);
-    assert_eq!(circles.installed(), None);
+    let asked = world.client.spawn(&["update"]).unwrap();
+    world.client.wait("question for bela", |_| Ok(unread_bytes(bela) > before)).unwrap();
+    world.peers[1].kill();
+    let result = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
+    assert_incomplete_for(&result, "bela", 1);
+    assert_eq!(world.installed(), None);
 
-    let impostor = OnionImpostor::start(&nodes, "bela");
-    let stage = &nodes.fixture;
-    let head = stage.head_of("log").unwrap();
-    let key_of = |who: &str| {
-        Identity::read(&nodes.node_directory(who).join("state")).unwrap().unwrap().cosigning_key
+    let impostor = OnionImpostor::start(&onion, "bela");
+    let fixture = &onion.fixture;
+    let head = fixture.head_of("log").unwrap();
+    let key_of = |name: &str| {
+        Identity::read(&onion.node_directory(name).join("state")).unwrap().unwrap().cosigning_key
     };
-    let view = |who: &str, at| {
-        let view = CosignedHead::sign(&head, &key_of(who), at).note().to_owned();
-        Answer::CosignedHead(view).encode()
+    let head_answer = |name: &str, at| {
+        let cosigned = CosignedHead::sign(&head, &key_of(name), at).note().to_owned();
+        Answer::CosignedHead(cosigned).encode()
     };
     let framed = |length: u32, message: &[u8]| {
         let mut frame = vec![0; ANSWER_BYTES];
@@ -123,70 +126,48 @@ fn a_peer_that_says_nothing_or_rubbish_is_named_for_it_is_no_fork_and_silences_n
         frame[4..4 + message.len()].copy_from_slice(message);
         frame
     };
-    let mut padded = view("bela", now());
+    let mut padded = head_answer("bela", now());
     *padded.last_mut().unwrap() = 1;
     let hour_ago = unanimity_protocol::Timestamp(now().0 - 3600);
     let long = ANSWER_BYTES as u32 - 3;
-    let table: [(Vec<u8>, &str); 14] = [
-        (
-            framed(u32::MAX, b""),
-            "answered with something that is no answer: a frame that announces 4294967295 bytes",
-        ),
-        (
-            framed(long, &[1; 4]),
-            "answered with something that is no answer: a frame that announces 8445 bytes",
-        ),
-        (
-            vec![0xff; 3 * ANSWER_BYTES],
-            "answered with something that is no answer: a frame that announces 4294967295 bytes",
-        ),
-        (framed(0, b""), "answered with something that is no answer: not a message of version 1"),
-        (
-            framed(100, &[[1, 0].as_slice(), &[0xee; 98]].concat()),
-            "answered with something that is no answer: not a message of version 1",
-        ),
-        (
-            framed(6, &[9, 0, 0, 0, 0, 0]),
-            "answered with something that is no answer: messages of version 9",
-        ),
-        (
-            padded,
-            "answered with something that is no answer: a frame with something behind its message",
-        ),
-        (
-            Answer::Tile(vec![7; 32]).encode(),
-            "answered with something that is no answer: a tile, and a view was asked for",
-        ),
-        (
-            Answer::NoTile.encode(),
-            "answered with something that is no answer: a tile, and a view was asked for",
-        ),
-        (Answer::CosignedHead("rubbish".to_owned()).encode(), "its view does not verify"),
-        // Another peer's view, passed on.
-        (view("alice", now()), "its view does not verify"),
-        (view("bela", hour_ago), "its view is old"),
-        (Answer::Evidence("rubbish".to_owned()).encode(), "sent evidence that proves nothing"),
-        (
-            view("bela", now())[..ANSWER_BYTES / 2].to_vec(),
-            "the connection broke before a whole answer",
-        ),
+    let table = [
+        ("length 4294967295", framed(u32::MAX, b"")),
+        ("length beyond the frame", framed(long, &[1; 4])),
+        ("three frames of 0xff", vec![0xff; 3 * ANSWER_BYTES]),
+        ("empty message", framed(0, b"")),
+        ("unknown variant", framed(100, &[[1, 0].as_slice(), &[0xee; 98]].concat())),
+        ("version 9", framed(6, &[9, 0, 0, 0, 0, 0])),
+        ("bytes after the message", padded),
+        ("tile", Answer::Tile(vec![7; 32]).encode()),
+        ("no tile", Answer::NoTile.encode()),
+        ("head that is no note", Answer::CosignedHead("rubbish".to_owned()).encode()),
+        ("head of another peer", head_answer("alice", now())),
+        ("head of an hour ago", head_answer("bela", hour_ago)),
+        ("evidence that is no note", Answer::Evidence("rubbish".to_owned()).encode()),
     ];
-    for (says, words) in table {
-        *impostor.response.lock().unwrap() = Some(says);
-        assert_incomplete_for(&update(&circles), "bela", words, 1);
+    let mut messages = Messages::new(world.directory.path());
+    for (case, response) in table {
+        *impostor.response.lock().unwrap() = Some(response);
+        messages.add(case, &assert_incomplete_for(&update(&world), "bela", 1));
     }
+    let half = head_answer("bela", now())[..ANSWER_BYTES / 2].to_vec();
+    *impostor.response.lock().unwrap() = Some(half);
+    let failure = assert_incomplete_for(&update(&world), "bela", 1);
+    // The error of the stream behind the colon may differ.
+    messages.add("half an answer", failure.split(": ").next().unwrap());
     *impostor.response.lock().unwrap() = None;
     let began = Instant::now();
-    assert_incomplete_for(&update(&circles), "bela", "no answer within the deadline", 1);
-    // The roll has 12 seconds here.
+    messages.add("no answer", &assert_incomplete_for(&update(&world), "bela", 1));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/hostile_peer.txt"]);
+    // `round_timeout` is 12 seconds here.
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    assert_eq!(circles.installed(), None);
-    assert_eq!(stage.latched_evidence().unwrap(), None);
+    assert_eq!(world.installed(), None);
+    assert_eq!(fixture.latched_evidence().unwrap(), None);
 
-    // None of it outlives the impostor.
+    // Nothing of this outlasts the impostor.
     impostor.stop();
-    circles.peers[1].serve().unwrap();
-    wait_reachable(&mut circles.peers[1]);
-    let ended = circles.update_until_settled();
-    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
+    world.peers[1].serve().unwrap();
+    wait_reachable(&mut world.peers[1]);
+    let result = world.update_until_settled();
+    assert_eq!((result.exit_code, world.installed()), (0, Some(1)), "{}", result.report);
 }

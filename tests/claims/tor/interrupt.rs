@@ -1,4 +1,5 @@
-//! Runs that are ended in the middle of a download: the next goes on with the bytes that are on the disk.
+//! Runs that are stopped or killed during a download: the next run resumes with the bytes on the
+//! disk.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -15,12 +16,14 @@ use unanimity_testkit_tor::{NodeProcess, ProcessResult};
 
 use super::web::OnionFront;
 use super::{TorTestWorld, socket};
+use crate::messages::Messages;
 
 const BYTES: u64 = 6_000_000;
-/// What is here and not yet on the disk: a batch, and the piece that made it one.
+/// The most bytes that have arrived and are not on the disk: a batch, and the chunk that completes
+/// it.
 const IN_FLIGHT_BYTES: u64 = (1 << 20) + (256 << 10);
 
-/// A host of static files on 127.0.0.1.
+/// A host of static files on 127.0.0.1 that can stop in the middle of an artifact.
 #[derive(Clone)]
 struct StallingHost {
     directory: PathBuf,
@@ -29,9 +32,9 @@ struct StallingHost {
 
 #[derive(Default)]
 struct StallingHostState {
-    /// It sends no byte of an artifact from here on.
+    /// The offset in an artifact at which the host stops sending.
     stalls_at: u64,
-    /// From which byte on an artifact was asked for, each time.
+    /// The first byte of every request for an artifact.
     requested: Vec<u64>,
 }
 
@@ -44,7 +47,7 @@ impl StallingHost {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let host = serving.clone();
-                // Whoever is killed leaves nothing to answer.
+                // A connection to a killed client ends with an error.
                 std::thread::spawn(move || host.serve_connection(stream.unwrap()).ok());
             }
         });
@@ -97,7 +100,7 @@ impl StallingHost {
                     stream.write_all(&bytes[at as usize..end as usize])?;
                     at = end;
                 } else {
-                    // Until the test says more, or the client is gone.
+                    // Waits until the test raises the limit, or the client is gone.
                     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
                     match stream.read(&mut [0]) {
                         Ok(0) => return Ok(()),
@@ -109,23 +112,23 @@ impl StallingHost {
     }
 }
 
-/// Where the client has what is here of the artifact.
-fn partial_download_path(circles: &TorTestWorld) -> PathBuf {
-    let staging = circles.world.fixture.install_root().join("versions/.1-1.0.0.new");
-    unanimity_storage::temporary_path(&staging.join("hello"))
+/// The path of the client's partial download.
+fn partial_download_path(world: &TorTestWorld) -> PathBuf {
+    let download = world.onion.fixture.install_root().join("versions/.1-1.0.0.new");
+    unanimity_storage::temporary_path(&download.join("hello"))
 }
 
-fn downloaded_bytes(circles: &TorTestWorld) -> u64 {
-    fs::metadata(partial_download_path(circles)).unwrap().len()
+fn downloaded_bytes(world: &TorTestWorld) -> u64 {
+    fs::metadata(partial_download_path(world)).unwrap().len()
 }
 
-/// Starts `update`, and waits until all but a batch of what the host sends is on the disk.
-fn update_until(circles: &mut TorTestWorld, host: &StallingHost, percent: u64) -> Child {
+/// Starts `update`, and waits until all but a batch of the sent bytes is on the disk.
+fn update_until(world: &mut TorTestWorld, host: &StallingHost, percent: u64) -> Child {
     host.set_stall_percent(percent);
-    let updating = circles.client.spawn(&["update"]).unwrap();
-    let (path, enough) = (partial_download_path(circles), BYTES * percent / 100 - IN_FLIGHT_BYTES);
+    let updating = world.client.spawn(&["update"]).unwrap();
+    let (path, enough) = (partial_download_path(world), BYTES * percent / 100 - IN_FLIGHT_BYTES);
     let has = || fs::metadata(&path).is_ok_and(|file| file.len() > enough);
-    circles.client.wait("bytes on the disk", |_| Ok(has())).unwrap();
+    world.client.wait("bytes on the disk", |_| Ok(has())).unwrap();
     updating
 }
 
@@ -133,87 +136,92 @@ fn send_signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-fn assert_interrupted(ended: &ProcessResult, words: &str) {
-    let ProcessResult { exit_code: exit, report } = ended;
+/// Asserts the outcome `interrupted`. Returns the message.
+fn assert_interrupted(result: &ProcessResult) -> String {
+    let ProcessResult { exit_code: exit, report } = result;
     assert_eq!((*exit, report["outcome"].as_str()), (130, Some("interrupted")), "{report}");
-    assert!(report["message"].as_str().unwrap().contains(words), "{report}");
+    report["message"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_run_that_is_ended_in_the_middle_of_a_download_is_gone_on_with_byte_for_byte() {
-    let mut circles = TorTestWorld::prepare(1);
-    let (host, port) = StallingHost::start(circles.world.fixture.directory.join("log"));
-    let front = OnionFront::start(&circles.network, &circles.directory.path().join("tor"), port);
-    circles.replace_config_line(
+fn an_interrupted_download_resumes_at_the_byte_where_it_stopped() {
+    let mut world = TorTestWorld::prepare(1);
+    let (host, port) = StallingHost::start(world.onion.fixture.directory.join("log"));
+    let front = OnionFront::start(&world.network, &world.directory.path().join("tor"), port);
+    world.replace_config_line(
         "client",
         "mirrors = ",
         &format!("mirrors = [\"http://{}\"]", front.address),
     );
-    circles.start_daemons();
+    world.start_daemons();
     let artifact: Vec<u8> =
         (0..BYTES as u32 / 4).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", &artifact));
+    world.publish(&ReleaseSpec::new(1, "1.0.0", &artifact));
     let settled = |client: &NodeProcess| Ok(client.run(&["check"])?.exit_code == 10);
-    circles.client.wait("end of settle", settled).unwrap();
-    circles.client.stop().unwrap();
+    world.client.wait("end of settle", settled).unwrap();
+    world.client.stop().unwrap();
     assert!(host.requested_offsets().is_empty());
 
-    // By itself, killed without a word.
-    let mut updating = update_until(&mut circles, &host, 60);
+    // Without a daemon, by SIGKILL.
+    let mut updating = update_until(&mut world, &host, 60);
     updating.kill().unwrap();
     updating.wait().unwrap();
-    let killed_at = downloaded_bytes(&circles);
-    assert_eq!((host.requested_offsets(), circles.installed()), (vec![0], None));
+    let killed_at = downloaded_bytes(&world);
+    assert_eq!((host.requested_offsets(), world.installed()), (vec![0], None));
 
-    // By itself, with Ctrl-C.
-    let updating = update_until(&mut circles, &host, 80);
+    // Without a daemon, by SIGINT.
+    let mut messages = Messages::new(world.directory.path());
+    let updating = update_until(&mut world, &host, 80);
     send_signal(&updating, Signal::INT);
     let output = updating.wait_with_output().unwrap();
     let downloads = socket::progress_events(&output);
     let downloads: Vec<&Value> =
         downloads.iter().filter(|event| event["event"] == "download").collect();
-    assert_interrupted(&ProcessResult::parse(output).unwrap(), "goes on where this one stopped");
+    let result = ProcessResult::parse(output).unwrap();
+    messages.add("SIGINT", &assert_interrupted(&result));
     assert_eq!(host.requested_offsets(), [0, killed_at]);
     assert_eq!(downloads[0]["bytes"], killed_at, "{downloads:?}");
     for download in &downloads {
         assert_eq!(download["mirror"], format!("http://{}", front.address), "{download}");
         assert_eq!((&download["resumed"], &download["of"]), (&killed_at.into(), &BYTES.into()));
     }
-    let interrupted_at = downloaded_bytes(&circles);
-    assert_eq!(circles.client.run_json(&["status"]).unwrap()["installed"], Value::Null);
+    let interrupted_at = downloaded_bytes(&world);
+    assert_eq!(world.client.run_json(&["status"]).unwrap()["installed"], Value::Null);
 
-    // By a daemon, which goes on when its command is told to end.
-    circles.client.serve().unwrap();
-    let updating = update_until(&mut circles, &host, 95);
+    // With a daemon, which continues when its command is stopped.
+    world.client.serve().unwrap();
+    let updating = update_until(&mut world, &host, 95);
     send_signal(&updating, Signal::TERM);
-    let ended = ProcessResult::parse(updating.wait_with_output().unwrap()).unwrap();
-    assert_interrupted(&ended, "the daemon has begun goes on");
-    assert_eq!(circles.installed(), None);
+    let result = ProcessResult::parse(updating.wait_with_output().unwrap()).unwrap();
+    messages.add("SIGTERM, with a daemon", &assert_interrupted(&result));
+    assert_eq!(world.installed(), None);
     host.set_stall_percent(100);
-    circles
+    world
         .client
         .wait_status("installed release", |status| status["installed"] == "1-1.0.0")
         .unwrap();
     assert_eq!(host.requested_offsets(), [0, killed_at, interrupted_at]);
-    let current = circles.world.fixture.install_root().join("current/hello");
+    let current = world.onion.fixture.install_root().join("current/hello");
     assert_eq!(fs::read(&current).unwrap(), artifact);
 
-    // By itself, in a trial, which it undoes.
-    circles.client.stop().unwrap();
-    circles.publish(&ReleaseSpec::new(2, "1.1.0", b"the second release"));
-    circles.client.wait("end of settle", settled).unwrap();
-    let there = circles.directory.path().join("there");
-    let check = format!("check = [\"/bin/sh\", \"-c\", \"echo > {}; sleep 600\"]", there.display());
-    circles.replace_config_line(
+    // Without a daemon, in a trial, which the run undoes.
+    world.client.stop().unwrap();
+    world.publish(&ReleaseSpec::new(2, "1.1.0", b"the second release"));
+    world.client.wait("end of settle", settled).unwrap();
+    let started = world.directory.path().join("started");
+    let check =
+        format!("check = [\"/bin/sh\", \"-c\", \"echo > {}; sleep 600\"]", started.display());
+    world.replace_config_line(
         "client",
         "[install]",
         &format!("[install.health]\n{check}\n[install]"),
     );
-    let updating = circles.client.spawn(&["update"]).unwrap();
-    circles.client.wait("a check", |_| Ok(there.exists())).unwrap();
+    let updating = world.client.spawn(&["update"]).unwrap();
+    world.client.wait("a check", |_| Ok(started.exists())).unwrap();
     assert_ne!(fs::read(&current).unwrap(), artifact);
     send_signal(&updating, Signal::INT);
-    let ended = ProcessResult::parse(updating.wait_with_output().unwrap()).unwrap();
-    assert_interrupted(&ended, "its trial was interrupted; 1-1.0.0 is installed again");
+    let result = ProcessResult::parse(updating.wait_with_output().unwrap()).unwrap();
+    messages.add("SIGINT in a trial", &assert_interrupted(&result));
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/interrupted.txt"]);
     assert_eq!(fs::read(&current).unwrap(), artifact);
 }

@@ -1,4 +1,4 @@
-//! What leaves a node, and what it writes down.
+//! Data that leaves a node: its connections, and the contents of its log.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,54 +13,57 @@ use unanimity_testkit_tor::{DebianPackage, ExternalPrograms, NodeProcess, OnionW
 
 use super::{TorTestWorld, peer_answers, wait_reachable};
 
-/// Searches what a circle's nodes logged for addresses and keys, of theirs or anybody's.
-pub(super) fn assert_no_private_data_logged(nodes: &OnionWorld) {
-    let places: Vec<PathBuf> =
-        PEER_NAMES.iter().chain(&["client"]).map(|who| nodes.node_directory(who)).collect();
+/// Asserts that the logs of all nodes have no onion addresses and no keys, of these nodes or any
+/// others.
+pub(super) fn assert_no_private_data_logged(onion: &OnionWorld) {
+    let directories: Vec<PathBuf> =
+        PEER_NAMES.iter().chain(&["client"]).map(|name| onion.node_directory(name)).collect();
     let mut private = vec!["PRIVATE+KEY".to_owned(), "descriptor:x25519:".to_owned()];
-    for place in &places {
-        let Ok(told) = unanimity_config::load_node_config(&place.join("unanimity.toml")) else {
+    for directory in &directories {
+        let Ok(config) = unanimity_config::load_node_config(&directory.join("unanimity.toml"))
+        else {
             continue;
         };
-        for member in told.peers.entries() {
-            private.push(HEXLOWER.encode(&member.address.key));
-            private.push(member.address.to_string().split('.').next().unwrap().to_owned());
-            private.extend(member.client_auth.as_ref().map(|key| HEXLOWER.encode(&key.0)));
+        for entry in config.peers.entries() {
+            private.push(HEXLOWER.encode(&entry.address.key));
+            private.push(entry.address.to_string().split('.').next().unwrap().to_owned());
+            private.extend(entry.client_auth.as_ref().map(|key| HEXLOWER.encode(&key.0)));
         }
-        let Some(identity) = Identity::read(&told.cycle.state).unwrap() else { continue };
-        let discovery = identity.client_auth.as_bytes();
-        private.extend([HEXLOWER.encode(discovery), BASE64.encode(discovery)]);
+        let Some(identity) = Identity::read(&config.cycle.state).unwrap() else { continue };
+        let client_auth = identity.client_auth.as_bytes();
+        private.extend([HEXLOWER.encode(client_auth), BASE64.encode(client_auth)]);
         private.push(identity.cosigning_key.to_private_key_line());
     }
-    let logs = places.iter().filter_map(|place| fs::read_to_string(place.join("log")).ok());
+    let logs =
+        directories.iter().filter_map(|directory| fs::read_to_string(directory.join("log")).ok());
     for log in logs {
         assert_eq!(find_leak(&log, &private), None, "{log}");
     }
 }
 
-/// What a log tells that it should not.
+/// The first private text in a log, or a word as long as an address or a key.
 fn find_leak(log: &str, private: &[String]) -> Option<String> {
     let lower = log.to_lowercase();
-    let told = private.iter().find(|private| lower.contains(&private.to_lowercase()));
-    // An address is 56 characters of base32, a discovery key 52.
+    let found = private.iter().find(|private| lower.contains(&private.to_lowercase()));
+    // An address is 56 characters of base32, a client authorization key 52.
     let base32 = |c: char| matches!(c, 'a'..='z' | '2'..='7');
     let long = lower.split(|c| !base32(c)).find(|word| word.len() >= 52);
-    told.cloned().or(long.map(str::to_owned))
+    found.cloned().or(long.map(str::to_owned))
 }
 
 #[test]
-fn an_address_or_a_key_in_a_log_would_be_found() {
+fn the_check_finds_an_address_or_a_key_in_a_log() {
     let private = ["PRIVATE+KEY".to_owned()];
     let address = "l5satjgud6gucryazcyvyvhuxhr74u6ygigiuyixe3a6ysis67ororad";
-    for told in [format!("at {address}.onion:1"), address.to_uppercase(), "a private+key".into()] {
-        assert!(find_leak(&told, &private).is_some(), "{told}");
+    for line in [format!("at {address}.onion:1"), address.to_uppercase(), "a private+key".into()] {
+        assert!(find_leak(&line, &private).is_some(), "{line}");
     }
-    assert_eq!(find_leak("hosting our onion service, of 1234567890 bytes", &private), None);
+    assert_eq!(find_leak("hosting this node's onion service, of 1234567890 bytes", &private), None);
 }
 
 const STRACE: DebianPackage = DebianPackage { name: "strace", programs: &["strace"], remark: "" };
 
-/// Has a node's processes traced: what they do with sockets is in a file.
+/// Traces a node's processes: strace writes their socket and open calls to a file.
 pub(super) fn trace_process(process: &mut NodeProcess, file: &Path) {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("strace-package");
     let strace = ExternalPrograms::find(&STRACE, &package, &mut |_| {}).unwrap();
@@ -83,7 +86,7 @@ pub(super) fn trace_process(process: &mut NodeProcess, file: &Path) {
     process.wrapper = through;
 }
 
-/// What a process did with sockets, once it has ended.
+/// Waits until a traced process has ended. Returns the lines of its trace.
 pub(super) fn read_trace(file: &Path, process: u32) -> Vec<String> {
     let (process, began) = (process.to_string(), Instant::now());
     let ends = |line: &str| line.split_whitespace().take(2).eq([process.as_str(), "+++"]);
@@ -102,13 +105,13 @@ fn strace_field<'a>(line: &'a str, before: &str, after: char) -> Option<&'a str>
     line.split_once(before)?.1.split(after).next()
 }
 
-/// Where the C library asks first who a file's owner is, whose name arti wants to know.
+/// The socket that the C library connects to first to look up a user's name, which arti asks for.
 const USER_LOOKUP_SOCKET: &str = "/var/run/nscd/socket";
-/// What is read first where the name of a host is looked up.
+/// The files that the C library reads first to look up a host name.
 const HOST_LOOKUP_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/host.conf"];
 
-/// What is wrong with a line of a trace, of a node that may connect to these relays and to, or be
-/// reached by, this socket.
+/// The forbidden access in a line of a trace, if there is one. The node may connect to these
+/// relays, and use this Unix socket.
 fn stray_access(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'static str> {
     let call = line.split_whitespace().nth(1)?.split('(').next()?;
     let family = strace_field(line, "sa_family=", ',');
@@ -119,17 +122,17 @@ fn stray_access(line: &str, relays: &[SocketAddr], socket: &Path) -> Option<&'st
         (_, Some("AF_UNIX")) => {
             let path = strace_field(line, "sun_path=\"", '"').map(Path::new);
             let allowed = [Some(socket), Some(Path::new(USER_LOOKUP_SOCKET))].contains(&path);
-            (!allowed).then_some("somebody else's Unix socket")
+            (!allowed).then_some("the Unix socket of another program")
         }
         ("open" | "openat", _) => {
             let file = strace_field(line, "\"", '"')?;
-            HOST_LOOKUP_FILES.contains(&file).then_some("the name of a host is looked up")
+            HOST_LOOKUP_FILES.contains(&file).then_some("a lookup of a host name")
         }
         ("connect", Some("AF_INET")) => {
             let address = strace_field(line, "inet_addr(\"", '"')?.parse().ok()?;
             let port = strace_field(line, "htons(", ')')?.parse().ok()?;
             let to = SocketAddr::new(address, port);
-            (!relays.contains(&to)).then_some("to somebody who is no relay")
+            (!relays.contains(&to)).then_some("a connection to an address that is no relay")
         }
         (_, Some(_)) => Some("an address where none belongs"),
         (_, None) => None,
@@ -140,42 +143,42 @@ pub(super) fn assert_no_strays(trace: &[String], relays: &[SocketAddr], socket: 
     for line in trace {
         assert_eq!(stray_access(line, relays, socket), None, "{line}");
     }
-    // A trace of nothing proves nothing.
+    // An empty trace would prove nothing.
     let ports: BTreeSet<&str> =
         trace.iter().filter_map(|line| strace_field(line, "htons(", ')')).collect();
     assert!(!ports.is_empty() && trace.iter().any(|line| line.contains(" sendto(")), "{trace:?}");
 }
 
 #[test]
-fn a_node_connects_to_relays_and_to_nobody_else() {
-    let mut circles = TorTestWorld::prepare(3);
+fn a_node_connects_only_to_relays() {
+    let mut world = TorTestWorld::prepare(3);
     let (daemon, alone) =
-        (circles.network.scratch_path("daemon"), circles.network.scratch_path("alone"));
-    let plain = circles.client.wrapper.clone();
-    trace_process(&mut circles.client, &daemon);
-    circles.client.serve().unwrap();
-    circles.client.wrapper = plain;
-    circles.peers.iter_mut().for_each(|peer| peer.serve().unwrap());
-    circles.peers.iter_mut().for_each(wait_reachable);
-    wait_reachable(&mut circles.client);
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
-    // It asks, installs and is asked.
-    let ended = circles.update_until_settled();
-    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
+        (world.network.scratch_path("daemon"), world.network.scratch_path("alone"));
+    let plain = world.client.wrapper.clone();
+    trace_process(&mut world.client, &daemon);
+    world.client.serve().unwrap();
+    world.client.wrapper = plain;
+    world.peers.iter_mut().for_each(|peer| peer.serve().unwrap());
+    world.peers.iter_mut().for_each(wait_reachable);
+    wait_reachable(&mut world.client);
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    // The traced node asks, installs and answers.
+    let result = world.update_until_settled();
+    assert_eq!((result.exit_code, world.installed()), (0, Some(1)), "{}", result.report);
     let asked = |bela: &NodeProcess| {
         Ok(peer_answers(&bela.run(&["peers", "test"])?.report)["client"].is_ok())
     };
-    circles.peers[1].wait("answer of the client", asked).unwrap();
-    let id = circles.client.id().unwrap();
-    circles.client.stop().unwrap();
-    let (relays, state) = (circles.network.relays(), circles.world.fixture.client_state());
+    world.peers[1].wait("answer of the client", asked).unwrap();
+    let id = world.client.id().unwrap();
+    world.client.stop().unwrap();
+    let (relays, state) = (world.network.relays(), world.onion.fixture.client_state());
     let socket = state.join("serve/socket");
     let trace_of_daemon = read_trace(&daemon, id);
     assert_no_strays(&trace_of_daemon, &relays, &socket);
     assert!(trace_of_daemon.iter().any(|line| line.contains(" bind(")));
 
-    trace_process(&mut circles.client, &alone);
-    let command = circles.client.spawn(&["check"]).unwrap();
+    trace_process(&mut world.client, &alone);
+    let command = world.client.spawn(&["check"]).unwrap();
     let id = command.id();
     let output = command.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
@@ -187,7 +190,7 @@ fn a_node_connects_to_relays_and_to_nobody_else() {
 }
 
 #[test]
-fn a_stray_connection_would_be_found() {
+fn the_check_finds_stray_connections() {
     let (relays, port) = (["127.0.0.1:5000".parse().unwrap()], 5000);
     let socket = Path::new("/state/serve/socket");
     let inet = |call: &str, address: &str, port: u16| {

@@ -1,4 +1,4 @@
-//! A node that is ended at any moment goes on where it was.
+//! Nodes that are stopped or killed at any moment, and started again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use rustix::fs::inotify::{self};
-use rustix::fs::inotify::{CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use unanimity_testkit::ReleaseSpec;
 use unanimity_testkit_tor::{NodeProcess, ProcessResult};
 
 use super::TorTestWorld;
 
-/// What happens to the files of some directories, one step after another.
+/// The events of the files in some directories, as inotify reports them.
 struct FileEvents {
     events: OwnedFd,
     seen: usize,
@@ -34,7 +33,7 @@ impl FileEvents {
         FileEvents { events, seen: 0 }
     }
 
-    /// How many there have been.
+    /// The number of events so far.
     fn count(&mut self) -> usize {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.events, &mut buffer);
@@ -44,7 +43,7 @@ impl FileEvents {
         self.seen
     }
 
-    /// Waits for that many, or for the command to end without.
+    /// Waits for `count` events, or for the end of the command.
     fn wait(&mut self, count: usize, command: &mut Child) {
         let began = Instant::now();
         while self.count() < count && command.try_wait().unwrap().is_none() {
@@ -54,10 +53,10 @@ impl FileEvents {
     }
 }
 
-/// A client whose mirror is always one release ahead of what its peers are shown.
+/// A client whose mirror is always one release ahead of the peers' mirrors.
 struct MirrorAheadOfPeers {
     world: TorTestWorld,
-    /// What the peers have.
+    /// The sequence of the newest release on the peers' mirrors.
     sequence: u64,
 }
 
@@ -71,40 +70,40 @@ impl MirrorAheadOfPeers {
         ReleaseSpec::new(sequence, version, &MirrorAheadOfPeers::artifact(sequence))
     }
 
-    /// Where a cycle writes.
+    /// Watches the directories to which a cycle writes.
     fn watch_files(&self) -> FileEvents {
-        let (stage, root) = (&self.world.world.fixture, self.world.world.fixture.install_root());
-        let state = stage.client_state().join("client");
+        let (fixture, root) = (&self.world.onion.fixture, self.world.onion.fixture.install_root());
+        let state = fixture.client_state().join("client");
         FileEvents::watch(&[state, root.join("versions"), root.join("proofs"), root])
     }
 
-    /// An update that nobody interrupts.
+    /// Runs an update that is not interrupted.
     fn update(&self) {
-        let ended = self.world.client.run(&["update"]).unwrap();
+        let result = self.world.client.run(&["update"]).unwrap();
         let sequence = self.world.installed();
-        assert_eq!((ended.exit_code, sequence), (0, Some(self.sequence)), "{}", ended.report);
+        assert_eq!((result.exit_code, sequence), (0, Some(self.sequence)), "{}", result.report);
     }
 
     fn start() -> MirrorAheadOfPeers {
-        let circles = TorTestWorld::start(3);
-        circles
-            .world
+        let world = TorTestWorld::start(3);
+        world
+            .onion
             .fixture
             .publish_release("log", &MirrorAheadOfPeers::draft(1), super::now())
             .unwrap();
-        let mut ahead = MirrorAheadOfPeers { world: circles, sequence: 0 };
+        let mut ahead = MirrorAheadOfPeers { world, sequence: 0 };
         ahead.publish_next();
         ahead
     }
 
-    /// Shows the peers one more release; the client can install it, and not the one after.
+    /// Shows the peers one more release. The client can install it, and not the release after it.
     fn publish_next(&mut self) {
         self.sequence += 1;
-        let TorTestWorld { world: nodes, .. } = &self.world;
+        let TorTestWorld { onion, .. } = &self.world;
         let shown = format!("shown-{}", self.sequence);
-        nodes.fixture.copy_log(&shown).unwrap();
-        nodes.fixture.set_peer_mirrors(&shown).unwrap();
-        nodes
+        onion.fixture.copy_log(&shown).unwrap();
+        onion.fixture.set_peer_mirrors(&shown).unwrap();
+        onion
             .fixture
             .publish_release("log", &MirrorAheadOfPeers::draft(self.sequence + 1), super::now())
             .unwrap();
@@ -114,14 +113,14 @@ impl MirrorAheadOfPeers {
         self.world.client.wait("end of settle", settled).unwrap();
     }
 
-    /// Everything that a node which was ended in the middle left behind makes sense.
+    /// Asserts that the files of an interrupted node are consistent.
     fn assert_consistent(&self) {
         let client = &self.world.client;
         let status = client.run_json(&["status"]).unwrap();
         assert_eq!(status["latched"], Value::Null);
-        let Some(installed) = self.world.world.fixture.installed_version().unwrap() else { return };
+        let Some(installed) = self.world.onion.fixture.installed_version().unwrap() else { return };
         assert!(installed.sequence <= self.sequence, "{}", installed.release);
-        let root = self.world.world.fixture.install_root();
+        let root = self.world.onion.fixture.install_root();
         let file = installed.directory.join("hello");
         assert_eq!(fs::read(&file).unwrap(), MirrorAheadOfPeers::artifact(installed.sequence));
         let proof = root.join("proofs").join(&installed.release);
@@ -130,7 +129,7 @@ impl MirrorAheadOfPeers {
     }
 }
 
-/// Files that were being written.
+/// The temporary files of unfinished writes.
 fn temporary_files(directory: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -146,7 +145,7 @@ fn temporary_files(directory: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_what_was_agreed() {
+fn a_client_stopped_or_killed_in_an_update_recovers_and_installs() {
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -158,10 +157,10 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
     let (all, took) = (steps.count(), began.elapsed());
     println!("an update has {all} steps and takes {took:?}");
     assert!(all > 10, "{all}");
-    // Ended by force after so many steps, told to end, and either at a moment drawn by lot.
+    // Killed after some steps, stopped after some steps, and both at a random moment.
     let killed = (0..6).map(|nth| (false, Some(1 + nth * all / 6)));
-    let told = [1, all / 2].map(|steps| (true, Some(steps)));
-    for (told, steps) in killed.chain(told).chain([(true, None), (false, None)]) {
+    let stopped = [1, all / 2].map(|steps| (true, Some(steps)));
+    for (stops, steps) in killed.chain(stopped).chain([(true, None), (false, None)]) {
         if ahead.world.installed() == Some(ahead.sequence) {
             ahead.publish_next();
         }
@@ -172,20 +171,24 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
             Some(count) => seen.wait(count, &mut asked),
             None => std::thread::sleep(took.mul_f64(rng.random_range(0.0..3.0))),
         }
-        if told {
+        if stops {
             client.stop().unwrap();
         } else {
             client.kill();
         }
-        let ended = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
-        println!("told {told}, after {steps:?}: {} steps, exit {}", seen.count(), ended.exit_code);
+        let result = ProcessResult::parse(asked.wait_with_output().unwrap()).unwrap();
+        println!(
+            "stops {stops}, after {steps:?}: {} steps, exit {}",
+            seen.count(),
+            result.exit_code
+        );
         ahead.assert_consistent();
-        if ended.exit_code == 0 {
+        if result.exit_code == 0 {
             assert_eq!(ahead.world.installed(), Some(ahead.sequence));
         }
         ahead.world.client.serve().unwrap();
         ahead.assert_consistent();
-        // It goes on with what it knew: whatever waits to be installed need not settle anew.
+        // The client keeps its rounds: a settled release need not settle again.
         let ProcessResult { exit_code: exit, report } = ahead.world.client.run(&["check"]).unwrap();
         assert!(
             ["available", "incomplete"].contains(&report["outcome"].as_str().unwrap()),
@@ -197,8 +200,9 @@ fn a_client_that_is_ended_at_any_moment_of_an_update_starts_again_and_installs_w
     }
     ahead.update();
     ahead.assert_consistent();
-    // Nothing is left of what was broken off.
-    let stage = &ahead.world.world.fixture;
-    let left = [stage.client_state(), stage.install_root()].map(|place| temporary_files(&place));
+    // No temporary file of an interrupted write is left.
+    let fixture = &ahead.world.onion.fixture;
+    let left = [fixture.client_state(), fixture.install_root()]
+        .map(|directory| temporary_files(&directory));
     assert_eq!(left, [BTreeSet::new(), BTreeSet::new()]);
 }

@@ -1,4 +1,5 @@
-//! A peer is found by whom it lists, and where it has always been.
+//! The onion service of a peer: only the peers that it lists find it, and always at the same
+//! address.
 
 use std::fs;
 use std::path::Path;
@@ -7,53 +8,52 @@ use std::time::{Duration, Instant};
 use unanimity_testkit::ReleaseSpec;
 use unanimity_testkit_tor::NodeProcess;
 
-use super::{TorTestWorld, assert_incomplete_for, peer_answers, wait_for_head, wait_reachable};
+use super::{
+    TorTestWorld, assert_incomplete_for, peer_answers, wait_for_head, wait_reachable,
+    without_details,
+};
 
-/// Takes somebody out of a circle's file, and makes do with one peer fewer.
-fn remove_peer_entry(peers: &Path, who: &str) {
+/// Removes a peer from a `peers.toml`, and lowers `min_peers` to 2.
+fn remove_peer_entry(peers: &Path, name: &str) {
     let text = fs::read_to_string(peers).unwrap();
     let mut tables = text.split("[[peer]]");
     let mut kept = tables.next().unwrap().replace("min_peers = 3", "min_peers = 2");
     let (gone, others): (Vec<&str>, Vec<&str>) =
-        tables.partition(|table| table.contains(&format!("name = \"{who}\"")));
+        tables.partition(|table| table.contains(&format!("name = \"{name}\"")));
     assert_eq!(gone.len(), 1, "{text}");
     others.iter().for_each(|table| kept += &format!("[[peer]]{table}"));
     fs::write(peers, kept).unwrap();
 }
 
-/// Two claims share a circle: a service announces itself at most once a minute, and in the meantime
-/// another can be ended and started twenty times.
+/// Two claims share a world: a service is published at most once a minute. In the meantime, another
+/// node can restart twenty times.
 #[test]
-fn a_peer_is_found_once_it_lists_us_and_is_itself_however_often_it_is_started() {
-    let mut circles = TorTestWorld::prepare(3);
-    remove_peer_entry(&circles.world.node_directory("alice").join("peers.toml"), "client");
-    circles.start_daemons();
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
-    let ended = circles.update_until_settled();
-    assert_incomplete_for(
-        &ended,
-        "alice",
-        "descriptor: the service does not list our discovery key",
-        1,
-    );
-    assert_eq!(circles.installed(), None);
-    let ours = circles.client.run_json(&["peers", "invite"]).unwrap();
-    let alice = circles.peers[0].id();
-    circles.peers[0].run_json(&["peers", "add", ours["ticket"].as_str().unwrap()]).unwrap();
+fn a_peer_is_found_once_it_lists_the_client_and_keeps_its_address() {
+    let mut world = TorTestWorld::prepare(3);
+    remove_peer_entry(&world.onion.node_directory("alice").join("peers.toml"), "client");
+    world.start_daemons();
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    let result = world.update_until_settled();
+    let failure = assert_incomplete_for(&result, "alice", 1);
+    snapbox::assert_data_eq!(without_details(&failure), snapbox::file!["words/not_listed.txt"]);
+    assert_eq!(world.installed(), None);
+    let ours = world.client.run_json(&["peers", "invite"]).unwrap();
+    let alice = world.peers[0].id();
+    world.peers[0].run_json(&["peers", "add", ours["invite"].as_str().unwrap()]).unwrap();
     let listed = Instant::now();
 
-    let bela = &mut circles.peers[1];
-    // To those it listed from the start alice was there all the same.
+    let bela = &mut world.peers[1];
+    // The peers that alice listed from the start can find her.
     bela.wait("answer of alice", |bela| {
         Ok(peer_answers(&bela.run(&["peers", "test"])?.report)["alice"].is_ok())
     })
     .unwrap();
-    let ticket =
-        |bela: &NodeProcess| bela.run_json(&["peers", "invite"]).unwrap()["ticket"].clone();
-    let first = ticket(bela);
-    assert!(first.as_str().unwrap().starts_with("unanimity-ticket/v1,bela,"), "{first}");
-    // Whatever it knows of the log now it has kept itself.
-    circles.world.fixture.set_mirror("bela", "nowhere").unwrap();
+    let invite =
+        |bela: &NodeProcess| bela.run_json(&["peers", "invite"]).unwrap()["invite"].clone();
+    let first = invite(bela);
+    assert!(first.as_str().unwrap().starts_with("unanimity-invite/v1,bela,"), "{first}");
+    // Without a mirror, bela knows only what is in its own state.
+    world.onion.fixture.set_mirror("bela", "nowhere").unwrap();
     for round in 0..20 {
         if round % 2 == 0 {
             bela.stop().unwrap();
@@ -61,17 +61,17 @@ fn a_peer_is_found_once_it_lists_us_and_is_itself_however_often_it_is_started() 
             bela.kill();
         }
         bela.serve().unwrap();
-        // The address, all keys and the head.
-        assert_eq!(ticket(bela), first, "after start {round}");
+        // The invite has the address, all keys and the head.
+        assert_eq!(invite(bela), first, "after start {round}");
     }
-    circles.world.fixture.set_mirror("bela", "log").unwrap();
+    world.onion.fixture.set_mirror("bela", "log").unwrap();
     wait_for_head(bela, 1);
     wait_reachable(bela);
 
-    while peer_answers(&circles.client.run(&["check"]).unwrap().report)["alice"].is_err() {
+    while peer_answers(&world.client.run(&["check"]).unwrap().report)["alice"].is_err() {
         assert!(listed.elapsed() < Duration::from_secs(150), "alice is not found");
     }
-    assert_eq!(circles.peers[0].id(), alice);
-    let ended = circles.update_until_settled();
-    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
+    assert_eq!(world.peers[0].id(), alice);
+    let result = world.update_until_settled();
+    assert_eq!((result.exit_code, world.installed()), (0, Some(1)), "{}", result.report);
 }

@@ -1,8 +1,10 @@
-//! Peers over real Tor: a private network on loopback, real onion services, every node a process.
+//! Peers over real Tor: a private network on loopback, real onion services, and one process for
+//! each node.
 //!
-//! Nothing waits for time to pass: only for something to be seen, within a bound. Whatever a circle's
-//! nodes logged is searched for addresses and keys when the circle ends.
+//! The tests wait for events within a bound, never for time to pass. At the end of each test, the
+//! logs of its nodes are searched for addresses and keys.
 
+mod book;
 mod files;
 mod hostile;
 mod install;
@@ -32,7 +34,7 @@ use unanimity_testkit_tor::{NodeProcess, OnionWorld, PrivateTorNetwork, ProcessR
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_unanimity");
 
-/// One network for all tests that run at the same time; it ends with the last of them.
+/// The network of all tests that run at the same time. It ends with the last of them.
 fn shared_network() -> Arc<PrivateTorNetwork> {
     static NETWORK: Mutex<Weak<PrivateTorNetwork>> = Mutex::new(Weak::new());
     let mut known = NETWORK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,9 +51,9 @@ fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
-/// A circle: some peers and a client.
+/// Some peers and a client on the shared network.
 struct TorTestWorld {
-    world: OnionWorld,
+    onion: OnionWorld,
     peers: Vec<NodeProcess>,
     client: NodeProcess,
     directory: TempDir,
@@ -59,71 +61,72 @@ struct TorTestWorld {
 }
 
 impl TorTestWorld {
-    /// Everybody's files. Nobody runs yet.
+    /// Creates the files of all nodes, and starts no process.
     fn prepare(peers: usize) -> TorTestWorld {
         let network = shared_network();
         let directory = tempfile::tempdir().unwrap();
-        let circle = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
-        let stage = Fixture::create(&directory.path().join("stage"), circle).unwrap();
-        let nodes = OnionWorld::create(stage, &network, Path::new(PROGRAM), peers).unwrap();
-        let process = |who: &str| {
-            let mut process = nodes.process(who);
-            // Says more than usual, so that more would be seen that is not to be said.
+        let keys = FixtureKeys::generate(&mut StdRng::from_rng(&mut rand::rng()));
+        let fixture = Fixture::create(&directory.path().join("fixture"), keys).unwrap();
+        let onion = OnionWorld::create(fixture, &network, Path::new(PROGRAM), peers).unwrap();
+        let process = |name: &str| {
+            let mut process = onion.process(name);
+            // A verbose log, in which the search for addresses and keys would find more.
             process.wrapper = ["env", "UNANIMITY_LOG=info"].map(Into::into).to_vec();
             process
         };
-        let peers = PEER_NAMES[..peers].iter().map(|who| process(who)).collect();
+        let peers = PEER_NAMES[..peers].iter().map(|name| process(name)).collect();
         let client = process("client");
-        TorTestWorld { world: nodes, peers, client, directory, network }
+        TorTestWorld { onion, peers, client, directory, network }
     }
 
-    /// Everybody at work.
+    /// Prepares a world and starts its daemons.
     fn start(peers: usize) -> TorTestWorld {
-        let mut circles = TorTestWorld::prepare(peers);
-        circles.start_daemons();
-        circles
+        let mut world = TorTestWorld::prepare(peers);
+        world.start_daemons();
+        world
     }
 
-    /// Starts everybody, and waits until the peers can be found.
+    /// Starts all daemons, and waits until the peers' onion services are reachable.
     fn start_daemons(&mut self) {
         self.peers.iter_mut().for_each(|peer| peer.serve().unwrap());
         self.client.serve().unwrap();
         self.peers.iter_mut().for_each(wait_reachable);
     }
 
-    /// Publishes a release, and waits until every peer has seen it.
+    /// Publishes a release, and waits until every peer has verified it.
     fn publish(&mut self, draft: &ReleaseSpec) {
-        self.world.fixture.publish_release("log", draft, now()).unwrap();
+        self.onion.fixture.publish_release("log", draft, now()).unwrap();
         self.wait_for_peers_to_see("log");
     }
 
-    /// Waits until every peer has seen what is in a log of the stage.
+    /// Waits until every peer has verified the head of a log of the fixture.
     fn wait_for_peers_to_see(&mut self, log: &str) {
-        let size = self.world.fixture.head_of(log).unwrap().size();
+        let size = self.onion.fixture.head_of(log).unwrap().size();
         self.peers.iter_mut().for_each(|peer| wait_for_head(peer, size));
     }
 
-    /// Updates until it no longer waits for `settle`.
+    /// Updates the client until the outcome is no longer `settling`.
     fn update_until_settled(&mut self) -> ProcessResult {
-        let mut ended = None;
+        let mut result = None;
         let update = |client: &NodeProcess| {
-            let said = client.run(&["update"])?;
-            let waits = said.report["outcome"] == "settling";
-            ended = Some(said);
-            Ok(!waits)
+            let update = client.run(&["update"])?;
+            let is_settling = update.report["outcome"] == "settling";
+            result = Some(update);
+            Ok(!is_settling)
         };
         self.client.wait("end of settle", update).unwrap();
-        ended.unwrap()
+        result.unwrap()
     }
 
-    /// The sequence of what the client has installed.
+    /// The sequence of the client's installed release.
     fn installed(&self) -> Option<u64> {
-        self.world.fixture.installed_version().unwrap().map(|installed| installed.sequence)
+        self.onion.fixture.installed_version().unwrap().map(|installed| installed.sequence)
     }
 
-    /// Changes the line of a node's configuration that begins so. The node may not be running.
-    fn replace_config_line(&self, who: &str, begins: &str, line: &str) {
-        let path = self.world.node_directory(who).join("unanimity.toml");
+    /// Replaces the line of a node's configuration that begins with `begins`. The node must not be
+    /// running.
+    fn replace_config_line(&self, name: &str, begins: &str, line: &str) {
+        let path = self.onion.node_directory(name).join("unanimity.toml");
         let text = fs::read_to_string(&path).unwrap();
         let found = text.lines().filter(|line| line.starts_with(begins));
         assert_eq!(found.count(), 1, "{begins:?}: {text}");
@@ -134,19 +137,19 @@ impl TorTestWorld {
 
 impl Drop for TorTestWorld {
     fn drop(&mut self) {
-        // A test that failed has said why.
+        // A failed test has already panicked with its reason.
         if !std::thread::panicking() {
-            leaks::assert_no_private_data_logged(&self.world);
+            leaks::assert_no_private_data_logged(&self.onion);
         }
     }
 }
 
-/// Waits until a node can be found by those it lists.
+/// Waits until the peers that a node lists can find its onion service.
 fn wait_reachable(node: &mut NodeProcess) {
     node.wait_status("published service", |status| status["serving"]["reachable"] == true).unwrap();
 }
 
-/// Waits until a node's own mirror has shown it a log of that size.
+/// Waits until a node has verified a fresh head of that size from its own mirror.
 fn wait_for_head(node: &mut NodeProcess, size: u64) {
     let seen = |status: &Value| {
         status["serving"]["head"]["size"] == size && status["serving"]["fresh"] == true
@@ -154,34 +157,40 @@ fn wait_for_head(node: &mut NodeProcess, size: u64) {
     node.wait_status("fresh head", seen).unwrap();
 }
 
-/// What each peer said in a cycle: the size of its view, or why there is none.
+/// The answer of each peer in a report: the size of its cosigned head, or the failure.
 fn peer_answers(report: &Value) -> BTreeMap<String, Result<u64, String>> {
     let peers = report["peers"].as_array().unwrap_or_else(|| panic!("no peers: {report}"));
     let answer = |peer: &Value| {
         let name = peer["name"].as_str().unwrap().to_owned();
-        match peer["silent"].as_str() {
+        match peer["failure"].as_str() {
             Some(why) => (name, Err(why.to_owned())),
-            // A cycle says the size, `peers test` the head.
+            // The report of a cycle has the size, that of `peers test` the head.
             None => (name, Ok(peer["size"].as_u64().or(peer["head"]["size"].as_u64()).unwrap())),
         }
     };
     peers.iter().map(answer).collect()
 }
 
-/// Asserts that a cycle was incomplete for the sake of one peer, that this is said of that peer and
-/// in such words, and that everybody else's answer counted.
-fn assert_incomplete_for(ended: &ProcessResult, who: &str, words: &str, size: u64) {
-    let ProcessResult { exit_code: exit, report } = ended;
+/// Asserts that a cycle was incomplete because of one peer, and that the answers of all others
+/// counted. Returns the failure of that peer.
+fn assert_incomplete_for(result: &ProcessResult, peer: &str, size: u64) -> String {
+    let ProcessResult { exit_code: exit, report } = result;
     assert_eq!((*exit, report["outcome"].as_str()), (12, Some("incomplete")), "{report}");
     let message = report["message"].as_str().unwrap();
-    assert!(message.contains(who) && !message.contains("fork"), "{message}");
+    let mut failure = None;
     for (name, answer) in peer_answers(report) {
         match answer {
-            Err(why) if name == who => {
-                assert!(why.contains(words), "{who} should be {words:?}: {why}");
-                assert!(message.contains(&why), "{message}");
+            Err(why) if name == peer => {
+                assert!(message.contains(peer) && message.contains(&why), "{message}");
+                failure = Some(why);
             }
-            answer => assert!(name != who && answer == Ok(size), "{report}"),
+            answer => assert!(name != peer && answer == Ok(size), "{report}"),
         }
     }
+    failure.unwrap_or_else(|| panic!("{peer} did not fail: {report}"))
+}
+
+/// A failure without the details in parentheses, which arti words.
+fn without_details(failure: &str) -> &str {
+    failure.split_once(" (").map_or(failure, |(step, _)| step)
 }

@@ -1,4 +1,5 @@
-//! Nothing here may reach the public network; and what Tor itself lacks has words of its own.
+//! Private Tor networks: no test reaches the public one, and failures of Tor have messages of their
+//! own.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,9 +9,10 @@ use unanimity_config::tor_settings::{TorNetwork as Network, TorSettings};
 use unanimity_testkit::ReleaseSpec;
 use unanimity_tor::TorClient;
 
-use super::{TorTestWorld, peer_answers};
+use super::{TorTestWorld, peer_answers, without_details};
+use crate::messages::Messages;
 
-/// A private network of one relay and one authority.
+/// The configuration of a private network with one relay and one authority.
 fn network_config(relay: &str, authority: &str) -> String {
     let id = "A".repeat(40);
     let ed = "hReuzbHS+PIPnKq6y6WtjWMM5xMVKuMtS0PbOWvKhFM";
@@ -22,88 +24,90 @@ fn network_config(relay: &str, authority: &str) -> String {
 }
 
 #[test]
-fn a_private_network_that_is_not_on_loopback_is_refused_before_anything_starts() {
-    let place = tempfile::tempdir().unwrap();
+fn a_private_network_outside_loopback_is_refused_at_the_start() {
+    let scratch = tempfile::tempdir().unwrap();
     let settings = |text: String| TorSettings {
-        state: place.path().join("state"),
-        cache: place.path().join("cache"),
+        state: scratch.path().join("state"),
+        cache: scratch.path().join("cache"),
         network: Network::Private(text),
     };
-    let with = network_config;
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _inside = runtime.enter();
-    assert!(TorClient::new(&settings(with("127.0.0.1:9", "127.0.0.1:9")), None).is_ok());
-    for (relay, authority) in [("192.0.2.1:9", "127.0.0.1:9"), ("127.0.0.1:9", "192.0.2.1:9")] {
-        let error =
-            TorClient::new(&settings(with(relay, authority)), None).unwrap_err().to_string();
-        assert!(error.contains("192.0.2.1"), "{error}");
+    assert!(TorClient::new(&settings(network_config("127.0.0.1:9", "127.0.0.1:9")), None).is_ok());
+    let mut messages = Messages::new(scratch.path());
+    // The empty network would be the public one.
+    for (case, text) in [
+        ("relay", network_config("192.0.2.1:9", "127.0.0.1:9")),
+        ("authority", network_config("127.0.0.1:9", "192.0.2.1:9")),
+        ("empty", String::new()),
+    ] {
+        let error = TorClient::new(&settings(text), None).unwrap_err();
+        messages.add(case, &error.to_string());
     }
-    // Without relays or authorities of its own it would be the public network.
-    let error = TorClient::new(&settings(String::new()), None).unwrap_err().to_string();
-    assert!(error.contains("fallback_caches and authorities"), "{error}");
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/private_network.txt"]);
 }
 
 #[test]
-fn where_the_public_network_is_refused_nothing_starts() {
-    let circles = TorTestWorld::prepare(3);
-    let place = circles.world.node_directory("elif");
-    circles.world.configure("elif", 1).unwrap();
-    let path = place.join("unanimity.toml");
+fn a_node_that_may_not_use_the_public_network_does_not_start() {
+    let world = TorTestWorld::prepare(3);
+    let directory = world.onion.node_directory("elif");
+    world.onion.configure("elif", 1).unwrap();
+    let path = directory.join("unanimity.toml");
     let text = fs::read_to_string(&path).unwrap();
     let (before, after) = text.split_once("[tor]\n").unwrap();
-    // Were it not refused, this bridge would keep it on loopback: it knows no other way in.
+    // If the node started all the same, this bridge on loopback would be its only way into Tor.
     let bridge = format!("bridges = [\"127.0.0.1:9 {}\"]\n", "A".repeat(40));
     let serve = after.split_once("[serve]").unwrap().1;
     let public = format!("{before}[tor]\n{bridge}bootstrap_timeout = \"1s\"\n");
-    let elif = circles.world.process("elif");
-    // A node that only asks, and one that is asked as well.
+    let elif = world.onion.process("elif");
+    let mut messages = Messages::new(world.directory.path());
+    // A client, and a node that is a witness too.
     for (text, verbs) in
         [(public.clone(), &["check"][..]), (format!("{public}[serve]{serve}"), &["check", "serve"])]
     {
         fs::write(&path, text).unwrap();
         for verb in verbs {
-            let ended = elif.run(&[verb]).unwrap();
-            assert_eq!(ended.exit_code, 3, "{}", ended.report);
-            let message = ended.report["message"].as_str().unwrap();
-            assert!(message.contains("UNANIMITY_NO_PUBLIC_TOR"), "{message}");
+            let result = elif.run(&[verb]).unwrap();
+            assert_eq!(result.exit_code, 3, "{}", result.report);
+            messages.add(verb, result.report["message"].as_str().unwrap());
         }
     }
-    assert!(!place.join("state/tor").exists() && !place.join("state/tor-cache").exists());
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/public_network.txt"]);
+    assert!(!directory.join("state/tor").exists() && !directory.join("state/tor-cache").exists());
 }
 
 #[test]
-fn a_network_that_cannot_be_reached_is_called_that_and_no_peer_is_blamed() {
-    let mut circles = TorTestWorld::prepare(3);
-    let stage = circles.world.fixture.clone();
-    stage.publish_release("log", &ReleaseSpec::new(1, "1.0.0", b"hello"), super::now()).unwrap();
-    // Where somebody listened a moment ago.
+fn an_unreachable_network_is_named_and_no_peer_is_blamed() {
+    let mut world = TorTestWorld::prepare(3);
+    let fixture = world.onion.fixture.clone();
+    fixture.publish_release("log", &ReleaseSpec::new(1, "1.0.0", b"hello"), super::now()).unwrap();
+    // A port of loopback on which no process listens any more.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap().to_string();
+    let closed = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let network = stage.directory.join("network.toml");
-    fs::write(network, network_config(&nobody, &nobody)).unwrap();
-    circles.replace_config_line("client", "[tor]", "[tor]\nbootstrap_timeout = \"3s\"");
-    circles.replace_config_line("client", "ask_timeout", "ask_timeout = \"8s\"");
-    circles.replace_config_line("client", "roll_timeout", "roll_timeout = \"8s\"");
-    let check = |circles: &TorTestWorld| {
+    let network = fixture.directory.join("network.toml");
+    fs::write(network, network_config(&closed, &closed)).unwrap();
+    world.replace_config_line("client", "[tor]", "[tor]\nbootstrap_timeout = \"3s\"");
+    world.replace_config_line("client", "ask_timeout", "ask_timeout = \"8s\"");
+    world.replace_config_line("client", "round_timeout", "round_timeout = \"8s\"");
+    let mut messages = Messages::new(world.directory.path());
+    let mut check = |case: &str, world: &TorTestWorld| {
         let began = Instant::now();
-        let ended = circles.client.run(&["check"]).unwrap();
-        // Three seconds for Tor, eight for the roll.
+        let result = world.client.run(&["check"]).unwrap();
+        // Three seconds for Tor, and eight for the round.
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-        assert_eq!((ended.exit_code, ended.report["outcome"].as_str()), (12, Some("incomplete")));
-        let message = ended.report["message"].as_str().unwrap();
-        assert!(!message.contains("fork") && !message.contains("agree"), "{message}");
-        let answers = peer_answers(&ended.report);
+        assert_eq!((result.exit_code, result.report["outcome"].as_str()), (12, Some("incomplete")));
+        let answers = peer_answers(&result.report);
         assert_eq!(answers.len(), 3);
-        for (who, answer) in answers {
-            let why = answer.unwrap_err();
-            assert!(why.contains("bootstrap: Tor is not connected yet"), "{who}: {why}");
+        for (name, answer) in answers {
+            messages.add(&format!("{case}, {name}"), without_details(&answer.unwrap_err()));
         }
     };
-    check(&circles);
-    circles.client.serve().unwrap();
-    check(&circles);
-    let status = circles.client.run_json(&["status"]).unwrap();
+    check("alone", &world);
+    world.client.serve().unwrap();
+    check("daemon", &world);
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/no_network.txt"]);
+    let status = world.client.run_json(&["status"]).unwrap();
     assert_eq!(status["serving"]["connected"], false, "{status}");
-    assert_eq!(circles.installed(), None);
+    assert_eq!(world.installed(), None);
 }

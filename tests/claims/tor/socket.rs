@@ -1,4 +1,4 @@
-//! The socket by which commands reach a daemon, and the commands without one.
+//! Commands that reach a daemon through its control socket, and commands without a daemon.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -14,58 +14,59 @@ use unanimity_testkit::ReleaseSpec;
 use unanimity_testkit_tor::ProcessResult;
 
 use super::TorTestWorld;
+use crate::messages::Messages;
 
 fn permissions(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Says something to a daemon, and returns what comes back until it hangs up, and when that was.
+/// Sends bytes to a daemon. Returns the answer up to the end of the stream, and how long it took.
 fn exchange_bytes(socket: &Path, bytes: &[u8]) -> (Vec<u8>, Duration) {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let began = Instant::now();
     match stream.write_all(bytes) {
-        // It need not hear all of it.
+        // The daemon need not read all of the bytes.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("{error}"),
         _ => {}
     }
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        // Hung up on while there was more to hear.
+        // The daemon closed the socket with bytes unread.
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
         _ => {}
     }
     (answer, began.elapsed())
 }
 
-/// What a command said before its report.
+/// The progress events that a command printed before its report.
 pub(super) fn progress_events(output: &Output) -> Vec<Value> {
-    let said = std::str::from_utf8(&output.stdout).unwrap();
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (_, events) = lines.split_last().unwrap();
-    assert!(events.iter().all(|event| event["schema"] == "unanimity/v1"), "{said}");
+    assert!(events.iter().all(|event| event["schema"] == "unanimity/v1"), "{text}");
     events.to_vec()
 }
 
-/// So many of three peers have answered.
+/// The event that `answered` of three peers have answered.
 fn round_event(answered: u32) -> Value {
-    json!({ "schema": "unanimity/v1", "event": "roll", "peers": 3, "answered": answered, "silent": 0 })
+    json!({ "schema": "unanimity/v1", "event": "round", "peers": 3, "answered": answered, "silent": 0 })
 }
 
 #[test]
-fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_none() {
-    let mut circles = TorTestWorld::start(3);
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
-    let state = circles.world.fixture.client_state();
+fn commands_use_a_private_socket_and_work_without_a_daemon() {
+    let mut world = TorTestWorld::start(3);
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+    let state = world.onion.fixture.client_state();
     let socket = state.join("serve/socket");
     assert_eq!((permissions(&socket), permissions(&state.join("serve"))), (0o600, 0o700));
-    let client = &circles.client;
+    let client = &world.client;
     let serving = || client.run_json(&["status"]).unwrap()["serving"].is_object();
 
-    // One more than are at work at once.
+    // One command more than the daemon runs at once.
     let commands = (0..9).map(|_| client.spawn(&["check"]).unwrap());
     for command in commands.collect::<Vec<_>>() {
-        // Each hears of its own cycle, and of those that come before it.
+        // Each command gets the events of its own cycle, and of the cycles before it.
         let output = command.wait_with_output().unwrap();
         let events = progress_events(&output);
         assert!(events.contains(&round_event(0)) && events.contains(&round_event(3)), "{events:?}");
@@ -73,7 +74,7 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
         assert!([10, 11].contains(&exit), "{report}");
     }
 
-    // Those who do not ask are cut off, and keep nobody waiting meanwhile.
+    // Clients that do not finish their question are cut off, and delay no other client.
     let silent: Vec<_> = (0..7)
         .map(|_| {
             let socket = socket.clone();
@@ -83,10 +84,11 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
     let began = Instant::now();
     let (answer, _) = exchange_bytes(&socket, &vec![b'x'; 1024 * 1024]);
     assert_eq!(answer, b"", "an endless line");
+    let mut messages = Messages::new(world.directory.path());
     let (answer, _) = exchange_bytes(&socket, b"\xff\x00 {}[\n");
-    assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
+    messages.add("no JSON", &String::from_utf8(answer).unwrap());
     let (answer, _) = exchange_bytes(&socket, b"{\"config\":\"/\",\"command\":\"Destroy\"}\n");
-    assert!(String::from_utf8(answer).unwrap().contains("does not understand"));
+    messages.add("unknown command", &String::from_utf8(answer).unwrap());
     assert!(serving());
     let meanwhile = began.elapsed();
     for silent in silent {
@@ -95,32 +97,33 @@ fn commands_reach_the_daemon_by_a_private_socket_and_do_without_where_there_is_n
         assert!((10..20).contains(&took.as_secs()) && meanwhile < took, "{took:?} {meanwhile:?}");
     }
 
-    // Whoever means another configuration is not answered for this one.
-    let place = circles.world.node_directory("client");
-    let told = fs::read_to_string(place.join("unanimity.toml")).unwrap();
-    fs::write(place.join("other.toml"), told).unwrap();
+    // A command with another configuration gets no answer about this one.
+    let directory = world.onion.node_directory("client");
+    let config = fs::read_to_string(directory.join("unanimity.toml")).unwrap();
+    fs::write(directory.join("other.toml"), config).unwrap();
     let mut other = Command::new(super::PROGRAM);
-    other.arg("--json").arg("--config").arg(place.join("other.toml")).arg("check");
+    other.arg("--json").arg("--config").arg(directory.join("other.toml")).arg("check");
     let other = other.env(NO_PUBLIC_NETWORK, "1").output().unwrap();
     let ProcessResult { exit_code: exit, report } = ProcessResult::parse(other).unwrap();
     assert_eq!((exit, report["outcome"].as_str()), (3, Some("configuration")), "{report}");
-    assert!(report["message"].as_str().unwrap().contains("other.toml"), "{report}");
+    messages.add("other configuration", report["message"].as_str().unwrap());
 
     // The state has one owner.
     let second = client.run(&["serve"]).unwrap();
     assert_eq!((second.exit_code, second.report["outcome"].as_str()), (6, Some("disk")));
-    assert!(second.report["message"].as_str().unwrap().contains("another unanimity is using"));
+    messages.add("second daemon", second.report["message"].as_str().unwrap());
+    snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/daemon_socket.txt"]);
     assert!(serving());
 
-    // What a daemon leaves behind that could not clear up is in nobody's way.
-    circles.client.kill();
+    // The socket of a killed daemon blocks neither commands nor the next daemon.
+    world.client.kill();
     assert!(socket.exists());
-    assert_eq!(circles.client.run_json(&["status"]).unwrap()["serving"], Value::Null);
-    circles.client.serve().unwrap();
-    assert!(circles.client.run_json(&["status"]).unwrap()["serving"].is_object());
-    circles.client.stop().unwrap();
+    assert_eq!(world.client.run_json(&["status"]).unwrap()["serving"], Value::Null);
+    world.client.serve().unwrap();
+    assert!(world.client.run_json(&["status"]).unwrap()["serving"].is_object());
+    world.client.stop().unwrap();
 
-    let output = circles.client.spawn(&["check"]).unwrap().wait_with_output().unwrap();
+    let output = world.client.spawn(&["check"]).unwrap().wait_with_output().unwrap();
     let events = progress_events(&output);
     let bootstrap = events.iter().take_while(|event| event["event"] == "bootstrap").count();
     assert_eq!(events[bootstrap - 1]["percent"], 100.0, "{events:?}");

@@ -1,4 +1,4 @@
-//! Many streams at once to one peer.
+//! Many simultaneous streams to one peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,27 +19,29 @@ use unanimity_witness::MAX_STREAMS;
 
 use super::{TorTestWorld, peer_answers};
 
-/// How many streams there are at once, and on how many connections to Tor.
+/// The number of simultaneous streams.
 const STREAMS: usize = 200;
+/// The number of Tor clients that open the streams.
 const CONNECTIONS: usize = 4;
-/// How many of them may be on their way at any moment.
+/// The most streams that may be opening at one moment.
 const MAX_DIALING: usize = 32;
-/// Within which all of them have been taken or refused.
+/// The time within which all streams must have been accepted or refused.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What became of the streams.
+/// Counters of the streams' results.
 #[derive(Default)]
 struct StreamLoad {
     tried: AtomicUsize,
     opened: AtomicUsize,
     answered: AtomicUsize,
     open: AtomicUsize,
-    /// The most that were open at once.
+    /// The most streams that were open at once.
     peak: AtomicUsize,
 }
 
 impl StreamLoad {
-    /// Opens a stream, asks or does not, and holds it until the peer ends it.
+    /// Opens a stream, sends the question if there is one, and holds the stream until the peer ends
+    /// it.
     async fn open_stream(
         &self,
         tor: &TorClient,
@@ -81,43 +83,43 @@ impl std::fmt::Debug for StreamLoad {
 }
 
 #[test]
-fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_meanwhile() {
-    let mut circles = TorTestWorld::prepare(3);
-    // Dario is listed by alice, and is not a node here: only keys in the wrong hands.
-    let dario = circles.world.node_directory("dario");
-    circles.world.configure("dario", 1).unwrap();
-    let ticket = circles.world.process("dario").run_json(&["peers", "invite"]).unwrap();
-    let ticket: Invite = ticket["ticket"].as_str().unwrap().parse().unwrap();
-    let log = circles.world.fixture.keys.log.clone();
-    let alice = circles.world.node_directory("alice").join("peers.toml");
-    edit::add(&alice, &ticket.to_peer_entry(&log).unwrap(), &Storage::default()).unwrap();
-    // One try, and time for it.
-    circles.replace_config_line("client", "ask_timeout", "ask_timeout = \"100s\"");
-    circles.replace_config_line("client", "roll_timeout", "roll_timeout = \"100s\"");
-    circles.start_daemons();
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
+fn a_peer_bounds_the_streams_of_a_client_and_serves_another_meanwhile() {
+    let mut world = TorTestWorld::prepare(3);
+    // Alice lists dario. Dario is no node here: an attacker has his keys.
+    let dario = world.onion.node_directory("dario");
+    world.onion.configure("dario", 1).unwrap();
+    let invite = world.onion.process("dario").run_json(&["peers", "invite"]).unwrap();
+    let invite: Invite = invite["invite"].as_str().unwrap().parse().unwrap();
+    let log = world.onion.fixture.keys.log.clone();
+    let alice = world.onion.node_directory("alice").join("peers.toml");
+    edit::add(&alice, &invite.to_peer_entry(&log).unwrap(), &Storage::default()).unwrap();
+    // The client makes one try, with enough time for it.
+    world.replace_config_line("client", "ask_timeout", "ask_timeout = \"100s\"");
+    world.replace_config_line("client", "round_timeout", "round_timeout = \"100s\"");
+    world.start_daemons();
+    world.publish(&ReleaseSpec::new(1, "1.0.0", b"hello"));
 
-    let told = unanimity_config::load_node_config(
-        &circles.world.node_directory("client").join("unanimity.toml"),
+    let config = unanimity_config::load_node_config(
+        &world.onion.node_directory("client").join("unanimity.toml"),
     )
     .unwrap();
-    let address = told.peers.find(&"alice".parse().unwrap()).unwrap().address.clone();
-    let discovery = Identity::read(&dario.join("state")).unwrap().unwrap().client_auth;
+    let address = config.peers.find(&"alice".parse().unwrap()).unwrap().address.clone();
+    let client_auth = Identity::read(&dario.join("state")).unwrap().unwrap().client_auth;
     let question = unanimity_net::message::Question::CosignedHead(log.id());
     let runtime = Runtime::new().unwrap();
-    let crowd = Arc::new(StreamLoad::default());
+    let load = Arc::new(StreamLoad::default());
     let mut connections = Vec::new();
     for connection in 0..CONNECTIONS {
-        let place = dario.join(format!("connection-{connection}"));
+        let directory = dario.join(format!("connection-{connection}"));
         let settings = TorSettings {
-            state: place.join("state"),
-            cache: place.join("cache"),
-            network: told.tor.network.clone(),
+            state: directory.join("state"),
+            cache: directory.join("cache"),
+            network: config.tor.network.clone(),
         };
         let tor = runtime.block_on(async {
-            let tor = TorClient::new(&settings, Some(discovery.clone())).unwrap();
+            let tor = TorClient::new(&settings, Some(client_auth.clone())).unwrap();
             tor.bootstrap(|_, _| {}).await.unwrap();
-            // It knows the way.
+            // From now on, the client has the service's descriptor.
             let began = Instant::now();
             while let Err(error) = tor.dial(&address).await {
                 assert!(began.elapsed() < LOAD_TIMEOUT, "{error}");
@@ -129,27 +131,27 @@ fn two_hundred_streams_of_one_client_are_bounded_and_another_client_is_served_me
     let began = Instant::now();
     for tor in connections {
         for member in 0..STREAMS / CONNECTIONS {
-            let (crowd, tor, address) = (crowd.clone(), tor.clone(), address.clone());
+            let (load, tor, address) = (load.clone(), tor.clone(), address.clone());
             runtime.spawn(async move {
-                crowd.open_stream(&tor, &address, (member % 2 == 0).then_some(&question)).await;
+                load.open_stream(&tor, &address, (member % 2 == 0).then_some(&question)).await;
             });
         }
     }
-    runtime.block_on(crowd.wait("many", |crowd| crowd.open.load(Ordering::Relaxed) >= 32));
-    println!("after {:?}: {crowd:?}", began.elapsed());
+    runtime.block_on(load.wait("many", |load| load.open.load(Ordering::Relaxed) >= 32));
+    println!("after {:?}: {load:?}", began.elapsed());
     let asked = Instant::now();
-    let tested = circles.client.run(&["peers", "test"]).unwrap();
-    println!("the other client had its answers after {:?}: {crowd:?}", asked.elapsed());
+    let tested = world.client.run(&["peers", "test"]).unwrap();
+    println!("the other client had its answers after {:?}: {load:?}", asked.elapsed());
     assert_eq!(peer_answers(&tested.report)["alice"], Ok(1), "{}", tested.report);
-    let wait = crowd.wait("tried", |crowd| crowd.tried.load(Ordering::Relaxed) == STREAMS);
+    let wait = load.wait("tried", |load| load.tried.load(Ordering::Relaxed) == STREAMS);
     runtime.block_on(wait);
-    println!("after {:?}: {crowd:?}", began.elapsed());
-    assert!(crowd.opened.load(Ordering::Relaxed) > MAX_STREAMS, "{crowd:?}");
-    // Of some it is not known here yet that the peer has ended them.
-    let peak = crowd.peak.load(Ordering::Relaxed);
-    assert!(peak <= MAX_STREAMS + MAX_DIALING, "{crowd:?}");
+    println!("after {:?}: {load:?}", began.elapsed());
+    assert!(load.opened.load(Ordering::Relaxed) > MAX_STREAMS, "{load:?}");
+    // The peer has ended some streams whose end has not arrived here yet.
+    let peak = load.peak.load(Ordering::Relaxed);
+    assert!(peak <= MAX_STREAMS + MAX_DIALING, "{load:?}");
     runtime.shutdown_timeout(Duration::from_secs(10));
 
-    let ended = circles.update_until_settled();
-    assert_eq!((ended.exit_code, circles.installed()), (0, Some(1)), "{}", ended.report);
+    let result = world.update_until_settled();
+    assert_eq!((result.exit_code, world.installed()), (0, Some(1)), "{}", result.report);
 }

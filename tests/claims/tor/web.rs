@@ -15,7 +15,7 @@ use super::{TorTestWorld, leaks};
 
 const NGINX: DebianPackage = DebianPackage { name: "nginx", programs: &["nginx"], remark: "" };
 
-/// nginx at work on 127.0.0.1: a directory, as it is, and over TLS.
+/// nginx that serves a directory on 127.0.0.1, on one port as plain HTTP and on another over TLS.
 struct NginxProcess {
     child: Child,
     plain: u16,
@@ -37,18 +37,18 @@ impl NginxProcess {
         let at = |name: &str| directory.path().join(name);
         fs::write(at("mirror.pem"), certificate.pem()).unwrap();
         fs::write(at("mirror.key"), key.serialize_pem()).unwrap();
-        let place = directory.path().display();
+        let base = directory.path().display();
         let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {place}/{name};\n"))
+            .map(|name| format!("{name}_temp_path {base}/{name};\n"))
             .concat();
-        // What the README says, but for places and privileges.
+        // The configuration from the README, with other paths and without privileges.
         let text = format!(
-            "daemon off;\nmaster_process off;\nerror_log {place}/error.log;\npid {place}/pid;\n\
+            "daemon off;\nmaster_process off;\nerror_log {base}/error.log;\npid {base}/pid;\n\
              events {{}}\nhttp {{\naccess_log off;\n{paths}\
              server {{\nlisten 127.0.0.1:{plain};\nroot {files};\n\
              location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n\
              server {{\nlisten 127.0.0.1:{tls} ssl;\nroot {files};\n\
-             ssl_certificate {place}/mirror.pem;\nssl_certificate_key {place}/mirror.key;\n\
+             ssl_certificate {base}/mirror.pem;\nssl_certificate_key {base}/mirror.key;\n\
              location = /checkpoint {{ add_header Cache-Control no-store; }}\n}}\n}}\n",
             files = files.display(),
         );
@@ -60,9 +60,9 @@ impl NginxProcess {
         let mut nginx = NginxProcess { child, plain, tls, directory };
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", plain)).is_err() {
-            let ended = nginx.child.try_wait().unwrap();
+            let result = nginx.child.try_wait().unwrap();
             let log = fs::read_to_string(nginx.directory.path().join("error.log"));
-            assert!(ended.is_none() && began.elapsed() < Duration::from_secs(20), "{log:?}");
+            assert!(result.is_none() && began.elapsed() < Duration::from_secs(20), "{log:?}");
             std::thread::park_timeout(Duration::from_millis(20));
         }
         nginx
@@ -76,7 +76,7 @@ impl Drop for NginxProcess {
     }
 }
 
-/// An onion service in front of a port of 127.0.0.1, as the README has it: two lines for a tor.
+/// An onion service in front of a port of 127.0.0.1: the two lines for C Tor from the README.
 pub(super) struct OnionFront {
     child: Child,
     pub(super) address: String,
@@ -115,41 +115,40 @@ impl Drop for OnionFront {
 
 #[test]
 fn a_node_reads_its_mirrors_through_tor_and_connects_to_relays_only() {
-    let mut circles = TorTestWorld::prepare(1);
-    let log = circles.world.fixture.directory.join("log");
+    let mut world = TorTestWorld::prepare(1);
+    let log = world.onion.fixture.directory.join("log");
     let nginx = NginxProcess::start(&log);
-    let front =
-        OnionFront::start(&circles.network, &circles.directory.path().join("tor"), nginx.plain);
+    let front = OnionFront::start(&world.network, &world.directory.path().join("tor"), nginx.plain);
     // The peer reads from the onion service, the client over TLS.
     let onion = format!("mirrors = [\"http://{}\"]", front.address);
-    circles.replace_config_line(PEER_NAMES[0], "mirrors = ", &onion);
+    world.replace_config_line(PEER_NAMES[0], "mirrors = ", &onion);
     let root = nginx.directory.path().join("mirror.pem");
     let pinned = format!(
         "mirrors = [{{ url = \"https://127.0.0.1:{}\", root = \"{}\" }}]",
         nginx.tls,
         root.display()
     );
-    circles.replace_config_line("client", "mirrors = ", &pinned);
-    let trace = circles.directory.path().join("client.strace");
-    let plain = circles.client.wrapper.clone();
-    leaks::trace_process(&mut circles.client, &trace);
-    circles.start_daemons();
-    circles.client.wrapper = plain;
+    world.replace_config_line("client", "mirrors = ", &pinned);
+    let trace = world.directory.path().join("client.strace");
+    let plain = world.client.wrapper.clone();
+    leaks::trace_process(&mut world.client, &trace);
+    world.start_daemons();
+    world.client.wrapper = plain;
     let artifact: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ (n >> 7)) as u8).collect();
-    circles.publish(&ReleaseSpec::new(1, "1.0.0", &artifact));
-    let ended = circles.update_until_settled();
-    assert_eq!(ended.exit_code, 0, "{}", ended.report);
-    assert_eq!(circles.installed(), Some(1));
-    let current = circles.world.fixture.install_root().join("current/hello");
+    world.publish(&ReleaseSpec::new(1, "1.0.0", &artifact));
+    let result = world.update_until_settled();
+    assert_eq!(result.exit_code, 0, "{}", result.report);
+    assert_eq!(world.installed(), Some(1));
+    let current = world.onion.fixture.install_root().join("current/hello");
     assert_eq!(fs::read(current).unwrap(), artifact);
-    let id = circles.client.id().unwrap();
-    circles.client.stop().unwrap();
-    let socket = circles.world.fixture.client_state().join("serve/socket");
-    leaks::assert_no_strays(&leaks::read_trace(&trace, id), &circles.network.relays(), &socket);
-    // Without its root, the certificate is nobody's.
+    let id = world.client.id().unwrap();
+    world.client.stop().unwrap();
+    let socket = world.onion.fixture.client_state().join("serve/socket");
+    leaks::assert_no_strays(&leaks::read_trace(&trace, id), &world.network.relays(), &socket);
+    // Without the pinned root, the certificate does not verify.
     let unpinned = format!("mirrors = [\"https://127.0.0.1:{}\"]", nginx.tls);
-    circles.replace_config_line("client", "mirrors = ", &unpinned);
-    let ended = circles.client.run(&["update"]).unwrap();
-    let said = ended.report.to_string();
-    assert!(said.contains("TLS") && said.contains("UnknownIssuer"), "{said}");
+    world.replace_config_line("client", "mirrors = ", &unpinned);
+    let result = world.client.run(&["update"]).unwrap();
+    let text = result.report.to_string();
+    assert!(text.contains("TLS") && text.contains("UnknownIssuer"), "{text}");
 }
