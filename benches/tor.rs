@@ -5,9 +5,10 @@
 //! - *Ask to verdict*: one cycle of a client that lacks only the answers, for 1, 3, 5 and 9 peers.
 //!   It is compared with the slowest of these peers asked alone, and with asking all of them at
 //!   once. Cold: no circuit is open, and no descriptor is known. Warm: the circuits of the last
-//!   round are used again. That asking at once takes longer than asking alone is due to this
-//!   machine: two cores also run six relays and the peers.
-//! - *A warm question* on an open onion stream, compared with an echo of as many bytes on another.
+//!   round are used again. Asking at once takes longer than asking alone, because this machine's
+//!   two cores also run six relays and the peers.
+//! - *A warm question* on an open onion stream, compared with an echo of as many bytes on another
+//!   onion stream.
 //! - *Resident memory* of an idle `serve`.
 //!
 //! The relays and the peers' services share this machine's cores with the client. The benchmark
@@ -53,7 +54,8 @@ fn main() -> Result<(), BenchError> {
     measure_memory(&network)
 }
 
-/// A host with nine peers and an echo service, and the client's key to find them.
+/// A Tor host with nine peers and an echo service, and the authorization key with which clients
+/// find their services.
 struct BenchNetwork {
     network: String,
     directory: PathBuf,
@@ -117,7 +119,8 @@ impl BenchNetwork {
         &self.world.keys.log
     }
 
-    /// Makes a Tor client with the network's directory and nothing else.
+    /// Makes a Tor client that has the network's directory, but no circuits and no descriptors of
+    /// onion services.
     async fn new_client(&self) -> Result<TorClient, BenchError> {
         let directory = self.directory.join(format!("asker-{:x}", rand::random::<u64>()));
         let client_auth = Some(self.client_auth.clone());
@@ -164,7 +167,8 @@ impl BenchNetwork {
         }
     }
 
-    /// Measures asking the first `peers` at once, with verified answers and nothing else.
+    /// Measures asking the first `peers` peers at once and verifying their answers, without a
+    /// cycle.
     async fn ask_all(&self, tor: &TorClient, peers: usize) -> Result<Duration, BenchError> {
         let began = Instant::now();
         try_join_all((0..peers).map(|peer| self.ask_one(tor, peer))).await?;
@@ -247,7 +251,7 @@ async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchError> {
     measure_question(&bench).await
 }
 
-/// The times of a question, asked in three ways.
+/// The times of whole cycles, of asking all peers at once, and of the slowest peer asked alone.
 #[derive(Default)]
 struct Times {
     verdict: Vec<Duration>,

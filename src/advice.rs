@@ -1,4 +1,4 @@
-//! Advice for errors: the command, the option or the person that helps the operator.
+//! Advice for errors: the command, option or action that helps the operator.
 //!
 //! The errors of the libraries say what failed and why. The command line and the alerts show them
 //! through this module. Errors that `unanimity-install` can meet, too, take their advice from
@@ -18,7 +18,7 @@ use unanimity_publish::PublishError;
 use unanimity_report::{Classify, CommandError, CycleStatus, error_chain};
 use unanimity_state::{LogForked, StoreError};
 
-/// An error for which an operator may find advice.
+/// An error that may have advice for the operator.
 pub trait Advice {
     /// Adds the advice to `words`, the error's own text.
     fn add_to(&self, words: String) -> String;

@@ -1,4 +1,5 @@
-//! Benchmark of a verified download, compared with an unverified one and with hashing and writing.
+//! Benchmark of a verified download, compared with curl, with curl and `sha256sum`, and with bare
+//! hashing and writing.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -38,7 +39,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
         );
         let sync = format!("sync '{}'", file.display());
         let mut times: [Vec<Duration>; 4] = Default::default();
-        // In turn, so that other load affects all of them.
+        // The four variants run in turn, so that other load affects all of them.
         for seed in 0..ROUNDS {
             let began = Instant::now();
             download_release(&world, seed).await?;
@@ -62,7 +63,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Measures hashing, writing and syncing bytes in memory.
+/// Measures the time to hash `bytes` and to write them to a synced file.
 fn hash_and_write(path: &Path, bytes: &[u8]) -> Result<Duration, BenchError> {
     let began = Instant::now();
     let (mut file, mut hasher) = (File::create(path)?, Sha256::new());

@@ -1,4 +1,5 @@
-//! Benchmark of reading a long log, compared with hashing it and with fetching the same files.
+//! Benchmark of reading a long log, compared with hashing its entries and with curl fetching the
+//! same files.
 
 use std::time::{Duration, Instant};
 

@@ -33,7 +33,7 @@ const ENTRIES: u64 = 10_000;
 /// The number of runs, each with another order of the mirrors.
 const ORDERS: u64 = 20;
 
-/// What a mirror does wrong.
+/// The behaviour of a simulated mirror.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum HostFault {
     Honest,
@@ -45,7 +45,7 @@ enum HostFault {
     Slow,
     /// Flips one bit in the last byte of every file but the checkpoint.
     Corrupting,
-    /// Serves the log as it was before the release.
+    /// Serves an empty log.
     Frozen,
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn measure() -> Result<(), BenchError> {
     let mut download = create_confirmed_world(&scratch.path().join("download"), &artifact).await?;
     let mut log = World::create(&scratch.path().join("log"), 3, Timestamp(1_790_000_000))?;
     for world in [&download, &log] {
-        // The log of frozen mirrors: an empty one.
+        // Frozen mirrors serve this empty log.
         let frozen = world.directory.join("frozen");
         let (origin, secret) = (world.keys.log.origin.clone(), world.keys.log_key.clone());
         unanimity_log::LogWriter::init(&frozen, origin, secret, Default::default())?;

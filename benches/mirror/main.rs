@@ -4,18 +4,18 @@
 //! checks:
 //!
 //! - *A download* of 256 MiB by the client, with its round, from nginx over TLS to a synced file.
-//!   Compared with curl and a sync, with curl, `sha256sum` and a sync, and with hashing and writing
-//!   bytes in memory.
+//!   Compared with curl and a sync, with curl, `sha256sum` and a sync, and with hashing bytes in
+//!   memory and writing them to a synced file.
 //! - *A log* of 100,000 entries, read by a new client, and the number of requests. Compared with
-//!   the hashing that it contains, and with curl fetching the same files, as many at once.
+//!   the hashing that it contains, and with curl fetching the same files, 8 at once.
 //! - *A download* from an onion service of a private Tor network. Compared with a bare copy over
 //!   the same circuit. Three directory authorities and three relays share this machine's cores with
-//!   it.
-//! - *Hostile mirrors*, four beside an honest one. Compared with the honest one alone. Paused time
-//!   over links with the usual rate of Tor counts only waits.
+//!   the download.
+//! - *Hostile mirrors*, four beside an honest one. Compared with the honest mirror alone. The links
+//!   have the usual rate of Tor. Time is paused, so only waits count.
 //!
-//! nginx and tor are those of the machine, or of Debian's packages, unpacked beside the build. The
-//! benchmark uses 127.0.0.1 only, and takes about three minutes.
+//! nginx and tor are the machine's own, or come from Debian's packages, unpacked beside the build.
+//! The benchmark uses 127.0.0.1 only, and takes about three minutes.
 
 mod download;
 mod entries;
@@ -41,7 +41,7 @@ use unanimity_testkit_tor::PrivateTorNetwork;
 pub(crate) type BenchError = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), BenchError> {
-    // The same runtime as that of `serve` and its commands.
+    // This runtime has the settings of the runtime of `serve` and its commands.
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         download::measure().await?;

@@ -23,7 +23,7 @@ const NGINX: DebianPackage = DebianPackage { name: "nginx", programs: &["nginx"]
 pub(crate) struct Nginx {
     child: Child,
     port: u16,
-    /// The port with the same files without TLS.
+    /// The port that serves the same files without TLS.
     pub(crate) plain_port: u16,
     directory: TempDir,
 }
@@ -78,7 +78,7 @@ impl Nginx {
         self.directory.path().join("mirror.pem")
     }
 
-    /// Opens this nginx as a mirror with a root certificate of its own.
+    /// Opens this nginx as a mirror whose certificate is pinned.
     pub(crate) fn mirror(&self) -> Result<Mirror, BenchError> {
         let site: MirrorUrl = self.url().parse()?;
         let (root, pem) = (self.root(), fs::read(self.root())?);
@@ -86,7 +86,7 @@ impl Nginx {
         Ok(Mirror::from_spec(&MirrorSpec::Pinned { url: site, root, pem }, Some(&web))?)
     }
 
-    /// Returns the paths that were requested since the last call.
+    /// Returns the paths that clients requested since the last call.
     pub(crate) fn take_requested_paths(&self) -> Result<Vec<String>, BenchError> {
         let path = self.directory.path().join("access.log");
         let log = fs::read_to_string(&path)?;
@@ -95,7 +95,8 @@ impl Nginx {
         Ok(log.lines().map(str::to_owned).collect())
     }
 
-    /// Measures a shell command. `$1` is the URL of this nginx, and curl trusts its certificate.
+    /// Measures the duration of a shell command. `$1` is the URL of this nginx, and curl trusts the
+    /// certificate of this nginx.
     pub(crate) fn run_shell(&self, command: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
         let mut shell = Command::new("sh");

@@ -38,7 +38,7 @@ pub(crate) async fn measure(network: &PrivateTorNetwork) -> Result<(), BenchErro
     let site: MirrorUrl = format!("http://{}", address.host()).parse()?;
     let web: Arc<dyn WebConnector> = Arc::new(OneCircuit(tor.isolated()));
     world.mirrors = vec![Mirror::from_url(site.to_string(), site.clone(), &web)];
-    // Opens the circuit, for all measurements below.
+    // Opens the circuit that all measurements below use.
     copy_bare(&*web, &site, &path).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for seed in 0..ROUNDS {
@@ -109,7 +109,7 @@ async fn copy_bare(web: &dyn WebConnector, site: &MirrorUrl, path: &str) -> Resu
     loop {
         match stream.read(&mut buffer).await {
             Ok(count @ 1..) => total += count,
-            // The header and all bytes have come, however the stream ends.
+            // The header and all bytes have arrived, so it does not matter how the stream ends.
             _ if total > BYTES => return Ok(()),
             Ok(_) => return Err(format!("{total} bytes only").into()),
             Err(error) => return Err(error.into()),

@@ -15,7 +15,7 @@ use unanimity_archive::{
 };
 use unanimity_protocol::manifest::ArchiveFormat::{self, Tar, TarGz, TarZst};
 
-/// The limit of unpacked bytes: a small input can unpack to very many.
+/// The limit of unpacked bytes, because a small input can unpack to very many bytes.
 const MAX_UNPACKED_BYTES: u64 = 4 << 20;
 const BLOCK: usize = 512;
 
@@ -104,17 +104,19 @@ fn tar(archive: &[u8]) {
             packed(format, &bytes),
             Some((Tree { entries: tree.entries.clone(), ..tree }, totals))
         );
-        // Bytes after the end are refused, and a truncated archive is, too.
+        // Our reader refuses bytes after the end, and a truncated archive.
         assert_eq!(packed(format, &[&bytes[..], &[0]].concat()), None);
         assert_eq!(packed(format, &bytes[..bytes.len() - 1]), None);
     }
 }
 
-/// Reads an archive with `unpack` and with `check`. `None` if it is refused.
+/// Reads an archive with `unpack` and with `check`. Returns its tree and totals, or `None` if our
+/// reader refuses it.
 fn packed(format: ArchiveFormat, archive: &[u8]) -> Option<(Tree, Totals)> {
     let bounded = Totals { unpacked: MAX_UNPACKED_BYTES, entries: 1000 };
     let mut tree = Tree::default();
-    // Usually refused, because the true totals are smaller. `tree` then has all entries.
+    // `unpack` usually refuses these totals, because the true totals are smaller. `tree` then has
+    // all entries.
     let more = unanimity_archive::unpack(format, bounded, archive, &mut tree);
     assert!(tree.bytes <= MAX_UNPACKED_BYTES && tree.entries.len() <= 1000);
     let totals = match (more, tree.bytes, tree.entries.len()) {

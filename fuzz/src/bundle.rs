@@ -1,8 +1,8 @@
 //! Proof bundles and the proofs in them, as the fuzzer wrote them and with renewed signatures.
 //!
 //! A parsed bundle or proof prints to its own text, except a proof's `extra` line, which is
-//! dropped. A verified bundle names a release of our product, which every peer has confirmed in
-//! both rounds.
+//! dropped. A verified bundle names a release of the policy's product, which every peer has
+//! confirmed in both rounds.
 
 use unanimity_protocol::decision::admission::RoundLimits;
 use unanimity_protocol::proof_bundle::MAX_BUNDLE_BYTES;

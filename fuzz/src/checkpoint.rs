@@ -1,16 +1,16 @@
 //! Checkpoints, tree heads and cosigned heads: the note as the fuzzer wrote it, and its text signed
 //! by the log and cosigned by a peer.
 //!
-//! A text that is not a checkpoint of the log verifies with no signature. A signed checkpoint
-//! verifies to its own size and root. A head's or cosigned head's note verifies again to an equal
-//! value.
+//! A text that is not a checkpoint of the log does not verify, even if the log's key signed it. A
+//! signed checkpoint verifies to its own size and root. The note of a verified tree head or
+//! cosigned head verifies again to an equal value.
 
 use unanimity_protocol::checkpoint::MAX_CHECKPOINT_TEXT;
 use unanimity_protocol::{Checkpoint, CosignedHead, Note, Timestamp, TreeHead};
 
 use crate::keys::KEYS;
 
-/// Checks one checkpoint with its signatures.
+/// Checks one note as a tree head and as a cosigned head, then its text with new signatures.
 pub fn check(data: &[u8]) {
     let key = KEYS.peer_secrets[0].public();
     if let Ok(head) = TreeHead::verify(data, &KEYS.log) {

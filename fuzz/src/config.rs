@@ -1,7 +1,7 @@
 //! The configuration of a node, beside a valid `peers.toml`.
 //!
-//! A loaded configuration keeps the bounds of the reference manual. The error of a refused one
-//! names a file.
+//! A loaded configuration keeps the bounds of the reference manual. The error of a refused
+//! configuration names a file.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use unanimity_protocol::NoteVerifyingKey;
 use crate::keys::NOW;
 use crate::{scratch, seeds};
 
-/// Checks one configuration.
+/// Checks one `node.toml`.
 pub fn check(data: &[u8]) {
     let directory = scratch::directory();
     let path = directory.join("node.toml");

@@ -1,4 +1,4 @@
-//! Tiles and entry bundles of hostile mirrors, read below a verified head.
+//! Tiles and entry bundles of hostile mirrors, read against a verified head.
 //!
 //! A hostile mirror serves the files of an honest log with changes that the fuzzer chooses. The
 //! reader accepts only entries of the honest log, in order. If the tiles come from an honest mirror
@@ -18,7 +18,8 @@ use unanimity_protocol::{Checkpoint, Hash, Tile, TreeHead};
 use crate::keys::KEYS;
 use crate::stream;
 
-/// Log sizes: a partial tile only, a full tile, two levels, and several full tiles of level 0.
+/// The sizes of the honest logs. At level 0, sizes 1 and 3 make a partial tile, 256 a full tile,
+/// 300 one full and one partial tile, and 700 two full tiles and a partial tile.
 const SIZES: [u64; 5] = [1, 3, 256, 300, 700];
 
 struct Log {
@@ -65,7 +66,8 @@ impl Log {
     }
 }
 
-/// A mirror, and the rest of the fuzzer's input, which chooses its changes. An honest one has none.
+/// A mirror of `log`. The rest of the fuzzer's input chooses how a hostile mirror changes files. An
+/// honest mirror has `changes: None`.
 struct MirrorHost<'a> {
     log: &'a Log,
     changes: Option<&'a Mutex<Unstructured<'a>>>,
@@ -84,7 +86,8 @@ impl MirrorHost<'_> {
     }
 }
 
-/// Changes a file. `None`: the mirror claims to have no such file. An error: no change.
+/// Returns a changed file, or `None` if the mirror claims to have no such file. An error means that
+/// the mirror sends the file unchanged.
 fn change(mut bytes: Vec<u8>, input: &mut Unstructured<'_>) -> arbitrary::Result<Option<Vec<u8>>> {
     if input.is_empty() {
         return Err(arbitrary::Error::NotEnoughData);
@@ -98,7 +101,7 @@ fn change(mut bytes: Vec<u8>, input: &mut Unstructured<'_>) -> arbitrary::Result
             bytes[at] = input.arbitrary()?;
         }
         6 => bytes.extend(input.bytes(8)?),
-        // The two parts of the file are exchanged, so entries or hashes move.
+        // Exchanges two parts of the file, so entries or hashes move.
         _ => {
             let middle = input.int_in_range(0..=bytes.len())?;
             bytes.rotate_left(middle);
@@ -123,7 +126,8 @@ impl EntrySource for MirrorHost<'_> {
     }
 }
 
-/// Checks one reading of one log, and the input as an entry bundle.
+/// Checks that reading one log yields only its own entries, and checks the input as an entry
+/// bundle.
 pub fn check(data: &[u8]) {
     bundle(data);
     let mut input = Unstructured::new(data);

@@ -1,7 +1,7 @@
 //! Evidence against a log, as the fuzzer wrote it and with renewed signatures.
 //!
-//! Verified evidence prints to a text that verifies to equal evidence. It verifies with the log's
-//! key alone, too. Its two heads differ.
+//! Verified evidence prints to a text that verifies to equal evidence. The text also verifies with
+//! the log's key alone. The two heads of the evidence differ.
 
 use unanimity_protocol::Evidence;
 use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
@@ -9,7 +9,7 @@ use unanimity_protocol::evidence::MAX_EVIDENCE_BYTES;
 use crate::keys::KEYS;
 use crate::repair;
 
-/// Checks one text of evidence.
+/// Checks one text as evidence, as it is and with renewed signatures.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     check_evidence(text);

@@ -1,8 +1,8 @@
 //! HTTP answers of a mirror, over a connection in memory.
 //!
 //! A read yields at most its limit, and at most the bytes that the mirror sent. An opened file
-//! begins at its first byte or at the requested one. Its bytes come from an answer with status 200,
-//! or with status 206 if a part was requested.
+//! begins at its first byte, from an answer with status 200, or at the requested byte, from an
+//! answer with status 206.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -79,7 +79,8 @@ async fn check_partial_read(mirror: &Mirror, from: u64, answers: &[u8]) {
     assert!(sent <= answers.len());
 }
 
-/// Whether an answer contains a status. Interim answers may precede it.
+/// Whether the mirror's bytes contain a status anywhere, because interim answers may precede the
+/// final answer.
 fn has_status(answers: &[u8], status: &[u8]) -> bool {
     let line = [b" ", status].concat();
     answers.windows(line.len()).any(|window| window == line)

@@ -1,6 +1,6 @@
 //! The file with a node's own keys.
 //!
-//! Keys that were read and written read again as the same keys.
+//! Keys that are read from a file and written to another file read back as equal keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use unanimity_storage::Storage;
 
 use crate::scratch;
 
-/// Checks one file.
+/// Checks one `identity.json`.
 pub fn check(data: &[u8]) {
     let (from, to) = (scratch::directory().join("from"), scratch::directory().join("to"));
     let peer = from.join("peer");

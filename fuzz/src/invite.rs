@@ -8,7 +8,7 @@ use unanimity_protocol::Hash;
 
 use crate::keys::KEYS;
 
-/// Checks one invite.
+/// Checks one text as an invite, as it is and with a corrected checksum.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     check_invite(text);

@@ -1,14 +1,15 @@
 //! The journal of an install root.
 //!
 //! A parsed journal prints to a text that parses to an equal journal, except a trial's
-//! `process_tag`, which is not written. No count or time in it overflows a backoff or the floor.
+//! `process_tag`, which is not written. The backoff of a failed release is at most `MAX_BACKOFF`.
+//! The floor is at least the sequence of every good release.
 
 use unanimity_install::journal::{Journal, MAX_BACKOFF};
 use unanimity_protocol::Manifest;
 
 use crate::keys::NOW;
 
-/// Checks one file.
+/// Checks one journal file.
 pub fn check(data: &[u8]) {
     let Some(mut journal) = Journal::parse(data) else { return };
     if let Some(trial) = &mut journal.trial {

@@ -1,5 +1,5 @@
-//! Checks of the fuzz targets, one module for each target. `check` takes the fuzzer's bytes and
-//! panics if a parser breaks a promise.
+//! Checks of the fuzz targets, one module for each target. Each module's `check` takes the fuzzer's
+//! bytes, and panics if a parser breaks a promise.
 //!
 //! Every target asserts more than the absence of panics:
 //!
@@ -8,8 +8,8 @@
 //! - If a format has a second reader, the two agree, or our reader refuses for a documented reason.
 //!
 //! [`keys`] has the fixed keys of a log, its publishers and peers. [`repair`] renews the signatures
-//! and lengths of an input, so that a fuzzer's change passes these checks. [`seeds`] has the valid
-//! objects from which the fuzzer starts.
+//! and lengths of an input, so that a changed input passes the parsers' checks of them. [`seeds`]
+//! has the valid objects from which the fuzzer starts.
 
 pub mod archive;
 pub mod bundle;
@@ -28,7 +28,8 @@ pub mod peers;
 pub mod proof;
 pub mod repair;
 pub mod request;
-/// A file of the testkit. A dependency on the testkit would double the build of this crate.
+/// The testkit's file, included by path, because a dependency on the testkit would double the build
+/// of this crate.
 #[path = "../../crates/testkit/src/rfc6962.rs"]
 pub mod rfc6962;
 mod scratch;

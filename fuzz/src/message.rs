@@ -6,7 +6,9 @@
 use futures_util::FutureExt as _;
 use unanimity_net::message::{ANSWER_BYTES, Answer, QUESTION_BYTES, Question, receive};
 
-/// Checks one input. Its first byte chooses whether the rest is a frame or a message.
+/// Checks one input. The lowest bit of the first byte chooses whether the rest is a frame or a
+/// message. The next bit chooses whether the answer's frame is also read as a stream, whole and
+/// truncated.
 pub fn check(data: &[u8]) {
     let Some((&how, bytes)) = data.split_first() else { return };
     let is_whole = how & 1 == 1;

@@ -1,10 +1,10 @@
 //! Signed notes: our reader against the crate `signed_note`, in parsing and in verification.
 //!
-//! If our reader accepts a note, the crate accepts it, with the same text, lines and signers, and
-//! both print it to the same bytes. If only the crate accepts it, the note breaks one of our
-//! bounds: 128 KiB, 64 signature lines, or a key's name of at most 255 bytes without control
-//! characters. If only the crate verifies it, the note has a second line by one key. Our reader
-//! verifies that line, and the crate ignores it.
+//! If our reader accepts a note, the crate accepts it, with the same text and signers, and both
+//! print it to the same bytes. If only the crate accepts a note, the note breaks one of our bounds:
+//! 128 KiB, 64 signature lines, and names of keys of at most 255 bytes without control characters.
+//! If only the crate verifies a note, the note has a second line by one key. Our reader verifies
+//! that line, and the crate ignores it.
 
 use signed_note::{Note as Other, StandardVerifier, Verifier, VerifierList};
 use unanimity_protocol::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError};

@@ -1,4 +1,4 @@
-//! Peers files, and the program's edits of a file that an operator wrote.
+//! Peers files, and the program's edits of a peers file that an operator wrote.
 //!
 //! After an edit, the file has exactly the peers that the edit implies, and its other text is
 //! unchanged. After a failed edit, every byte is unchanged.
@@ -13,7 +13,8 @@ use unanimity_storage::Storage;
 use crate::keys::NOW;
 use crate::{scratch, seeds};
 
-/// Checks one file. The first byte of the input chooses the peer that the edits change.
+/// Checks one peers file and its edits. The first byte of the input chooses the peer that the edits
+/// change.
 pub fn check(data: &[u8]) {
     let Some((&which, text)) = data.split_first() else { return };
     let Ok(text) = str::from_utf8(text) else { return };
@@ -39,7 +40,7 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    /// Applies an edit to the original file. Returns the new text and peers, or `None` if it
+    /// Applies an edit to the original file. Returns the new text and peers, or `None` if the edit
     /// failed.
     fn edit<E>(
         &self,
@@ -57,7 +58,8 @@ impl File<'_> {
         Some((text, peers.entries().to_vec()))
     }
 
-    /// Returns the original peers with one of them changed. `None` removes it.
+    /// Returns the original peers, with a new membership for the peer `name`. If `change` is
+    /// `None`, that peer is left out.
     fn with(&self, name: &Name, change: Option<Membership>) -> Vec<PeerEntry> {
         let changed = |entry: &PeerEntry| match (entry.peer.name == *name, change) {
             (false, _) => Some(entry.clone()),
@@ -87,7 +89,7 @@ impl File<'_> {
         if entry.membership == Membership::Counted {
             let (removed, added) = difference(self.text, &text);
             assert!(removed.is_empty() && added.contains("leaves"), "{removed:?} {added:?}");
-            // Cancelling the removal restores the file, except a missing end of its last line.
+            // Cancelling the removal restores the file, except white space at its end.
             let back = edit::cancel_removal(&self.path, name, &Storage::default());
             assert_eq!(back.expect("it was leaving"), *self.peers);
             let text = fs::read_to_string(&self.path).expect("the file is there");

@@ -1,7 +1,7 @@
 //! Inclusion and consistency proofs, against the definitions of RFC 6962.
 //!
-//! For the true size and root, only the proof that RFC 6962 defines verifies. No path makes
-//! evidence of two heads of an honest log. No size makes a function panic or loop.
+//! For the true size and root, only the proof that RFC 6962 defines verifies. No consistency path
+//! turns two heads of an honest log into evidence. No size makes a function panic or loop.
 
 use arbitrary::Unstructured;
 use unanimity_protocol::consistency::Consistency;
@@ -14,7 +14,7 @@ use unanimity_protocol::{Checkpoint, ConsistentHeads, Evidence, Hash, TreeHead};
 use crate::keys::KEYS;
 use crate::rfc6962;
 
-/// Checks one choice of tree, leaf, older size and path.
+/// Checks proofs of one small tree, and proofs for trees of any size, as the input chooses them.
 pub fn check(data: &[u8]) {
     check_small_tree(&mut Unstructured::new(data)).ok();
     check_any_size(&mut Unstructured::new(data)).ok();
@@ -68,7 +68,8 @@ fn check_small_tree(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     Ok(())
 }
 
-/// Checks links and evidence: of two heads of one tree, and with an older head of another tree.
+/// Checks that two heads of one tree are consistent and make no evidence, and that an older head of
+/// another tree makes evidence.
 fn check_links(
     size: usize,
     root: Hash,

@@ -1,5 +1,5 @@
 //! Renewal of the signatures, lengths and digests of an input. A fuzzer cannot guess a signature or
-//! a digest, so without repair it would never reach the code behind these checks.
+//! a digest, so without repair its inputs would never reach the code behind the checks of them.
 
 use serde_json::Value;
 use unanimity_protocol::{Checkpoint, CosignedHead, Hash, Note, Statement, Timestamp, TreeHead};
@@ -26,7 +26,8 @@ pub fn note(text: &str) -> Option<String> {
     (!signed.signatures().is_empty()).then(|| signed.to_string())
 }
 
-/// Signs a checkpoint. A checkpoint of size 1 gets `leaf` as its root, if there is one.
+/// Signs a checkpoint as the log, and cosigns it as each peer that the note names. A checkpoint of
+/// size 1 gets `leaf` as its root, if `leaf` is given.
 fn checkpoint(note: &Note, leaf: Option<Hash>) -> Option<String> {
     let mut text = note.text().to_owned();
     let read = Checkpoint::parse(&text).ok()?;
@@ -99,7 +100,8 @@ fn block(text: &str) -> Option<&str> {
     Some(&text[..end])
 }
 
-/// Renews the signatures of all notes in a state file, and its last field, the SHA-256 of the rest.
+/// Renews the signatures of all notes in a state file, and its field `sha256`: the digest of the
+/// file with that field empty.
 pub fn sealed(bytes: &[u8]) -> Option<String> {
     let mut file: Value = serde_json::from_slice(bytes).ok()?;
     sign_all(&mut file);

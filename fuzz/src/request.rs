@@ -1,7 +1,7 @@
 //! HTTP requests to a node that serves files, over a connection in memory.
 //!
-//! Every answer is HTTP/1.0 or 1.1, has no date, and has a status that the server documents. A path
-//! reaches a file only without its first slash.
+//! The first answer is HTTP/1.0 or 1.1, and has a status that the server documents. No answer has a
+//! date. The file store gets the requested path without its first slash.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ impl Listener for Once {
     async fn accept(&mut self) -> io::Result<Scripted> {
         match self.0.take() {
             Some(stream) => Ok(stream),
-            // The listener ends only after the connection's maximum age.
+            // The listener fails only after the connection has reached its maximum age.
             None => {
                 tokio::time::sleep(Duration::from_secs(100)).await;
                 Err(io::ErrorKind::BrokenPipe.into())

@@ -1,5 +1,5 @@
-//! A temporary directory of the process, for parsers that read files. A normal end of the process
-//! removes it.
+//! A temporary directory for parsers that read files, one for each thread. A normal end of the
+//! thread removes it.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ thread_local! {
     static DIRECTORY: TempDir = TempDir::with_prefix("unanimity-fuzz-").expect("a directory");
 }
 
-/// Returns the directory, below `TMPDIR`. `TMPDIR` should be in memory, because some parsers sync
-/// files.
+/// Returns this thread's temporary directory, below `TMPDIR`. `TMPDIR` should be in memory, because
+/// some checks sync files.
 pub(crate) fn directory() -> PathBuf {
     DIRECTORY.with(|directory| directory.path().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Valid objects from which the targets start: small, and equal in every run.
+//! Seeds of the fuzz targets: small valid objects, equal in every run.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -146,8 +146,8 @@ fn round(at: Timestamp, heads: [&TreeHead; 3]) -> Round {
     Round::new(&KEYS.peers, at, KEYS.peer_secrets.iter().zip(heads).map(cosigned).collect())
 }
 
-/// Returns a bundle of the first entry, confirmed at heads of these sizes. The last size is the
-/// largest.
+/// Returns a proof bundle of the first entry. The heads of its latest round have these sizes, and
+/// the last size must be the largest.
 fn bundle(sizes: [usize; 3]) -> ProofBundle {
     let largest = sizes[2];
     let leaves = &leaves()[..largest];
@@ -197,7 +197,7 @@ fn client_auth_key(seed: u8) -> ClientAuthKey {
     ClientAuthSecret::from_seed([seed; 32]).public()
 }
 
-/// Returns the text of a peers file with the three peers, counted.
+/// Returns the text of a peers file with the three peers of [`KEYS`], all of them counted.
 pub fn peers_file() -> String {
     let peers = PEER_NAMES.iter().zip(&KEYS.peer_secrets).zip(1..).map(|((name, secret), seed)| {
         let peer = Peer {
@@ -294,7 +294,7 @@ fn messages() -> Seeds {
     ];
     let mut frames: Vec<Vec<u8>> = questions.iter().map(Question::encode).collect();
     frames.extend(answers.iter().map(Answer::encode));
-    // Without the padding of a frame, which is useless to a fuzzer.
+    // The message without the padding of its frame, which is useless to a fuzzer.
     let message = |frame: &Vec<u8>| {
         let length = frame.first_chunk().map_or(0, |length| u32::from_be_bytes(*length) as usize);
         [&[2], &frame[4..4 + length]].concat()
@@ -324,7 +324,8 @@ fn tiles() -> Seeds {
     seeds
 }
 
-/// Returns arbitrary bytes, from SHA-256, for targets that choose by numbers.
+/// Returns `count` seeds of arbitrary bytes, from SHA-256, for targets that read numbers from their
+/// input.
 fn numbers(count: u8) -> Seeds {
     let names = ["numbers-0", "numbers-1", "numbers-2", "numbers-3"];
     let bytes = |i: u8| (0..4).flat_map(|part| Hash::digest(&[i, part]).0).collect();
@@ -581,7 +582,7 @@ fn values() -> Seeds {
 
 fn journals() -> Seeds {
     let mut trial = Trial::new("3-1.2.0".to_owned(), Some("2-1.1.0".to_owned()), false);
-    // Random values in a new trial. Seeds are equal in every run.
+    // A new trial has random values. They are replaced, because seeds are equal in every run.
     (trial.process_tag, trial.sha256) = ("mark".to_owned(), Hash::digest(b"mark").hex());
     let failed =
         FailedRelease { times: 2, last: Timestamp(NOW.0 - 60), why: "it said no".to_owned() };
@@ -637,7 +638,8 @@ fn states() -> Seeds {
     vec![("empty", save(&ClientState::default())), ("all", save(&state)), ("unread", save(&unread))]
 }
 
-/// Panics unless the parts of the seeds are valid: a seed that is refused at once is useless.
+/// Panics unless the peers file and a proof bundle of the seeds are valid, and repair leaves the
+/// bundle unchanged. A seed that a parser refuses at once is useless.
 pub fn assert_sound() {
     assert!(PeerList::parse(&peers_file()).is_ok());
     let text = bundle([1, 2, 3]).to_string();

@@ -1,8 +1,10 @@
-//! The entries of a spool, against a second reader in this file. Both accept the same entries.
+//! The entries of a spool, against a second reader in this file. Both readers accept the same
+//! entries.
 
 use unanimity_install::spool::read_entries;
 
-/// Checks one file. The first byte of the input chooses after how many entries the reader stops.
+/// Checks one file of entries. The first byte of the input chooses after how many entries the
+/// reader stops.
 pub fn check(data: &[u8]) {
     let Some((&enough, bytes)) = data.split_first() else { return };
     let enough = if enough == 255 { usize::MAX } else { usize::from(enough) };
@@ -16,8 +18,8 @@ pub fn check(data: &[u8]) {
     assert_eq!(read.is_ok(), is_whole, "{read:?}");
 }
 
-/// Returns at most `enough` entries, up to the first that is truncated or has no number, and
-/// whether there was no such entry.
+/// Returns at most `enough` entries, and whether they ended without an error. Errors are a
+/// truncated first number, a truncated entry, and a number that overflows.
 fn model(bytes: &[u8], enough: usize) -> (Vec<(u64, Vec<u8>)>, bool) {
     let mut entries = Vec::new();
     let Some((number, mut rest)) = bytes.split_first_chunk::<8>() else { return (entries, false) };

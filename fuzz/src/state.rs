@@ -1,7 +1,8 @@
 //! The client's state file, as the fuzzer wrote it and with renewed signatures and digest.
 //!
-//! A state that was read and saved reads again, and saves to the same bytes. Its head is the log's,
-//! its frontier belongs to that head, and every cosigned head in it is a peer's.
+//! A state that was read and saved reads again, and saves to the same bytes. The state's head is a
+//! head of the log, its frontier belongs to that head, and a peer signed each of its cosigned
+//! heads.
 
 use std::fs;
 
@@ -11,7 +12,7 @@ use unanimity_storage::Storage;
 use crate::keys::KEYS;
 use crate::{repair, scratch};
 
-/// Checks one file.
+/// Checks one state file, as it is and with renewed signatures and digest.
 pub fn check(data: &[u8]) {
     check_file(data);
     if let Some(text) = repair::sealed(data) {

@@ -1,8 +1,8 @@
-//! Manifests and withdrawals, and the catalog that reads them signed.
+//! Manifests and withdrawals, and a catalog to which they are added as signed entries.
 //!
-//! A parsed statement prints to its own text. Signed by two publishers, it belongs to the product
-//! exactly if it names the policy's log, product and channel. The entries of a catalog make an
-//! equal catalog.
+//! A parsed statement prints to its own text. A statement that two publishers signed belongs to the
+//! product exactly if it names the policy's log, product and channel. A catalog built from the
+//! entries of another catalog equals that catalog.
 
 use unanimity_protocol::catalog::Reading;
 use unanimity_protocol::manifest::MAX_ARTIFACTS;
@@ -12,7 +12,7 @@ use unanimity_protocol::{Catalog, Manifest, Note, Statement};
 
 use crate::keys::{KEYS, NOW};
 
-/// Checks one text.
+/// Checks one text as a statement, and as a signed entry of a catalog.
 pub fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let read = Statement::parse(text);

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Runs a future that waits for streams in memory and for time only. Time is simulated.
+/// Runs a future to its end in simulated time. The future may wait only for streams in memory and
+/// for timers.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
@@ -17,6 +18,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 /// Our end of a connection whose other end follows a script.
 pub struct Scripted {
     script: Vec<u8>,
+    /// The number of bytes of `script` that have been read.
     at: usize,
     /// The limit of one read, in bytes.
     piece: usize,
@@ -28,8 +30,8 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// The other end sends `script`, at most `piece` bytes at once, and ends. Bytes that our end
-    /// writes are appended to `received`.
+    /// A stream whose other end sends `script`, at most `piece` bytes at once, and then ends. Bytes
+    /// that our end writes are appended to `received`.
     pub fn new(script: &[u8], piece: usize, received: Arc<Mutex<Vec<u8>>>) -> Scripted {
         let (script, piece) = (script.to_vec(), piece.max(1));
         Scripted { script, at: 0, piece, waits: false, waker: None, received }

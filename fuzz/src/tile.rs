@@ -1,7 +1,8 @@
 //! Paths below a log's prefix, and the coordinates of tiles in trees of any size.
 //!
-//! A parsed path prints to its own text. A tile of a tree is within that tree, and within no
-//! smaller tree. Every complete subtree is in the tile that [`Tile::containing`] names.
+//! A parsed path prints to its own text. A tile of a tree is within that tree, and not within a
+//! tree that lacks the tile's last hash. Every complete subtree is in the tile that
+//! [`Tile::containing`] names.
 
 use arbitrary::Unstructured;
 use unanimity_protocol::log_path::{LogPath, entries_path};
@@ -9,7 +10,7 @@ use unanimity_protocol::tile::{self, TILE_WIDTH, width};
 use unanimity_protocol::tree::{Subtree, complete_subtrees};
 use unanimity_protocol::{Hash, Tile};
 
-/// Checks one input: a path, or numbers.
+/// Checks the input as a path, and as numbers that choose trees and tiles.
 pub fn check(data: &[u8]) {
     if let Ok(path) = str::from_utf8(data)
         && let Some(parsed) = LogPath::parse(path)

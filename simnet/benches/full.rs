@@ -1,4 +1,4 @@
-//! The cost of the full tier, and of the bare work that it contains.
+//! Benchmark of the full tier, compared with the bare work that it contains.
 //!
 //! A *question* is one peer asked and answered: 256 bytes to the peer, 8,448 back. A *cycle* of a
 //! client asks its 5 peers, links their heads, reads the log, decides and stores. So a cycle is 5
@@ -36,7 +36,7 @@ const RUNS: usize = 3;
 const MINUTE: u64 = 60_000;
 
 fn main() -> Result<(), BenchError> {
-    // Cargo says `--bench` to every benchmark.
+    // Cargo passes `--bench` to every benchmark.
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if let [what, nodes] = &arguments[..] {
@@ -66,7 +66,7 @@ fn main() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Cycles a second, and resident bytes a node.
+/// Cycles per second, and resident bytes per node.
 type Measurement = (f64, f64);
 
 fn best_of_runs(what: &str, nodes: u32) -> Result<Measurement, BenchError> {
@@ -140,8 +140,8 @@ fn count_simulated_cycles(nodes: u32) -> Result<usize, BenchError> {
     Ok(cycles.count())
 }
 
-/// Runs the bare streams and returns the number of cycles. They are spread over half hours of
-/// virtual time, and are more than a second's work.
+/// Runs the bare streams and returns the number of cycles. Before each cycle, a node waits up to
+/// half an hour of virtual time. All cycles together are more than a second's work.
 fn count_bare_cycles(nodes: u32) -> Result<usize, BenchError> {
     let cycles = 200_000 / u64::from(nodes);
     let runtime =
@@ -181,8 +181,8 @@ async fn answer(mut stream: DuplexStream) {
     stream.write_all(&[1; ANSWER_BYTES]).await.expect("a stream in memory");
 }
 
-/// Verifies signatures, one for each question, and returns the number of cycles. It is independent
-/// of the number of nodes.
+/// Verifies signatures, one for each question, and returns the number of cycles, which does not
+/// depend on the number of nodes.
 fn count_verified_cycles() -> Result<usize, BenchError> {
     const CYCLES: u32 = 10_000;
     let secret = NoteSigningKey::from_seed("log".parse()?, &[7; 32]);

@@ -1,15 +1,17 @@
-//! The cost of a population, and of its engine in comparison with other engines.
+//! Benchmark of a population, and of its engine in comparison with other engines.
 //!
 //! - *The population*: events per second on one core and bytes per node, at 10^4, 10^5 and 10^6
 //!   nodes with five peers each. The last column is the time of one event. If it stays constant,
 //!   the cost is linear.
 //! - *The hold model* (every node waits 5 to 15 minutes, again and again) on our engine, on a
-//!   binary heap, on nexosim with one thread, and on SimPy. Other engines run tasks, and ours runs
-//!   events only. The comparison is the cost of a node's event, written for each engine.
+//!   binary heap, on nexosim with one thread, and on SimPy. nexosim and SimPy run tasks, and our
+//!   engine runs events only. The comparison is the cost of a node's event, written for each
+//!   engine.
 //!
 //! Every figure comes from a process of its own, and is the best of the stated number of runs.
-//! Memory is the growth of resident memory; for the population also its own count. SimPy runs in a
-//! virtual environment below the target directory, which is created if it is missing.
+//! Memory is the growth of resident memory. The population also counts its own memory. SimPy runs
+//! in a Python virtual environment below the target directory. The benchmark creates that
+//! environment if it is missing.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -85,12 +87,12 @@ fn main() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// One figure.
+/// One measurement: events per second, and memory.
 struct Measurement {
     per_second: f64,
-    /// Bytes a node.
+    /// Bytes of resident memory per node.
     resident: f64,
-    /// Bytes a node, as the simulator counts them; 0 if it does not.
+    /// Bytes per node, as the engine counts them; 0 if it does not count.
     counted: f64,
 }
 
@@ -132,7 +134,7 @@ fn measure(what: &str, nodes: u32, events: u64) -> Result<Measurement, BenchErro
 }
 
 /// The process's peak resident memory in bytes, on Linux; elsewhere 0. The peak includes memory
-/// that was freed later, because it was needed, too.
+/// that was freed later, because the run needed that memory, too.
 fn peak_memory_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -244,7 +246,7 @@ fn hold_nexosim(nodes: u32, events: u64) -> Result<Measurement, BenchError> {
     let mut simulation = bench.init(MonotonicTime::EPOCH)?;
     let mean = 10 * MINUTE;
     simulation.step_until(Duration::from_millis(2 * mean))?;
-    // nexosim does not count events. This time has `events` of them, to within a thousandth.
+    // nexosim does not count events. This period has `events` events, to within a thousandth.
     let lasts = Duration::from_millis(events * mean / u64::from(nodes));
     let began = Instant::now();
     simulation.step_until(lasts)?;
@@ -256,7 +258,7 @@ fn hold_nexosim(nodes: u32, events: u64) -> Result<Measurement, BenchError> {
     })
 }
 
-/// The path of a Python interpreter with SimPy, which is installed if it is missing. Fails with the
+/// Finds a Python interpreter with SimPy, and installs SimPy if it is missing. Fails with the
 /// reason.
 fn find_simpy() -> Result<PathBuf, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simpy");

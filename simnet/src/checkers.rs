@@ -23,20 +23,23 @@ pub struct Violation {
 /// A rule that must hold in every world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// A peer cosigns only heads that its own mirrors have shown.
+    /// A peer cosigns only heads that its own mirror has shown.
     OwnMirror,
     /// An installed entry is a release of the log or of the fork, whichever the event names.
     Logged,
-    /// An installed release was covered by every honest peer's head `settle` before, and still is.
+    /// Each honest peer of a node covered a release `settle` before the node installs it, and still
+    /// covers it then.
     Confirmed,
-    /// No cycle is unanimous with a peer that could not have given a valid answer at the time.
+    /// No cycle is unanimous if a peer could not have given a valid answer during the cycle.
     Everyone,
-    /// No client reports that nothing is new while every peer covers a release that it lacks.
+    /// No client reports that nothing is new while every peer covers a release that the client
+    /// lacks.
     Complete,
     /// No release installs that was withdrawn in an honest peer's head when the cycle began. No
     /// client reports a withdrawal of its installed release before the log has it.
     Withdrawn,
-    /// A node that installed from the log never installs from the fork, and the reverse.
+    /// A node that installed an entry of the log after the split never installs from the fork, and
+    /// the reverse.
     OneChain,
     /// A node that is off does nothing, and ends nothing that it began before.
     Away,
@@ -46,7 +49,7 @@ pub enum Rule {
     NoFalseAlarm,
     /// A node with evidence of a fork installs nothing more.
     Latched,
-    /// Once all faults are over, every node installs.
+    /// Once all faults are over, every node installs the newest release that had enough time.
     Live,
     /// Once all faults are over, a victim of a fork has evidence, if it asks an honest peer whose
     /// head is larger than the common part of both chains.
@@ -71,7 +74,7 @@ pub struct RuleChecker<'a> {
 /// The past events of one node.
 #[derive(Clone, Default)]
 struct NodeHistory {
-    /// The head that the node cosigned after each poll, and the time of the poll.
+    /// The time of each poll, and the head that the node cosigned after the poll.
     polled: Vec<(Millis, Option<TraceHead>)>,
     installed: Option<(u32, u8)>,
     latched: bool,
@@ -118,8 +121,9 @@ impl<'a> RuleChecker<'a> {
         self.violations
     }
 
-    /// The time by which every victim of a lasting fork must have noticed it; `None` if honest
-    /// peers may not have seen enough of the log by then.
+    /// The time by which every victim of a lasting fork must have noticed it. `None` for other
+    /// attacks, in a world that is not calm, or if honest peers may not have seen enough of the log
+    /// before the world ends.
     fn notice_deadline(&self) -> Option<Millis> {
         let scenario = &self.environment.scenario;
         let adversary = scenario.adversary.as_ref()?;
@@ -142,7 +146,8 @@ impl<'a> RuleChecker<'a> {
         (since <= latest).then_some(since + wait)
     }
 
-    /// Whether all peers are up, and no Tor connection hangs for ever.
+    /// Whether every peer can be expected to answer soon: services are always up, no connection is
+    /// stuck, few are slow, and no peer fault affects all nodes.
     fn is_calm(&self) -> bool {
         let Scenario { tor, faults, ask_timeout, .. } = &self.environment.scenario;
         let shift = tor.vantage.iter().max().copied().unwrap_or(0);
@@ -164,13 +169,12 @@ impl<'a> RuleChecker<'a> {
     }
 
     /// The newest release that every node must install, and its deadline. `None` in a world with an
-    /// adversary, with unavailable peers, with connections that hang for ever, or with too little
-    /// time after the faults.
+    /// adversary, in a world that is not calm, or if too little time is left after the faults.
     fn install_deadline(&self) -> Option<(u32, Millis)> {
         let scenario = &self.environment.scenario;
         let calm = scenario.adversary.is_none() && self.is_calm();
-        // Time to poll, to confirm and to settle, with rounds to spare for what a fault left
-        // behind.
+        // Time to poll, to confirm and to settle, with spare rounds for the after-effects of
+        // faults.
         let wait = scenario.poll.1 + scenario.settle + 4 * scenario.round_interval.1 + HOUR;
         let until = scenario.horizon.checked_sub(wait)?;
         let count = self.environment.releases_until(until);
@@ -228,7 +232,7 @@ impl<'a> RuleChecker<'a> {
         }
     }
 
-    /// The head that a node cosigned at its last poll before a time.
+    /// The head that a node cosigns since its last poll before a time.
     fn held_head(&self, node: u32, before: Millis) -> Option<TraceHead> {
         let polled = &self.nodes[node as usize].polled;
         polled.iter().rfind(|(at, _)| *at < before)?.1
@@ -250,7 +254,7 @@ impl<'a> RuleChecker<'a> {
     }
 
     /// Whether a node has installed every release that all its peers covered when its cycle began.
-    /// `true` if one of the peers is not honest.
+    /// `true` if one of the peers is not honest, has no head, or holds a head of the fork.
     fn has_every_covered_release(&self, node: u32, began: Millis, at: Millis) -> bool {
         let environment = self.environment;
         let peers = environment.peers_of(node).iter();
@@ -273,7 +277,8 @@ impl<'a> RuleChecker<'a> {
     }
 
     /// Whether every peer of a node could have given a valid answer between `from` and `until`. A
-    /// peer could not if it was faulty, without a fresh head, or out of reach for the whole period.
+    /// peer could not if, for that whole period, it was faulty, had no fresh head, or was out of
+    /// reach.
     fn all_peers_could_answer(&self, node: u32, from: Millis, until: Millis) -> bool {
         let environment = self.environment;
         environment.peers_of(node).iter().all(|&peer| {
@@ -292,8 +297,8 @@ impl<'a> RuleChecker<'a> {
         })
     }
 
-    /// Whether an honest peer had no fresh head from `from` to `until`: its last poll was before,
-    /// and found none or was followed by an absence.
+    /// Whether an honest peer had no fresh head from `from` to `until`. Then it never polled, or
+    /// its last poll was not after `from`, and found no fresh head or was followed by an absence.
     fn lacks_fresh_head(&self, peer: u32, from: Millis, until: Millis) -> bool {
         let polled = &self.nodes[peer as usize].polled;
         let last = polled.iter().rfind(|(at, _)| *at <= until);
@@ -303,8 +308,8 @@ impl<'a> RuleChecker<'a> {
         })
     }
 
-    /// Whether an honest peer covered an entry `settle` before `at`, and covered it with its latest
-    /// head.
+    /// Whether an honest peer covered an entry `settle` before `at`, and its latest head at `at`
+    /// still covers that entry.
     fn has_confirmed(&self, peer: u32, at: Millis, index: u32, chain: u8) -> bool {
         let polled = &self.nodes[peer as usize].polled;
         let shared = index < self.environment.split_size();

@@ -6,8 +6,9 @@ pub fn binomial(n: u32, k: u32) -> f64 {
         * f64::from(u8::from(k <= n))
 }
 
-/// The mean time until all of n services are up, from a random time at which not all are. Each is
-/// up with probability `p`, and down for `outage` on average. The result has the unit of `outage`.
+/// The mean time until all of n services are up, from a random time at which not all are up. Each
+/// service is up with probability `p`, and an outage lasts `outage` on average. The result has the
+/// unit of `outage`.
 pub fn mean_wait_until_all_up(n: u32, p: f64, outage: f64) -> f64 {
     let (fails, mends) = ((1.0 - p) / (p * outage), 1.0 / outage);
     // Mean time from k down to k-1 down: g(k) = (1 + (n-k) fails g(k+1)) / (k mends).
@@ -22,7 +23,7 @@ pub fn mean_wait_until_all_up(n: u32, p: f64, outage: f64) -> f64 {
 }
 
 /// The mean of the longest of n lognormal times: the integral of exp(mu + sigma z) n phi(z)
-/// Phi(z)^(n-1). It has the unit of `median`.
+/// Phi(z)^(n-1). The result has the unit of `median`.
 pub fn mean_of_slowest(n: u32, median: f64, sigma: f64) -> f64 {
     let (step, mut below, mut sum) = (1e-4, 0.0, 0.0);
     for i in -90_000..90_000 {

@@ -3,25 +3,27 @@
 //! It is a calendar queue (Brown 1988) over flat arrays, with few, wide days:
 //!
 //! - Events of one day lie unordered in a list of chunks.
-//! - A day is sorted when it begins. Events that are then still pushed into it go to a small heap.
+//! - A day is sorted when it begins. Events that are pushed into it later go to a small heap.
 //! - Events after the calendar's last day wait in one more list.
-//! - The calendar is rebuilt when its last day is over, or when there are four times as many
-//!   events. The width of a day follows from the number of events and their mean distance. By
-//!   Markov's inequality, few events are copied more than once by this.
+//! - The calendar is rebuilt when its last day is over, or at the end of a day when its lists have
+//!   more than four times as many events as at the last rebuild. The width of a day follows from
+//!   the number of events and their mean distance. By Markov's inequality, rebuilds copy few events
+//!   more than once.
 //!
 //! So push and pop cost amortised O(1). If most events are due at one time, they cost a sort and a
 //! heap.
 //!
-//! No sequence numbers are stored: lists keep the order of pushes, and the sort is stable.
+//! Events in lists have no sequence numbers, because lists keep the order of pushes, and the sort
+//! is stable. Only the small heap stores sequence numbers.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use crate::Millis;
 
-/// Events of a chunk.
+/// The number of events in a full chunk.
 const CHUNK_ENTRIES: usize = 16;
-/// Events of a day, if they were spread evenly over the whole calendar.
+/// The number of events of a day if all events were spread evenly over the calendar.
 const EVENTS_PER_DAY: usize = 64;
 /// The calendar covers this multiple of the distance to the farthest event.
 const COVER_FACTOR: u64 = 4;
@@ -29,37 +31,47 @@ const COVER_FACTOR: u64 = 4;
 const OUTLIER_FACTOR: u64 = 8;
 /// Days have at most 2^31 ms, so that time and node of an event of one day fit into 64 bits.
 const MAX_DAY_SHIFT: u32 = 31;
-/// Events that a caller can prefetch together, before the first of them happens.
+/// The most events in [`Queue::upcoming_batch`].
 const BATCH_EVENTS: usize = 32;
 /// The index that stands for no chunk.
 const NO_CHUNK: u32 = u32::MAX;
 
-/// Events that have not happened yet.
+/// A queue of events that have not happened yet.
 #[derive(Clone, Debug)]
 pub struct Queue<E> {
-    /// The current day, sorted. Its events from `today_index` on have not been popped.
+    /// The events of the current day, sorted, without the late ones.
     today: Vec<QueuedEvent<E>>,
+    /// The index of the first event of `today` that has not been popped.
     today_index: usize,
     /// Whether the event popped last was the first of a batch.
     at_batch_start: bool,
     /// Events that were pushed into the current day after it was sorted.
     late: BinaryHeap<Reverse<LateEvent<E>>>,
+    /// The number of events that were ever pushed to `late`.
     pushed_late: u64,
-    /// When the current day began, and when the next begins.
+    /// When the current day began.
     today_began: Millis,
+    /// When the current day ends and the next day begins.
     today_ends: Millis,
-    /// The days of the calendar, each of 2^shift ms. The first began when the calendar was built.
+    /// The events of each day of the calendar. Every day has 2^`shift` ms.
     days: Vec<ChunkList>,
+    /// The index in `days` of the day after the current day.
     day: usize,
+    /// When the first day of the calendar begins.
     first: Millis,
+    /// The binary logarithm of a day's length in ms.
     shift: u32,
+    /// The events after the calendar's last day.
     after_calendar: ChunkList,
-    /// The chunks of all lists, one after another, and for each chunk the next in its list.
+    /// The events of all chunks: chunk `i` begins at `i * CHUNK_ENTRIES`.
     entries: Vec<QueuedEvent<E>>,
+    /// For each chunk, the next chunk of its list. The free chunks are a list, too.
     next: Vec<u32>,
+    /// The first free chunk.
     free: u32,
-    /// The number of events in lists, now and when the calendar was built.
+    /// The number of events in lists now.
     chained: usize,
+    /// The number of events in lists when the calendar was built.
     chained_at_rebuild: usize,
 }
 
@@ -70,7 +82,7 @@ struct QueuedEvent<E> {
     event: E,
 }
 
-/// A linked list of chunks. All but the last are full.
+/// A linked list of chunks. All chunks but the last are full.
 #[derive(Clone, Copy, Debug)]
 struct ChunkList {
     first: u32,
@@ -162,7 +174,7 @@ impl<E: Copy> Queue<E> {
     }
 
     /// Adds an event of a node at a time. Events of one node and time are popped in the order of
-    /// pushes. A time before the current day is popped within the current day.
+    /// pushes. An event with a time before the current day is popped within the current day.
     #[inline]
     pub fn push(&mut self, at: Millis, node: u32, event: E) {
         let entry = QueuedEvent { at, node, event };
@@ -205,9 +217,9 @@ impl<E: Copy> Queue<E> {
         }
     }
 
-    /// The popped event and up to 31 that follow, once for each 32 events of a day; otherwise
-    /// nothing. A caller that prefetches what these events need waits for memory once instead of 32
-    /// times.
+    /// The batch that begins with the event popped last: that event, and up to 31 later events of
+    /// the day. Empty if that event does not begin a batch of 32. A caller that prefetches the data
+    /// of a batch waits for memory once instead of 32 times.
     #[inline]
     pub fn upcoming_batch(&self) -> impl Iterator<Item = (u32, E)> {
         let batch = if self.at_batch_start { &self.today[self.today_index - 1..] } else { &[] };
@@ -259,11 +271,11 @@ impl<E: Copy> Queue<E> {
         }
     }
 
-    /// Puts an event at the end of its list.
+    /// Puts an event at the end of the list of its day, or of the list after the calendar.
     #[inline]
     fn append(&mut self, entry: QueuedEvent<E>) {
         let day = (entry.at - self.first) >> self.shift;
-        // Before the calendar is built for the first time, every event is beyond it.
+        // Before the calendar is built for the first time, every event is beyond its last day.
         let within = day < self.days.len() as u64;
         let mut list = if within { self.days[day as usize] } else { self.after_calendar };
         if list.last == NO_CHUNK || list.in_last as usize == CHUNK_ENTRIES {

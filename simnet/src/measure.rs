@@ -12,7 +12,7 @@ use crate::{Millis, population};
 /// Plays a world with a population, and returns its counts and times.
 ///
 /// # Panics
-/// [`population::check_playable`] refuses the world.
+/// If [`population::check_playable`] refuses the world.
 pub fn play(scenario: &Scenario, seed: Seed) -> Results {
     let environment = Environment::new(scenario.clone(), seed);
     let mut measure = Measure::new(&environment);
@@ -33,16 +33,19 @@ pub fn measure_events(scenario: &Scenario, seed: Seed, events: &[Event]) -> Resu
 /// Counts ([`COUNTS`](crate::results::COUNTS)):
 ///
 /// - `worlds`: 1.
-/// - `polls`, and of these `polls.no_fresh_head`: the peer has no fresh head afterwards.
+/// - `polls`.
+/// - `polls.no_fresh_head`: polls after which the peer has no fresh head.
 /// - `rounds`: cycles. Each has one result:
 ///   - `rounds.unanimous`: nothing new, settling, installed, or the installed release is withdrawn.
 ///   - `rounds.incomplete`, `rounds.stale`, `rounds.fork`, `rounds.latched`, `rounds.undecided`.
 /// - `installs`: installations of releases other than the trojan.
 /// - `releases.due`: pairs of a node and a release whose `late` is over before counting ends.
-/// - `releases.late`: those of them in which the node had neither this nor a newer release by then.
+/// - `releases.late`: due pairs whose node had installed neither this nor a newer release when
+///   `late` was over.
 /// - `attacks`, `attacks.noticed` (by a victim), `attacks.installed` (by a victim),
 ///   `attacks.evident` (an honest node, victim or not, holds evidence): 1 or 0.
-/// - `victims`, `victims.noticed`, `victims.installed`: the same for each victim.
+/// - `victims`, `victims.noticed` and `victims.installed`: all victims, those that noticed the
+///   attack, and those that installed the trojan.
 /// - `evidence.nodes`: honest nodes that hold evidence in the end.
 ///
 /// Times in milliseconds ([`TIMES`](crate::results::TIMES)):
@@ -51,8 +54,9 @@ pub fn measure_events(scenario: &Scenario, seed: Seed, events: &[Event]) -> Resu
 ///   installed.
 /// - `round`: from the beginning of a cycle to its end, except for latched cycles that asked no
 ///   peer.
-/// - `notice`: from the attack's start until a victim notices first.
-/// - `trojan`: from the attack's start until a victim installs the trojan.
+/// - `notice`: from the attack's start until a victim first notices it, for each victim that does.
+/// - `trojan`: from the attack's start until a victim installs the trojan, for each victim that
+///   does.
 /// - `public`: from the attack's start to the first poll of an honest peer that covers a logged
 ///   trojan.
 /// - `evidence.half`, `evidence.all`: from the first evidence until half of the honest nodes, or
@@ -96,7 +100,8 @@ struct VictimTimes {
     installed: Option<Millis>,
 }
 
-/// When evidence was first held by any node, which nodes hold it, and since when honest nodes do.
+/// When any node first held evidence, whether each node holds it, and the times at which honest
+/// nodes first held it, in order.
 #[derive(Debug, Default)]
 struct EvidenceHolders {
     first: Option<Millis>,
@@ -128,7 +133,8 @@ impl<'a> Measure<'a> {
         let due = releases.filter(|n| self.deadline(*n) <= ends).count() as u32;
         let honest: Vec<u32> = (0..nodes).filter(|n| !self.environment.colludes(*n)).collect();
         for node in &honest {
-            // Deadlines have the order of releases.
+            // An earlier release has an earlier deadline, so the first `due` releases are the due
+            // ones.
             self.counts.late += u64::from(due.saturating_sub(self.releases_done[*node as usize]));
         }
         let mut results = Results::default();
@@ -218,7 +224,7 @@ impl<'a> Measure<'a> {
             CycleResult::Latched => counts.latched += 1,
             CycleResult::Undecided => counts.undecided += 1,
         }
-        // A latched client asks no peer, so its cycle is no round.
+        // A client that was latched when its cycle began asks no peer, so the cycle has no round.
         if cycle != CycleResult::Latched || took > 0 {
             self.round_times.add(took);
         }

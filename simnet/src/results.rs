@@ -135,7 +135,8 @@ impl Histogram {
         self.value_at_rank(rank_of_fraction(fraction, self.count))
     }
 
-    /// The value of a rank by size, from 1: the top of its bin. `None` if there are fewer values.
+    /// The value at a rank in ascending order, from 1: the top of its bin. `None` if there are
+    /// fewer values.
     pub fn value_at_rank(&self, rank: u64) -> Option<u64> {
         let mut seen = 0;
         self.bins.iter().find_map(|(bin, count)| {

@@ -41,12 +41,12 @@ pub struct Scenario {
     pub mirrors: Mirrors,
     /// The shortest and longest wait between two polls of a witness, uniform.
     pub poll: (Millis, Millis),
-    /// How long a poll counts: without a newer one, the witness has no fresh head afterwards.
+    /// How long a poll counts. Without a newer poll, the witness has no fresh head afterwards.
     pub max_poll_age: Millis,
     /// The shortest and longest wait from the beginning of one cycle of a client to the next,
     /// uniform.
     pub round_interval: (Millis, Millis),
-    /// How long every peer must have seen a release before it installs.
+    /// How long every peer must have seen a release before a node installs it.
     pub settle: Millis,
     /// The limit of one try at one peer.
     pub ask_timeout: Millis,
@@ -73,8 +73,8 @@ pub struct Mirrors {
     pub availability: f64,
     /// The mean duration of a mirror's outage, exponential.
     pub mean_outage: Millis,
-    /// The period in which outages happen: its beginning and its end. All mirrors are up outside
-    /// it.
+    /// The period in which outages happen, from its beginning to its end. All mirrors are up
+    /// outside the period.
     pub within: (Millis, Millis),
 }
 
@@ -94,7 +94,8 @@ pub enum Topology {
     Ring,
     /// A ring in which this fraction of the edges is drawn again.
     SmallWorld(f64),
-    /// This many communities. The fraction of a node's peers is drawn from its own community.
+    /// This many communities. This fraction of a node's peers is drawn from the node's own
+    /// community.
     Communities(u32, f64),
 }
 
@@ -113,8 +114,8 @@ pub struct TorScenario {
     /// Probability that a round trip hangs, and the least and most time that it then hangs,
     /// uniform.
     pub hiccup: (f64, Millis, Millis),
-    /// Times of which one is added to each round trip. It is drawn once for each pair of client and
-    /// peer.
+    /// Times of which one is added to each round trip. The added time is drawn once for each pair
+    /// of client and peer.
     pub vantage: Vec<Millis>,
     /// Good days and bad days of the whole network.
     #[serde(default, skip_serializing_if = "Days::are_alike")]
@@ -124,18 +125,21 @@ pub struct TorScenario {
     pub churn: f64,
 }
 
-/// A Markov chain of good days and bad days of the whole network. Each kind has the probability
-/// that a connection is stuck, and its mean duration, exponential.
+/// Good days and bad days of the whole network, which alternate. A period of days of one kind has
+/// an exponential duration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Days {
-    /// Probability that a connection is stuck on good days, and their mean duration.
+    /// For good days: the probability that they make a connection stuck, in addition to
+    /// [`TorScenario::stuck`], and the mean duration of a period.
     pub good: (f64, Millis),
-    /// Probability that a connection is stuck on bad days, and their mean duration.
+    /// For bad days: the probability that they make a connection stuck, in addition to
+    /// [`TorScenario::stuck`], and the mean duration of a period.
     pub bad: (f64, Millis),
 }
 
 impl Default for Days {
-    /// Days on which no connection fails: 14 good days, then 2 bad days, in the mean.
+    /// Days on which no connection is stuck. Good days last 14 days in the mean, and bad days 2
+    /// days.
     fn default() -> Days {
         let day = 24 * 3_600_000;
         Days { good: (0.0, 14 * day), bad: (0.0, 2 * day) }
@@ -148,7 +152,7 @@ impl Days {
         self.good.0 > 0.0 || self.bad.0 > 0.0
     }
 
-    /// Whether good and bad days have the same effect: none.
+    /// Whether good and bad days have no effect. Such a value is not serialized.
     fn are_alike(&self) -> bool {
         !self.can_fail()
     }
@@ -173,8 +177,8 @@ pub struct Adversary {
     /// For a fork: where it departs from the log, and how large it is.
     #[serde(default, skip_serializing_if = "Shape::is_usual")]
     pub shape: Shape,
-    /// For a fork: whether colluding peers show it to every client that asks, so that honest peers
-    /// might cosign it.
+    /// For a fork: whether colluding peers show the fork to every client that asks, and not only to
+    /// the victims.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub equivocate_to_all: bool,
     /// For a logged trojan: the time from its log entry to its withdrawal by the publisher, which
@@ -186,15 +190,17 @@ pub struct Adversary {
 /// How a fork compares with the log. In all shapes the trojan is the first entry that differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
-    /// The log of the start, and the trojan after it: one entry larger, until the log has grown.
+    /// The log as it was when the attack started, and the trojan after it. This fork is one entry
+    /// larger than the log, until the log grows.
     #[default]
     Next,
-    /// The log of the start, with the trojan in place of its newest entry: one size, two roots.
+    /// The log as it was when the attack started, with the trojan in place of its newest entry. Log
+    /// and fork then have one size and two roots.
     Same,
     /// Always this many entries larger than the log, so no honest head ever reaches its size.
     Longer(u32),
-    /// As `Next`, and for this time honest mirrors show only the log of the start. Honest heads are
-    /// then prefixes of the fork, and prove nothing against it.
+    /// The same fork as `Next`. For this time, honest mirrors show only the log as it was when the
+    /// attack started. Honest heads are then prefixes of the fork, and prove nothing against it.
     Starved(Millis),
 }
 
@@ -218,12 +224,12 @@ pub enum AttackScenario {
     /// The adversary holds enough of the publisher's keys, and appends a trojan to the log. All
     /// nodes see and install it; the installations of the victims are counted.
     Logged,
-    /// The victims' mirrors show the log of the start, for ever.
+    /// The victims' mirrors show the log as it was when the attack started, for ever.
     Freeze,
     /// The victims reach none of their peers.
     Block,
-    /// Colluding peers show a victim the log of the start in every other minute, and the current
-    /// log in the rest.
+    /// In every other minute, colluding peers show a victim the log as it was when the attack
+    /// started. In the minutes between, they show the current log.
     Equivocate,
 }
 
@@ -233,8 +239,8 @@ impl Mirrors {
         self.availability < 1.0
     }
 
-    /// Whether the value is the default. Defaults are not serialized, so adding this field changed
-    /// neither the canonical text nor the seeds of earlier worlds.
+    /// Whether the value is the default. A default is not serialized, so adding the field `mirrors`
+    /// changed neither the canonical text nor the seeds of earlier worlds.
     fn are_usual(&self) -> bool {
         *self == Mirrors::default()
     }

@@ -60,8 +60,8 @@ impl Study {
         WorldId { cell: (n / each) as u32, replication: (n % each) as u32 }
     }
 
-    /// SHA-256 over everything that decides about results: the cells and the number of
-    /// replications. Questions and plots do not change it.
+    /// SHA-256 over everything that determines the results: the cells and the number of
+    /// replications. Questions and plots do not change the digest.
     pub fn digest(&self) -> String {
         let mut text = format!("simnet/study/v1\n{}\n", self.replications);
         for cell in &self.cells {
@@ -91,7 +91,8 @@ impl Study {
         indices
     }
 
-    /// The values of a cell on every axis: `peers = 5, settle = 1h`; empty if nothing is varied.
+    /// The values of a cell on every axis, such as `peers = 5, settle = 1h`; empty if no field is
+    /// varied.
     pub fn label(&self, cell: u32) -> String {
         let values = self.axes.iter().zip(self.axis_indices(cell));
         let words: Vec<String> = values

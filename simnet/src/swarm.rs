@@ -1,4 +1,5 @@
-//! Swarm testing: every seed is a small random world with a random half of all faults.
+//! Swarm testing: every seed is a small random world, which has each kind of fault with a
+//! probability of one half.
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -30,7 +31,8 @@ pub fn random_scenario(seed: Seed) -> Scenario {
         if rng.random() {
             let from = rng.random_range(0..5 * HOUR);
             let until = from + rng.random_range(HOUR / 2..2 * HOUR);
-            // A larger share, because a partition of one node leaves it no peer on its side.
+            // A partition affects a larger share of nodes, because a single node has no peer on its
+            // side.
             let share = if kind == FaultKind::Partition { 0.4 } else { 0.12 };
             faults.push(Fault { kind, share, from, until });
         }
@@ -110,8 +112,8 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     Adversary { victims, colluding, ..Adversary::new(attack, start) }
 }
 
-/// Adds options that swarms had later. They have draws of their own, so worlds of earlier seeds
-/// stay the same.
+/// Adds options that later versions of the swarm brought. These options have draws of their own, so
+/// a seed's earlier parameters stay the same, except the attack.
 fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     let (shape, is_logged) = (shape(rng), rng.random_bool(0.15));
     if let Some(adversary) = &mut world.adversary
@@ -128,8 +130,8 @@ fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     vary_tor(&mut world.tor, rng);
 }
 
-/// Adds bad days that last for hours, and relays that leave within the hour, so that a short world
-/// shows them.
+/// Adds bad days to a quarter of the worlds, and relays that leave to a quarter. Both happen within
+/// hours, so that a short world shows them.
 fn vary_tor(tor: &mut TorScenario, rng: &mut StdRng) {
     let days = Days { good: (0.007, 2 * HOUR), bad: (0.33, HOUR) };
     if rng.random_bool(0.25) {
@@ -167,9 +169,9 @@ pub fn play(scenario: &Scenario, seed: Seed) -> Result<PlayedWorld, FullRunError
     Ok(PlayedWorld { events, violations: checker.finish() })
 }
 
-/// Finds a smaller world in which the same rule breaks, without faults, nodes, peers or time that
-/// this does not need. After each success, every reduction is tried again, so no single reduction
-/// is left.
+/// Finds a smaller world in which the same rule breaks: with fewer faults, nodes and peers, less
+/// time, and so on. After each success, all reductions are tried again. The search ends when none
+/// of them leaves a world in which the rule breaks.
 ///
 /// # Errors
 /// A smaller world could not be played.
@@ -187,7 +189,7 @@ pub fn shrink(scenario: &Scenario, seed: Seed, rule: Rule) -> Result<Scenario, F
     }
 }
 
-/// The worlds that remain if one thing is taken out of a world, the largest things first.
+/// All worlds that a single reduction makes of a world, roughly the largest reductions first.
 fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
     let with = |change: &dyn Fn(&mut Scenario)| {
         let mut smaller = scenario.clone();

@@ -163,7 +163,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// Writes finished worlds until all threads have ended, or one fails.
+/// Writes finished worlds until all threads have ended, or until a world or a write fails.
 fn collect_rows(
     receiver: &Receiver<Result<ResultRow, SweepError>>,
     write: impl Fn(&BTreeMap<WorldId, String>) -> Result<(), SweepError>,

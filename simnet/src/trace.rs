@@ -6,8 +6,8 @@ use crate::Millis;
 
 /// A tree head as its chain and size, without hashes.
 ///
-/// Chain 0 is the log, chain 1 is the adversary's fork. Both are equal up to the split, and a head
-/// that is no larger always has chain 0.
+/// Chain 0 is the log, chain 1 is the adversary's fork. The chains are equal up to the split, and
+/// the nodes' heads up to that size have chain 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceHead {
     /// 0 for the log, 1 for the fork.
@@ -25,11 +25,11 @@ pub enum CycleResult {
     Settling,
     /// A peer did not confirm.
     Incomplete,
-    /// Every mirror shows less of the log than the peers have.
+    /// Every mirror shows a smaller log than the client's trusted head or the peers.
     Stale,
     /// Evidence of a fork was found in this cycle.
     Fork,
-    /// Evidence was found in an earlier cycle or by the witness, and is not acknowledged.
+    /// Evidence of a fork was found in an earlier cycle or by the witness, and is not acknowledged.
     Latched,
     /// A release was installed.
     Installed {
@@ -78,8 +78,8 @@ pub enum EventKind {
 
 /// A receiver of events: a checker, a collector of results, or a trace.
 pub trait EventObserver {
-    /// Receives one event. Events arrive in order of time, and those of one node in the order in
-    /// which they happened.
+    /// Receives one event. Events arrive in order of time, and the events of one node in the order
+    /// in which they happened.
     fn observe(&mut self, event: &Event);
 }
 
@@ -89,7 +89,8 @@ impl EventObserver for Vec<Event> {
     }
 }
 
-/// A digest of all events. It is equal for two runs exactly if they are equal to the millisecond.
+/// A digest of all events. Two runs have equal digests exactly if they have the same events at the
+/// same milliseconds.
 pub fn digest(events: &[Event]) -> Hash {
     let lines = events.iter().map(|event| format!("{event:?}\n"));
     Hash::digest(lines.collect::<String>().as_bytes())

@@ -22,7 +22,7 @@ const WIDE: f64 = 3.2905;
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// One known result and the simulated one.
+/// One known result and the simulated result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidationRow {
     /// The measured quantity and its unit.
@@ -130,8 +130,8 @@ fn all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
     mean_row(format!("all {n} peers up, each {p}: probability"), p.powi(n as i32), &values)
 }
 
-/// The wait until all peers are up, from a time at which not all are: a birth and death process of
-/// the peers that are down.
+/// The mean wait until all n peers are up, from a time at which not all are up. The number of peers
+/// that are down is a birth and death process.
 fn wait_until_all_up(master: Seed, n: u32, p: f64) -> ValidationRow {
     let scenario = Scenario { availability: p, ..quiet_scenario(40_000, n) };
     let environment = Environment::new(scenario, row_seed(master, "wait", 0));
@@ -246,7 +246,8 @@ fn bad_days(master: Seed) -> ValidationRow {
     )
 }
 
-/// The probability that one of the six relays of a connection leaves within its 2 minutes.
+/// The probability that one of the six relays of a connection leaves within the 2 minutes that
+/// connecting takes.
 fn relay_leaves(master: Seed) -> ValidationRow {
     let (churn, lasts) = (0.5, 2 * MINUTE);
     let tor = TorScenario { connect: (lasts, 0.0), churn, ..TorScenario::none() };
@@ -265,9 +266,9 @@ fn relay_leaves(master: Seed) -> ValidationRow {
     share_row(name, 1.0 - (-hazard).exp(), happened, tries)
 }
 
-/// The time until a rumour has reached all nodes of a complete graph, if each node starts one
+/// The mean time until a rumour has reached all nodes of a complete graph, if each node starts one
 /// contact per unit of time. It is (n-1) H(n-1) / n if news crosses a contact in both directions,
-/// and twice that if in one.
+/// and twice as long if news crosses in one direction.
 fn rumour(master: Seed, n: u32, both: bool) -> ValidationRow {
     let values: Vec<f64> = (0..300)
         .map(|world| {
@@ -281,10 +282,11 @@ fn rumour(master: Seed, n: u32, both: bool) -> ValidationRow {
     mean_row(format!("rumour among {n}, {how}: mean time"), expected, &values)
 }
 
-/// One unit of time in milliseconds. It is so long that simultaneous contacts do not matter.
+/// The rumours' unit of time, in milliseconds. It is so long that simultaneous contacts do not
+/// matter.
 const UNIT: Millis = 1 << 32;
 
-/// The time until a rumour has reached all of n nodes.
+/// The time until a rumour has reached all of n nodes, in one simulated world.
 fn spread(seed: Seed, n: u32, both: bool) -> Millis {
     let (waits, others) = (seed.draws("contact"), seed.draws("other"));
     let wait = |node: u32, contact: u64| {

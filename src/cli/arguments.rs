@@ -52,11 +52,11 @@ enum CliCommand {
         #[command(flatten)]
         extra: cycle::ExtraProducts,
     },
-    /// Go back to an earlier good version. Only releases newer than the one that you leave install
-    /// by themselves
+    /// Go back to an earlier good version. After that, only releases newer than the one you left
+    /// are installed automatically
     Rollback(versions::RollbackArgs),
-    /// Accept the release on trial; after a failed check, let the next update install it without
-    /// the check
+    /// Accept the release that is on trial. If its check has failed already, let the next update
+    /// install it without the check
     MarkGood(versions::MarkGoodArgs),
     /// Show what is installed, which head is trusted, and since when peers have not answered
     Status,

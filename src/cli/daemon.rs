@@ -124,8 +124,8 @@ fn render_finished_cycle(cycle: CycleTaskResult) -> Result<CommandOutput, Comman
     Ok(render_cycle::render_outcome(&report, result))
 }
 
-/// Sends progress lines while `cycle` runs. They may be of another command's cycle, which runs
-/// first.
+/// Sends progress lines while `cycle` runs. The lines may be about the cycle of another command,
+/// which runs first.
 async fn stream_progress<T>(
     daemon: &Daemon,
     lines: Option<ProgressLines>,
@@ -139,7 +139,7 @@ async fn stream_progress<T>(
     let result = loop {
         tokio::select! {
             result = &mut cycle => break result,
-            // An error means that some were missed.
+            // An error means that some steps were missed.
             step = steps.recv() => drop(step.map(send)),
         }
     };

@@ -27,7 +27,7 @@ pub(super) fn run(
     let path = unanimity_config::config_path(config)?;
     let node_config = node::load_node_file(&path)?;
     if let Err(error) = permissions::check_owner(&node_config.cycle.state) {
-        // The owner of the state may run a daemon of their own there, so it is not asked.
+        // The owner of the state may run a daemon there, which this user must not trust or ask.
         let state = node_config.cycle.state.display();
         let not_asked = format!("serving     not asked: {state} is another user's\n");
         let is_readable =

@@ -107,7 +107,7 @@ impl DemoArgs {
         run_in_process(directory, artifact, out)
     }
 
-    /// Returns a note on the logs of the processes, which have ended by then.
+    /// Returns a note on the daemons' logs, for the end of the demo. Empty without `--tor`.
     fn process_logs_note(&self) -> &'static str {
         #[cfg(feature = "demo-tor")]
         if self.tor {
@@ -122,14 +122,14 @@ impl DemoArgs {
 #[cfg(feature = "demo-tor")]
 const TOR_DEMO_ARTIFACT_BYTES: usize = 1 << 20;
 
-/// Runs the demo in this process, with a simulated clock. The split installation alone starts
-/// programs.
+/// Runs the demo in this process, with a simulated clock. Only the split installation starts
+/// another program.
 fn run_in_process(
     directory: &Path,
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<Result<DemoSummary, TestError>, CommandError> {
-    // The demo simulates two hours, twice, from three hours ago: so its times are in the past.
+    // The demo simulates two hours, twice, from three hours ago, so all its times are in the past.
     let start = Timestamp(SystemClock.now().0.saturating_sub(3 * 3600));
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
@@ -165,7 +165,8 @@ fn split_install_skipped(installer: &Path) -> String {
     )
 }
 
-/// Runs the demo over a private Tor network. All its processes end with it, also after a signal.
+/// Runs the demo over a private Tor network. All processes that it starts end with it, also after a
+/// signal.
 #[cfg(feature = "demo-tor")]
 fn run_over_tor(
     directory: &Path,
@@ -185,8 +186,8 @@ fn run_over_tor(
             result = unanimity_testkit_tor::run_onion_demo(directory, &package, &program, artifact, out) => result,
         };
         match result {
-            // A terminal signals all processes at once, and the end of another one may be noticed
-            // first.
+            // A terminal signals all processes at once. This process may notice the end of another
+            // process before it notices its own signal.
             Err(error) => match tokio::time::timeout(SIGNAL_DELAY, &mut signal).await {
                 Ok(signal) => Err(interrupted_error(signal)),
                 Err(_) => Err(error),
@@ -199,7 +200,7 @@ fn run_over_tor(
     Ok(result)
 }
 
-/// The longest time until a signal is noticed.
+/// The longest time until this process notices a signal.
 #[cfg(feature = "demo-tor")]
 const SIGNAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 

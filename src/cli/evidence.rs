@@ -122,8 +122,8 @@ impl EvidenceVerifyArgs {
 ///
 /// # Errors
 ///
-/// With a spool, the client's state must belong to this user. Another user could have put anything
-/// there.
+/// An error if the node has a spool and another user owns the client's state, because that user
+/// could have put any files there.
 fn open_store(
     config: &unanimity_config::NodeConfig,
     installer: bool,

@@ -1,6 +1,6 @@
 //! The end of a command by a signal: Ctrl-C, SIGTERM, or a terminal that closes.
 //!
-//! Files are complete at any moment, and the next run continues a partial download.
+//! Stored files are complete at any moment, and the next run continues a partial download.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(feature = "tor")]
@@ -45,7 +45,7 @@ pub(super) async fn run_until_interrupted<T>(
 }
 
 /// Undoes the trials that an interrupted run may have left in `roots`, until another signal comes.
-/// Returns the error to report, with the trials that were undone.
+/// Returns the error to report, which names the trials that were undone.
 #[cfg(feature = "tor")]
 pub(super) async fn recover_trials(
     roots: &[InstallRoot],

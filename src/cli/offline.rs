@@ -13,14 +13,15 @@ use super::request::Request;
 use super::{peers, render_cycle, status};
 use crate::daemon::control_socket::{self};
 
-/// Runs a command without a daemon. Commands that change state first take its exclusive use.
+/// Runs a command without a daemon. All commands but `status` and `peers list` first take the
+/// exclusive use of the state.
 pub(super) async fn run_without_daemon(
     config: unanimity_config::NodeConfig,
     command: Request,
     display: &ProgressDisplay,
     json: bool,
 ) -> Result<CommandOutput, CommandError> {
-    // These only read, and need no exclusive use of the state.
+    // `status` and `peers list` only read, and need no exclusive use of the state.
     match command {
         Request::Status => return status::render_status(&config, None),
         Request::Peers(peers::PeersCommand::List) => {

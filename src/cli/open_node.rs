@@ -35,7 +35,7 @@ pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
             format!("Tor {percent}%: {words}\n")
         };
         if line != last {
-            // A failure to report cannot be reported.
+            // A failure to write the report cannot be reported.
             if json {
                 unanimity_report::print(&line).ok();
             } else {
@@ -48,8 +48,8 @@ pub(super) fn report_bootstrap(json: bool) -> impl FnMut(f32, String) {
 
 pub(super) type ExtraProduct = (PathBuf, Result<NodeRuntime<SystemClock>, CommandError>);
 
-/// Opens the further products of a node, by the paths of their configurations. One that fails does
-/// not affect the others.
+/// Opens the further products of a node, by the paths of their configurations. A product that
+/// cannot be opened does not affect the others.
 pub(super) fn open_extra_products(
     node: &NodeRuntime<SystemClock>,
     paths: Vec<Vec<u8>>,
@@ -102,7 +102,8 @@ pub(super) fn new_tor_client(node: &NodeRuntime<SystemClock>) -> Result<TorClien
     Ok(tor)
 }
 
-/// Connects to Tor. If that fails or takes too long, it is logged, and every peer will be silent.
+/// Connects to Tor. If the connection fails or takes too long, a warning is logged, and every peer
+/// will be silent.
 pub(super) async fn connect_tor(
     node: &NodeRuntime<SystemClock>,
     json: bool,

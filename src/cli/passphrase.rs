@@ -17,7 +17,7 @@ pub(super) struct PassphraseArgs {
 }
 
 impl PassphraseArgs {
-    /// Returns the passphrase for a new key. At a terminal it is typed twice.
+    /// Returns the passphrase for a new key. At a terminal, the operator types it twice.
     pub(super) fn ask_new(&self, key: &Path) -> Result<SecretString, CommandError> {
         if self.passphrase_file.is_some() {
             return self.read_or_ask(key);
@@ -48,7 +48,7 @@ impl PassphraseArgs {
         &self,
         key: &Path,
     ) -> Result<SigningKey<TYPE>, CommandError> {
-        // Before the operator types a passphrase in vain.
+        // Checked first, so that the operator types no passphrase in vain.
         unanimity_publish::check_private_key_file(key).map_err(advice::command_error)?;
         unanimity_publish::read_key(key, &self.read_or_ask(key)?).map_err(advice::command_error)
     }

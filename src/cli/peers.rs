@@ -82,7 +82,8 @@ impl PeersCommand {
 
 /// Reads an invite from an argument: its line, or the path of a file that holds it.
 ///
-/// The command reads it, not the daemon: the daemon may see other files, and has another directory.
+/// The command itself reads the file, because the daemon may see other files, and has another
+/// working directory.
 pub(super) fn read_invite(argument: &str) -> Result<Invite, CommandError> {
     let bad = |error: &dyn std::fmt::Display| CommandError::new(Exit::BadInput, error.to_string());
     if argument.trim_start().starts_with(INVITE_PREFIX) {
@@ -204,7 +205,8 @@ fn describe_membership(entry: &PeerEntry, now: Timestamp) -> (&'static str, Stri
     }
 }
 
-/// Renders the results of `peers test`. The exit code names the worst: a fork, then a failed peer.
+/// Renders the results of `peers test`. The exit code is that of the worst result: a fork is worse
+/// than a failed peer.
 pub(super) fn render_peer_tests(tested: &[PeerTest]) -> CommandOutput {
     let mut text = String::new();
     let mut json = Vec::new();
@@ -248,9 +250,10 @@ pub(super) fn render_peer_tests(tested: &[PeerTest]) -> CommandOutput {
 
 /// Confirms an immediate removal by the peer's name, from `--confirm` or from the terminal.
 pub(super) fn confirm_removal(name: &str, given: Option<String>) -> Result<(), CommandError> {
+    parse_name(name)?;
     let answer = match given {
         Some(answer) => answer,
-        None if std::io::stdin().is_terminal() => {
+        None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
             let failed = |error: std::io::Error| CommandError::new(Exit::Failed, error.to_string());
             write!(
                 std::io::stderr(),
@@ -304,7 +307,7 @@ pub(super) fn cancel_removal(
     Ok(CommandOutput::ok(format!("{name} stays.\n"), json))
 }
 
-/// Runs the verbs of `peers` that need no connection.
+/// Runs the verbs of `peers` that need no connection. The caller must handle `peers test` itself.
 pub(super) fn run_offline(
     node: &NodeRuntime<SystemClock>,
     config: &unanimity_config::NodeConfig,

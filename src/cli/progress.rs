@@ -19,18 +19,19 @@ use indicatif::{
 use serde_json::json;
 use unanimity_client::{CycleProgress, ProgressSink};
 
-/// The time between two lines of text about one step.
+/// The shortest time between two lines of text while one step advances.
 pub const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// The time between two lines of JSON about one step.
+/// The shortest time between two lines of JSON while one step advances.
 pub const EVENT_INTERVAL: Duration = Duration::from_secs(1);
-/// The time between two updates of a bar without news.
+/// The time between two redraws of a bar while no message comes.
 const TICK: Duration = Duration::from_millis(250);
-/// The most progress messages that wait for the thread. Further ones are dropped.
+/// The most progress messages that wait for the thread. Further messages are dropped.
 const MAX_QUEUED: usize = 64;
 
-/// Shows the progress of a cycle. When it is dropped, it clears its bar from the terminal.
+/// A display of a cycle's progress. When the display is dropped, its bar is cleared from the
+/// terminal.
 pub(super) struct ProgressDisplay {
-    /// `None` is the end.
+    /// The channel to the thread that writes. `None` tells that thread to end.
     sender: SyncSender<Option<CycleProgress>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -95,8 +96,8 @@ fn write_all_progress(mut output: ProgressOutput, steps: &Receiver<Option<CycleP
     }
 }
 
-/// Limits progress messages: it passes the start and the end of each step, and others at an
-/// interval.
+/// A limit on progress messages. It passes the start and the end of each step, and other messages
+/// about the step at an interval.
 #[derive(Debug)]
 pub struct ProgressThrottle {
     interval: Duration,
@@ -104,12 +105,13 @@ pub struct ProgressThrottle {
 }
 
 impl ProgressThrottle {
-    /// Makes a throttle that passes at most one message about one step in each `interval`.
+    /// Makes a throttle that waits at least `interval` between messages about one step, except
+    /// before the message about its end.
     pub fn new(interval: Duration) -> ProgressThrottle {
         ProgressThrottle { interval, last: None }
     }
 
-    /// Decides whether to show a message, and remembers it if so.
+    /// Decides whether to show a message, and remembers a message that is shown.
     pub fn should_show(&mut self, step: &CycleProgress, now: Instant) -> bool {
         let passes = self.last.as_ref().is_none_or(|(last, at)| {
             let is_news =
@@ -126,7 +128,7 @@ impl ProgressThrottle {
 fn write_event(step: &CycleProgress) {
     let mut event = json!(step);
     event["schema"] = "unanimity/v1".into();
-    // A failure to report cannot be reported.
+    // A failure to write the report cannot be reported.
     unanimity_report::print(&format!("{event}\n")).ok();
 }
 
@@ -205,7 +207,7 @@ impl Bar {
             bar.set_prefix(escape_line(file));
             bar.set_message(escape_line(&format!(", from {mirror}")));
         }
-        // Bytes of an earlier run must not count toward the rate.
+        // Bytes that arrived before this bar must not count toward the rate.
         bar.tick();
         bar.reset_eta();
         bar.set_draw_target(ProgressDrawTarget::stderr());

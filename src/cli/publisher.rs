@@ -145,7 +145,8 @@ pub(super) struct ReleaseNewArgs {
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     valid_for: humantime::Duration,
     /// The file for a platform, such as x86_64-linux=build/hello, which is installed under its own
-    /// name. An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked at the installation
+    /// name. An archive (.tar, .tar.gz, .tgz, .tar.zst) is unpacked at the installation. May be
+    /// given more than once, for different platforms
     #[arg(long, value_name = "PLATFORM=FILE", required = true)]
     artifact: Vec<String>,
     /// Release archives as files, which are installed without unpacking
@@ -202,7 +203,7 @@ impl ReleaseNewArgs {
     }
 }
 
-/// Writes a statement to a new file, for its signatures.
+/// Writes an unsigned statement to a new file.
 fn write_statement(statement: Statement, out: &Path) -> Result<CommandOutput, CommandError> {
     let text = statement.to_string();
     unanimity_storage::write_new(out, text.as_bytes(), Mode::Public, &Storage::default())?;

@@ -12,7 +12,7 @@ use crate::advice;
 /// Labels the output of a further product's cycle with the path of its configuration.
 pub(super) fn label(path: &Path, result: Result<CommandOutput, CommandError>) -> CommandOutput {
     let mut output = result.unwrap_or_else(CommandOutput::from);
-    // An error about that file begins with its path already.
+    // An error about that configuration begins with its path already.
     let named = format!("{}: ", path.display());
     if !output.text.starts_with(&named) {
         output.text = named + &output.text;
@@ -28,9 +28,9 @@ pub(super) fn label(path: &Path, result: Result<CommandOutput, CommandError>) ->
 /// Merges the outputs of all products, the node's own first.
 ///
 /// The exit code is that of the first failure other than `settling` and `incomplete`. If there is
-/// none, it is that of the first failure, or else the first that is not 0.
+/// none, it is that of the first failure, or else the first exit code that is not 0.
 pub(super) fn merge(mut all: Vec<CommandOutput>) -> CommandOutput {
-    // Failures that pass by waiting come last.
+    // `settling` and `incomplete` may pass with time, so other failures take precedence.
     let waits = |output: &CommandOutput| matches!(output.exit, Exit::Settling | Exit::Incomplete);
     let failed = all.iter().position(|output| output.failed && !waits(output));
     let failed = failed.or(all.iter().position(|output| output.failed));
@@ -77,7 +77,8 @@ pub(super) fn render_outcome(
     CommandOutput { exit, text: format!("{message}{remarks}\n"), json, failed, data: false }
 }
 
-/// Lists what the operator should know besides the outcome itself.
+/// Lists the remarks of a cycle for the operator: failed and stale mirrors, refused entries, and
+/// further observations.
 fn list_remarks(report: &CycleReport) -> Vec<String> {
     let mut lines = Vec::new();
     for (mirror, head) in &report.mirrors {

@@ -67,7 +67,7 @@ fn withdrawal_json(withdrawal: &Withdrawal) -> Value {
 
 /// Returns a manifest as JSON.
 pub(super) fn manifest_json(manifest: &Manifest) -> Value {
-    let targets: Vec<Value> = (manifest.artifacts.iter())
+    let artifacts: Vec<Value> = (manifest.artifacts.iter())
         .map(|target| {
             json!({
                 "platform": target.platform.as_str(),
@@ -91,6 +91,6 @@ pub(super) fn manifest_json(manifest: &Manifest) -> Value {
         "version": manifest.version.as_str(),
         "issued": manifest.issued,
         "expires": manifest.expires,
-        "targets": targets,
+        "artifacts": artifacts,
     })
 }

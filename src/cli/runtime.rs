@@ -13,7 +13,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandErr
     block_on_runtime(Builder::new_current_thread().enable_all(), work)
 }
 
-/// Runs a future on a runtime of this kind.
+/// Runs a future on the runtime that `runtime` builds.
 pub(super) fn block_on_runtime<T>(
     runtime: &mut Builder,
     work: impl Future<Output = T>,
@@ -21,7 +21,7 @@ pub(super) fn block_on_runtime<T>(
     let runtime = runtime.build();
     let runtime = runtime.map_err(|error| CommandError::new(Exit::Failed, error.to_string()))?;
     let result = runtime.block_on(work);
-    // Without a wait: a thread may be blocked by a stalled mirror.
+    // This does not wait for threads, because a stalled mirror may block one.
     runtime.shutdown_background();
     Ok(result)
 }

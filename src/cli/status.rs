@@ -12,7 +12,7 @@ use unanimity_state::{ClientState, ClientStore, EvidenceStore, StoreError};
 use unanimity_storage::{Clock as _, Storage, SystemClock};
 
 /// Renders the status of a node from its files, without a connection. `daemon_status` is the part
-/// of a running daemon: a line for people, and the fields of `serving`.
+/// from a running daemon: a line for people, and the JSON value of the field `serving`.
 pub(super) fn render_status(
     node_config: &unanimity_config::NodeConfig,
     daemon_status: Option<(String, Value)>,

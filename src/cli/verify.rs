@@ -41,7 +41,7 @@ impl VerifyArgs {
         }
         let bundle = ProofBundle::parse(text).map_err(|error| bad(Exit::BadInput, &error))?;
         let confirmed = bundle.verify(&config.cycle.policy, &config.peers, &config.cycle.limits);
-        // Any refusal here means that the bundle does not prove agreement: no update is running.
+        // No update is running here, so any refusal means that the bundle does not prove agreement.
         let confirmed = confirmed.map_err(|why| {
             let why = advice::describe(&why);
             bad(Exit::BadProof, &format!("does not prove agreement: {why}"))
@@ -50,7 +50,7 @@ impl VerifyArgs {
         let file = unanimity_storage::open_regular_file(&self.file)
             .map_err(StorageError::at(&self.file))?;
         let length = file.metadata().map_err(StorageError::at(&self.file))?.len();
-        // Any platform: a third party may check the file of another platform.
+        // All platforms are tried, because a third party may check a file for another platform.
         let targets = manifest.artifacts.iter().filter(|target| target.length == length);
         let why = format!(
             "bad artifact: {} has {length} bytes, and no artifact of release {} has that length",
@@ -80,8 +80,8 @@ impl VerifyArgs {
                                 format!("Whether it was withdrawn since is not known: {error}\n")
                             }
                         };
-                    // No signature covers the time of a round. These are the oldest that peers
-                    // signed.
+                    // No signature covers the time of a round. The command shows the oldest time
+                    // that a peer signed in each round.
                     let [earlier, latest] = confirmed.rounds().map(|round| {
                         round
                             .cosigned_heads()

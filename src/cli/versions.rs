@@ -15,7 +15,8 @@ use super::interrupt::run_until_interrupted;
 /// Go back to an earlier good version.
 #[derive(Debug, Args)]
 pub(super) struct RollbackArgs {
-    /// The version, as SEQUENCE-VERSION [default: the older one that was installed last]
+    /// The version, as SEQUENCE-VERSION [default: of the older good versions, the one installed
+    /// last]
     release: Option<String>,
 }
 
@@ -26,8 +27,8 @@ pub(super) struct MarkGoodArgs {
     release: Option<String>,
 }
 
-/// Opens the install root of a node, with hooks that run on threads. Withdrawn releases are
-/// excluded from every way back.
+/// Opens the install root of a node, with hooks that run on threads. The root never goes back to a
+/// withdrawn release.
 pub(super) fn open_install_root(config: &NodeConfig) -> Result<InstallRoot, CommandError> {
     Ok(root_with_withdrawn(config)?.with_hook_runner(Arc::new(HookThreads)))
 }

@@ -10,21 +10,22 @@
 //! - `condition` is one word.
 //! - `since` is when the condition began, in seconds since 1970.
 //! - `message` is for people.
-//! - `details` always has `outcome`, the word that `--json` has, too. Its other fields may be
-//!   absent.
+//! - `details` always has `outcome`, the same word as in the output of `--json`. Its other fields
+//!   may be absent.
 //!
-//! A file in the state directory has the delivered announcements and those that wait. The rules of
-//! delivery:
+//! `alerts.json` in the state directory stores the last announced condition, and the announcements
+//! that wait for delivery. The rules of delivery:
 //!
-//! 1. Each cycle tries all that wait: forks first, the rest in order.
+//! 1. After each cycle, all waiting announcements are tried: forks first, the others oldest first.
 //! 2. A command that cannot start, fails, or exceeds [`COMMAND_TIMEOUT`] runs again after the next
 //!    cycle.
-//! 3. Once failed tries have taken [`COMMAND_TIMEOUT`] in one cycle, the rest waits for the next
-//!    cycle. The announcement of the last try then comes after the others.
+//! 3. Once failed tries have taken [`COMMAND_TIMEOUT`] after one cycle, the other announcements
+//!    wait for the next cycle. The announcement of the last try then comes after the others.
 //!
-//! No announcement is lost, but delivery may be late: `since` tells which is the latest. An
-//! announcement is repeated only after a crash between the command's end and the write of the file,
-//! or if the file cannot be written or read.
+//! At most 16 announcements wait. A further one replaces the oldest, a fork only if all are forks.
+//! Delivery may be late: `since` tells which announcement is the latest. An announcement is
+//! repeated only after a crash between the command's end and the write of the file, or if the file
+//! cannot be written or read.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,30 +39,32 @@ use unanimity_protocol::Timestamp;
 use unanimity_report::{Announcement, Condition, CycleStatus, Transitions, redact};
 use unanimity_storage::{Mode, Storage, StorageError};
 
-/// The time limit of the operator's command, and the time that failed tries may take in one cycle.
+/// The time limit of the operator's command. It is also the time that failed tries may take after
+/// one cycle, before the other announcements must wait.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Announces every change of a node's condition. There is one for each state directory.
+/// The announcer of changes of a node's condition. There is one for each state directory.
 #[derive(Debug)]
 pub struct Alerts {
     settings: AlertSettings,
     path: PathBuf,
     disk: Storage,
     transitions: Transitions,
-    /// Whether the file lacks a change of `transitions`.
+    /// Whether `transitions` has changes that the file does not have yet.
     is_unsaved: bool,
-    /// The announcements that used up the time of a cycle, oldest first. They are tried last.
+    /// The announcements whose failed tries used up the time of a cycle, oldest first. They are
+    /// tried last.
     slow: Vec<Announcement>,
 }
 
-/// The most bytes of the state file: room for all announcements that may wait, each with every
-/// peer.
+/// The most bytes of `alerts.json`: room for all announcements that may wait, each with every peer.
 const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 impl Alerts {
-    /// Reads the earlier announcements from `alerts.json` in the state directory. If the file is
-    /// unusable, that is logged, and the present problem is announced again: an error here would
-    /// not reach the operator.
+    /// Reads the earlier announcements from `alerts.json` in the state directory.
+    ///
+    /// If the file is unusable, a warning is logged, and the next condition is announced in any
+    /// case. This is no error, because an error here would not reach the operator.
     pub fn open(settings: AlertSettings, state: &Path, disk: Storage) -> Alerts {
         let path = state.join("alerts.json");
         let transitions = match unanimity_storage::read(&path, MAX_FILE_BYTES) {
@@ -79,7 +82,8 @@ impl Alerts {
         Alerts { settings, path, disk, transitions, is_unsaved: false, slow: Vec::new() }
     }
 
-    /// Records the status after a cycle that ended `now`, and delivers all announcements that wait.
+    /// Records the status after a cycle that ended at `now`, and delivers all announcements that
+    /// wait.
     ///
     /// Each command may take [`COMMAND_TIMEOUT`]. No further command starts once failed commands
     /// have taken that long in all.
@@ -89,8 +93,8 @@ impl Alerts {
             log_announcement(new);
         }
         self.is_unsaved |= self.transitions != before;
-        // Saved before delivery, so that a crash loses none; and after it, so that none is
-        // repeated.
+        // Saved before delivery, so that a crash loses no announcement; and after delivery, so
+        // that no announcement is repeated.
         self.save();
         let mut spent_on_failures = Duration::ZERO;
         for announcement in self.delivery_order() {

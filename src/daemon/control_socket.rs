@@ -30,9 +30,10 @@ use unanimity_net::ConnectionLimit;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Lock, Mode, Storage, StorageError};
 
-/// The most commands that are served at once. One more replaces the oldest.
+/// The most commands that are served at once. A further command replaces the oldest one.
 const MAX_COMMANDS: usize = 32;
-/// How long a command cannot be replaced. Only commands that ask peers take longer.
+/// The time for which a further command cannot replace a served one. Only commands that ask peers
+/// take longer.
 const MIN_CONNECTION_HOLD: Duration = Duration::from_secs(5);
 /// The most bytes of a request.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
@@ -40,7 +41,7 @@ const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// The most progress lines that wait for a slow command.
 const MAX_QUEUED_LINES: usize = 16;
-/// The time for a command to send its request, and to read the answer.
+/// The time limit for a command to send its request, and again to read the answer.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The exclusive use of a node's state, by a daemon or by a command that runs without one.
@@ -83,7 +84,7 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// [`ControlSocketError::Busy`] if another process uses it.
+    /// [`ControlSocketError::Busy`] if another process uses the state directory.
     pub fn new(state: &Path, disk: &Storage) -> Result<ControlSocket, ControlSocketError> {
         let directory = socket_directory(state);
         disk.make_dir(&directory, Mode::Private).map_err(StorageError::at(&directory))?;
@@ -92,7 +93,7 @@ impl ControlSocket {
         Ok(ControlSocket { directory, _lock: lock })
     }
 
-    /// Opens the socket. A socket that an earlier process left there is replaced.
+    /// Opens the socket. It replaces a socket file that an earlier process left behind.
     ///
     /// # Errors
     ///
@@ -114,12 +115,12 @@ impl ControlSocket {
     }
 }
 
-/// Sends a request to the daemon that uses `state`, and returns its answer; `None` without a
-/// daemon. `on_line` gets every progress line before the answer, without its line feed.
+/// Sends a request to the daemon that uses `state`, and returns the daemon's answer. `None` if no
+/// daemon runs. `on_line` gets every progress line before the answer, without the line feed.
 ///
 /// # Errors
 ///
-/// An error of the connection. An answer of more than 64 MiB is cut off there.
+/// An error of the connection. A longer answer is cut off after 64 MiB, without an error.
 pub async fn send_request(
     state: &Path,
     request: &str,
@@ -154,7 +155,7 @@ pub async fn send_request(
     }
 }
 
-/// Sends progress lines to the command that waits for an answer.
+/// The sender of progress lines to the command that waits for an answer.
 #[derive(Debug)]
 pub struct ProgressLines(mpsc::Sender<Vec<u8>>);
 
@@ -169,7 +170,8 @@ impl ProgressLines {
 
 /// Answers every request with `answer`, forever.
 ///
-/// - At most 32 commands are served at once. One more replaces the oldest, once that had 5 s.
+/// - At most 32 commands are served at once. A further command replaces the oldest one, once the
+///   oldest has been served for 5 s.
 /// - A command that is slow to send its request, or to read the answer, is cut off after 10 s.
 /// - If a command closes the connection, the future of `answer` is dropped at that point.
 pub async fn serve_requests<F>(
@@ -188,7 +190,7 @@ pub async fn serve_requests<F>(
                 commands.spawn(async move { serve_connection(stream, &*answer).await });
             }
             Err(error) => {
-                // Mostly a lack of file descriptors, which other connections give back.
+                // The usual cause is a lack of file descriptors. Other connections free theirs.
                 tracing::warn!("the control socket: {error}");
                 sleep(Duration::from_secs(1)).await;
             }
@@ -206,7 +208,7 @@ async fn serve_connection<F: Future<Output = Vec<u8>>>(
     let read = timeout(FRAME_TIMEOUT, reader.read_until(b'\n', &mut request)).await;
     if matches!(read, Ok(Ok(_))) && request.pop() == Some(b'\n') {
         let (lines, mut queued) = mpsc::channel::<Vec<u8>>(MAX_QUEUED_LINES);
-        // A slow command delays this future alone, not the answer's work.
+        // A slow command delays only this future, not the work of `answer`.
         let mut sending = pin!(maybe_done(async move {
             while let Some(line) = queued.recv().await {
                 writer.write_all(&line).await?;
@@ -233,8 +235,8 @@ async fn serve_connection<F: Future<Output = Vec<u8>>>(
     }
 }
 
-/// Completes once the command has closed its sending direction. It sends nothing after the request,
-/// and keeps both directions open while it waits for the answer.
+/// Completes once the command has closed its sending direction. A command sends nothing after the
+/// request, and keeps both directions open while it waits for the answer.
 async fn wait_for_hangup(reader: &mut (impl AsyncRead + Unpin)) {
     tokio::io::copy(reader, &mut tokio::io::sink()).await.ok();
 }

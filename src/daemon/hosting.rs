@@ -15,8 +15,8 @@ use unanimity_tor::{AuthorizedClients, artifact_service_settings, service_settin
 use crate::daemon::Daemon;
 use crate::node::NodeError;
 
-/// The limits of the artifact service; the rate comes from the configuration. A client that is cut
-/// off can continue its download.
+/// The limits of the artifact service, except for the rate, which the configuration sets. A client
+/// whose connection is ended can continue its download.
 const ARTIFACT_LIMITS: ServerLimits = ServerLimits {
     max_connections: 32,
     min_hold: Duration::from_secs(5),
@@ -58,7 +58,7 @@ impl Daemon {
                             }
                             () = self.wait_until_unlisted() => {}
                         }
-                        // The service runs as long as a handle to it exists.
+                        // Dropping the handle stops the service.
                         *self.lock_peer_service() = None;
                         sleep(Duration::from_secs(5)).await;
                     }
@@ -78,7 +78,7 @@ impl Daemon {
     /// Hosts the artifact service, if the configuration has `[serve.artifacts]`.
     ///
     /// The service is open to anyone, and has an address of its own. A peer that knows only the
-    /// peer service does not learn what this node runs.
+    /// address of the peer service does not learn which releases this node has.
     pub(super) async fn host_artifacts(self: Arc<Self>) {
         let config = &self.node.config;
         let Some(settings) = config.serve.as_ref().and_then(|serve| serve.artifacts) else {

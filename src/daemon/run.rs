@@ -33,19 +33,20 @@ use crate::daemon::status_channel::{
 use crate::daemon::{Alerts, control_socket};
 use crate::node::{NodeError, NodeRuntime, PeerTest};
 
-/// How often the circuit to every peer is used, at least and at most. Tor closes a circuit that is
-/// unused for ten minutes.
+/// The shortest and the longest time between two questions to every peer, outside rounds. The
+/// questions keep the circuits open: Tor closes a circuit that is unused for ten minutes.
 const WARM_INTERVAL: [Duration; 2] = [Duration::from_secs(4 * 60), Duration::from_secs(8 * 60)];
-/// How often a joining peer is asked, at least and at most: its operator may be waiting for it.
+/// The shortest and the longest time between two questions to joining peers. These times are short,
+/// because the operator of a joining peer may be waiting.
 const JOINING_INTERVAL: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(30)];
 
-/// The time that a cycle may take beside its round, such as for a long download, before an alert.
+/// The time that a cycle may take besides its round before an alert, such as for long reads.
 const CYCLE_MARGIN: Duration = Duration::from_secs(60 * 60);
 
 /// The most progress messages that wait for a slow subscriber.
 const MAX_QUEUED_PROGRESS: usize = 64;
 
-/// The result of a cycle. The outer error means that the cycle panicked, and an alert was sent.
+/// The result of a cycle. The outer error means that the cycle panicked.
 pub type CycleTaskResult = Result<(CycleReport, Result<CycleOutcome, CycleError>), JoinError>;
 
 /// The daemon's state, shared by its tasks and by the commands that it serves.
@@ -54,29 +55,29 @@ pub struct Daemon {
     /// The node that this daemon runs.
     pub node: NodeRuntime<SystemClock>,
     pub(crate) tor: TorClient,
-    /// Held by the running cycle: one runs at a time.
+    /// The lock that the running cycle holds. One cycle runs at a time.
     cycle_lock: Arc<FairMutex<()>>,
-    /// The status after each cycle, for the alerts. A cycle does not wait for the operator's
-    /// command.
+    /// The channel for the status after each cycle, for the alerts. A cycle does not wait for the
+    /// operator's command.
     statuses: StatusSender,
     progress: broadcast::Sender<CycleProgress>,
-    /// Held by the task that asks the peers outside a round: one does so at a time.
+    /// The lock of the task that asks the peers outside a round. One task does so at a time.
     test_lock: FairMutex<()>,
     connected: watch::Sender<bool>,
     peer_service: Mutex<Option<(OnionService, AuthorizedClients)>>,
     pub(crate) listing_changed: Notify,
     round_requested: Notify,
-    /// The release that every peer confirmed last, to be downloaded.
+    /// The confirmed release that is to be downloaded next.
     download_wanted: watch::Sender<Option<Box<ConfirmedRelease>>>,
     /// The release whose last download failed, and the reason.
     failed_download: Mutex<Option<(String, String)>>,
-    /// Notified after a possible change of `peers.toml`.
+    /// The notification of a possible change of `peers.toml`.
     peers_edited: Notify,
 }
 
 impl Daemon {
-    /// Makes a daemon that does not run yet. The receiver gets the status after each cycle; pass it
-    /// to [`Daemon::run`].
+    /// Makes a daemon that does not run yet. The receiver gets the status after each cycle. Pass
+    /// the receiver to [`Daemon::run`].
     pub fn new(
         mut node: NodeRuntime<SystemClock>,
         tor: TorClient,
@@ -84,7 +85,7 @@ impl Daemon {
         let (statuses, receiver) = new_status_channel();
         let progress = broadcast::Sender::new(MAX_QUEUED_PROGRESS);
         let sender = progress.clone();
-        // Mostly there is no subscriber.
+        // Without a subscriber, sending fails. That is the usual case.
         node.progress = ProgressSink::new(move |step| drop(sender.send(step)));
         let daemon = Daemon {
             node,
@@ -104,8 +105,7 @@ impl Daemon {
         (Arc::new(daemon), receiver)
     }
 
-    /// Whether the peer service is published, so that listed peers can find it, as far as Tor
-    /// tells.
+    /// Whether the peer service is published, according to Tor. Listed peers can then find it.
     pub fn is_reachable(&self) -> bool {
         self.lock_peer_service().as_ref().is_some_and(|(service, _)| service.is_reachable())
     }
@@ -148,7 +148,8 @@ impl Daemon {
         self.reload_authorized_clients();
         let guard = self.cycle_lock.clone().lock_owned().await;
         let daemon = self.clone();
-        // In a task with the lock and the status, so that no caller can drop the cycle halfway.
+        // A task holds the lock, runs the cycle and sends the status, so that no caller can drop
+        // the cycle halfway.
         let task = tokio::spawn(async move {
             let _guard = guard;
             let working = daemon.clone();
@@ -168,8 +169,8 @@ impl Daemon {
         task.await?
     }
 
-    /// Runs one cycle of one more product; see [`NodeRuntime::open_extra_product`]. It causes no
-    /// alert.
+    /// Runs one cycle of one more product of the node; see [`NodeRuntime::open_extra_product`]. The
+    /// cycle causes no alert.
     ///
     /// # Errors
     ///
@@ -226,8 +227,8 @@ impl Daemon {
         self.node.test_peers(&self.tor, filter).await
     }
 
-    /// Updates the clients that may find the peer service, from `peers.toml`. While there are none,
-    /// the service is not hosted.
+    /// Reads from `peers.toml` which clients may find the peer service, and updates the service.
+    /// While there are no such clients, the service is not hosted.
     pub fn reload_authorized_clients(&self) {
         self.peers_edited.notify_one();
         let clients = match self.authorized_clients() {
@@ -275,8 +276,8 @@ impl Daemon {
         };
         let patience = self.max_cycle_gap();
         let alerting = forward_statuses(&mut alerts, &mut statuses, patience, &SystemClock);
-        // Separate tasks, which end with this one: no loop can delay a signal, a command or an
-        // alert.
+        // The loops are separate tasks, which end with this one. No loop can then delay a signal, a
+        // command or an alert.
         let mut tasks = JoinSet::new();
         tasks.spawn(self.clone().poll_loop());
         tasks.spawn(self.clone().host_peer_service());
@@ -314,7 +315,7 @@ impl Daemon {
             .saturating_add(config.bootstrap_timeout + config.cycle.round_timeout + CYCLE_MARGIN)
     }
 
-    /// Connects to Tor, with retries and backoff. Does not complete.
+    /// Connects to Tor, with retries and backoff. The future never completes.
     async fn connect_tor(&self, mut progress: impl FnMut(f32, String)) {
         let mut wait = Duration::from_secs(5);
         while let Err(error) = self.tor.bootstrap(&mut progress).await {
@@ -327,8 +328,8 @@ impl Daemon {
         pending().await
     }
 
-    /// Runs the polls of the witness. A fork, from a mirror or a peer, starts a cycle at once, and
-    /// that cycle's status causes the alert.
+    /// Runs the polls of the witness. If the witness finds a fork, from a mirror or a peer, a cycle
+    /// starts at once, and the status of that cycle causes the alert.
     async fn poll_loop(self: Arc<Self>) {
         let Some(role) = &self.node.role else { return pending().await };
         let forks = async {
@@ -366,7 +367,7 @@ impl Daemon {
         loop {
             timeout(wait, self.round_requested.notified()).await.ok();
             match self.run_cycle(mode).await {
-                // The condition without the message: only alerts name peers.
+                // The log gets the condition without the message, because only alerts name peers.
                 Ok((_, result)) => {
                     tracing::info!("cycle: {}", advice::cycle_status(result.as_ref()).condition);
                     if let (Ok(CycleOutcome::Available(release)), true) =
@@ -395,15 +396,16 @@ impl Daemon {
             let failed = result.err().map(|failure| (release.clone(), advice::describe(&failure)));
             match &failed {
                 None => tracing::info!("downloaded: {release}"),
-                // Without the reason: only alerts name peers.
+                // The log does not get the reason, because only alerts name peers.
                 Some(_) => tracing::warn!("not downloaded yet: {release}"),
             }
             *self.failed_download.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         }
     }
 
-    /// Asks every peer now and then, outside rounds. That keeps the circuits open, makes joining
-    /// peers count, and compares every peer's head with the node's own.
+    /// Asks the peers at random times, outside rounds. That keeps the circuits open, and compares
+    /// each peer's head with the node's own. While a peer is joining, only joining peers are asked,
+    /// and a joining peer whose head belongs to the node's log counts from then on.
     async fn keep_warm_loop(self: Arc<Self>) {
         loop {
             let config = self.node.config.reload();
@@ -428,8 +430,8 @@ impl Daemon {
 }
 
 /// Chooses the mode of the daemon's cycles. In a split installation (`is_split`), the policy
-/// `download` also needs [`CycleMode::InstallDownloaded`]: a later cycle moves the download and its
-/// proof to the spool.
+/// `download` also needs [`CycleMode::InstallDownloaded`]: the cycle after the download writes the
+/// proof bundle and the log's entries to the spool.
 pub fn cycle_mode(policy: ServePolicy, is_split: bool) -> CycleMode {
     match policy {
         ServePolicy::Notify => CycleMode::Check,

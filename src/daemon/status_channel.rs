@@ -1,4 +1,4 @@
-//! Forwards the status after every cycle to the alerts, and reports if no cycle finishes in time.
+//! The channel from cycles to alerts: each cycle's status, or a report that no cycle has finished.
 
 use std::time::Duration;
 
@@ -10,24 +10,25 @@ use unanimity_storage::Clock;
 
 use crate::daemon::Alerts;
 
-/// How many cycles may end while the operator's command runs.
+/// The most statuses that wait in the channel while the operator's command runs.
 const MAX_PENDING_STATUSES: usize = 64;
 
-/// The sending half: the status after each cycle, and the time when the cycle ended.
+/// The sending half of the channel. A message is the status after a cycle, and the time when that
+/// cycle ended.
 pub type StatusSender = mpsc::Sender<(CycleStatus, Timestamp)>;
 
-/// The receiving half, for [`forward_statuses`].
+/// The receiving half of the channel, for [`forward_statuses`].
 pub type StatusReceiver = mpsc::Receiver<(CycleStatus, Timestamp)>;
 
-/// Makes a channel from cycles to the alerts. It holds at most 64 statuses.
+/// Makes a channel from cycles to the alerts. The channel holds at most 64 statuses.
 pub fn new_status_channel() -> (StatusSender, StatusReceiver) {
     mpsc::channel(MAX_PENDING_STATUSES)
 }
 
 /// Delivers every status to `alerts`, until all senders are gone.
 ///
-/// If no status comes within `patience`, it reports that no cycle has finished. It repeats that
-/// report after each further `patience`.
+/// If no status comes within `patience`, `alerts` gets a status which says that no cycle has
+/// finished. That repeats after each further `patience`.
 pub async fn forward_statuses(
     alerts: &mut Alerts,
     statuses: &mut StatusReceiver,

@@ -49,31 +49,34 @@ pub struct NodeRuntime<C> {
     mirrors: Vec<Mirror>,
 }
 
-/// The witness role of a node: what makes it a peer of others.
+/// The witness role of a node: its witness, its keys, and its onion services.
 #[derive(Debug)]
 pub struct WitnessRole<C> {
     /// The node's name, from `[serve] name`.
     pub name: Name,
-    /// Follows the log and answers peers.
+    /// The witness, which follows the log and answers peers.
     pub witness: Arc<Witness<C>>,
     /// The node's own keys.
     pub identity: Identity,
-    /// The onion service that peers ask.
+    /// The address of the onion service that peers ask.
     pub address: OnionAddress,
-    /// The onion service with artifacts, if the configuration has `[serve.artifacts]`.
+    /// The address of the onion service with artifacts, if the configuration has
+    /// `[serve.artifacts]`.
     pub artifacts: Option<OnionAddress>,
 }
 
 /// The addresses of a node's onion services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAddresses {
-    /// The service that peers ask.
+    /// The address of the service that peers ask.
     pub peer: OnionAddress,
-    /// The service with artifacts for anyone, if the configuration has `[serve.artifacts]`.
+    /// The address of the service with artifacts for anyone, if the configuration has
+    /// `[serve.artifacts]`.
     pub artifacts: Option<OnionAddress>,
 }
 
-/// An error of a node outside a cycle: at the start, in pairing, in a test of peers.
+/// An error of a node outside a cycle: at the start, in a change of the peer list, or in a test of
+/// peers.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The configuration is refused.
@@ -94,7 +97,7 @@ pub enum NodeError {
     /// `peers.toml` cannot be edited.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// `peers.toml` may be written only by another user, who has to add the peer.
+    /// Only another user may write `peers.toml`. That user has to add the peer.
     #[error("{error}. What belongs at its end:\n\n{block}")]
     PeersFileNotWritable {
         /// The failed edit.
@@ -118,7 +121,7 @@ pub enum NodeError {
     AlreadyListed {
         /// The name of the listed peer.
         name: Name,
-        /// Whether key and address are those of the invite.
+        /// Whether the listed key and address are the same as in the invite.
         is_same: bool,
     },
     /// The invite is this node's own.
@@ -134,11 +137,12 @@ pub enum NodeError {
 pub struct PeerTest {
     /// The peer, as listed.
     pub entry: PeerEntry,
-    /// The peer's cosigned head, or the reason why there is none.
+    /// The peer's recent cosigned head, or the reason why there is none.
     pub answer: Result<CosignedHead, PeerFailure>,
     /// The time from the question to the answer or failure.
     pub elapsed: Duration,
-    /// How the peer's head relates to the node's own; `None` without an answer or a witness role.
+    /// How the head in the peer's answer, which may be old, relates to the node's own head. `None`
+    /// without a verified head, or without a witness role.
     pub relation: Option<HeadRelation>,
     /// Whether this test made a joining peer count.
     pub joined: bool,
@@ -197,8 +201,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         Ok(NodeRuntime { config, role, progress, clock, disk, sharing, uplink, mirrors })
     }
 
-    /// Opens one more product of this node. It has no witness role, and it uses the recent answers
-    /// of this node's peers. Evidence that either of the two holds latches both.
+    /// Opens one more product of this node. The product has no witness role, and reuses recent
+    /// answers of this node's peers. A fork of a log that both products follow latches both.
     ///
     /// # Errors
     ///
@@ -240,7 +244,7 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         })
     }
 
-    /// Sets the network over which the mirrors are reached.
+    /// Sets the connector through which the node reaches its mirrors.
     pub fn connect(&self, web: Arc<dyn WebConnector>) {
         self.uplink.set_connector(web);
     }
@@ -251,8 +255,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
     ///
     /// # Errors
     ///
-    /// [`CycleError::LogForked`] if evidence is not acknowledged; otherwise the errors of
-    /// [`Client::run`].
+    /// [`CycleError::LogForked`] if evidence is not acknowledged, and an error if the configuration
+    /// is not valid. Otherwise the errors of [`Client::open`] and [`Client::run`].
     pub async fn run_cycle(
         &self,
         transport: &impl Transport,
@@ -305,11 +309,13 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
     }
 
     /// Ends a trial that was interrupted, unless another process installs; see
-    /// [`InstallRoot::recover`]. Returns a line for the operator if there was such a trial.
+    /// [`InstallRoot::recover`]. Returns a line for the operator if there was such a trial. With a
+    /// spool, this does nothing, because the installer ends interrupted trials.
     ///
     /// # Errors
     ///
-    /// [`InstallError`] if the install root cannot be read, or the way back fails.
+    /// [`InstallError`] if the install root cannot be read, or the return to the earlier version
+    /// fails.
     pub async fn recover(&self) -> Result<Option<String>, InstallError> {
         if self.config.cycle.spool.is_some() {
             return Ok(None);
@@ -331,8 +337,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
     ///
     /// # Errors
     ///
-    /// [`CycleError::LogForked`] if evidence is not acknowledged; otherwise the configuration's
-    /// errors and those of the download.
+    /// [`CycleError::LogForked`] if evidence is not acknowledged. Otherwise an error of the
+    /// configuration or of the download.
     pub async fn download(
         &self,
         transport: &impl Transport,
@@ -379,13 +385,14 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         self.role.as_ref().ok_or_else(|| NodeError::NoRole(self.config.source.path.clone()))
     }
 
-    /// Adds a peer to `peers.toml`. The peer counts once its head and this node's are found to be
-    /// of one log. `name` and `operator` replace the invite's name.
+    /// Adds a peer to `peers.toml`. The peer counts once its head and this node's head are found to
+    /// be from one log. `name` replaces the name in the invite. Without `operator`, the operator
+    /// has the peer's name.
     ///
     /// # Errors
     ///
-    /// [`NodeError`] if this node has no witness role, if the invite is unusable or its name
-    /// listed, or if `peers.toml` cannot be written.
+    /// [`NodeError`] if this node has no witness role, if the invite is unusable, if the peer is
+    /// already listed, or if `peers.toml` cannot be written.
     pub fn add_peer(
         &self,
         invite: &Invite,
@@ -421,8 +428,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
 
     /// Removes a peer from `peers.toml`.
     ///
-    /// A counted peer must confirm every update until the returned time, unless `at_once`. Any
-    /// other peer is removed at once, and the result is `None`.
+    /// A counted peer stays until the returned time, and must confirm every update until then. With
+    /// `at_once`, and for any other peer, the removal is immediate, and the result is `None`.
     ///
     /// # Errors
     ///
@@ -455,7 +462,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
 
     /// Asks the peers that pass `filter` for their cosigned heads, all at once.
     ///
-    /// A joining peer counts from now on if its head and this node's are of one log.
+    /// A joining peer counts from now on if its head, the head in its invite, and this node's head
+    /// are from one log.
     ///
     /// # Errors
     ///
@@ -484,7 +492,8 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
                 (Some(role), Ok(cosigned)) => Some(role.witness.compare_head(cosigned.head())?),
                 _ => None,
             };
-            // An old answer may be a replay, so it is a failure. It still proves a fork, above.
+            // An old answer may be a replay, so it counts as a failure. Its head was still compared
+            // above, because an old head can prove a fork, too.
             let answer = answer
                 .and_then(|cosigned| self.config.cycle.limits.admit(cosigned, self.clock.now(), 0));
             let waiting_for = match entry.membership {
@@ -507,7 +516,7 @@ impl<C: Clock + Clone + 'static> NodeRuntime<C> {
         Ok(tested)
     }
 
-    /// Returns why a joining peer, whose invite named this head, does not count yet.
+    /// Returns why a joining peer does not count yet. `size` and `root` are the head in its invite.
     fn joining_obstacle(
         &self,
         size: u64,

@@ -190,7 +190,7 @@ fn release_show_names_everything_that_decides_the_installation() {
     snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/release_show.txt"]);
     let kind = |line: &str| {
         let report: Value = serde_json::from_str(&sandbox.run_ok(line)).unwrap();
-        report["manifest"]["targets"][0]["kind"].clone()
+        report["manifest"]["artifacts"][0]["kind"].clone()
     };
     assert_eq!(kind("--json release show m")["archive"]["unpacked"], 5);
 }

@@ -24,7 +24,8 @@ enum Decompressor<R: Read> {
     Zst(Box<zstd::Decoder<'static, TrackedSource<R>>>),
 }
 
-/// A source that records its own failures, to tell them from errors of decompression.
+/// A reader that records whether its source failed, to tell a failure of the source from an error
+/// of decompression.
 struct TrackedReader<R> {
     source: R,
     failed: bool,
@@ -48,7 +49,8 @@ impl<R: Read> Decoder<R> {
         Ok(Decoder { unpacked: BufReader::with_capacity(BUFFER, decoder) })
     }
 
-    /// Returns at least one and at most `most` of the next bytes. Empty at the end.
+    /// Returns the next bytes without skipping them: at least one and at most `most`, or none at
+    /// the end.
     pub(crate) fn peek(&mut self, most: u64) -> Result<&[u8], ArchiveError> {
         // The result of `fill_buf` would borrow `self`, which `classify_error` needs.
         if let Err(error) = self.unpacked.fill_buf() {
@@ -64,8 +66,9 @@ impl<R: Read> Decoder<R> {
         self.unpacked.consume(count);
     }
 
-    /// Fills the buffer. `false` if the archive has ended before its first byte; an error if it
-    /// ends within the buffer.
+    /// Fills the whole buffer and returns `true`.
+    ///
+    /// Returns `false` if no byte of the archive is left. Fails if too few bytes are left.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, ArchiveError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -84,8 +87,7 @@ impl<R: Read> Decoder<R> {
         Ok(true)
     }
 
-    /// Checks at the end of the tar archive that the compressed stream and the source end here,
-    /// too.
+    /// Checks, after the last byte of the tar archive, that the source has no further byte.
     pub(crate) fn finish(&mut self) -> Result<(), ArchiveError> {
         let (source, what) = match self.unpacked.get_mut() {
             Decompressor::Tar(source) => (source, "archive"),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
-/// An archive was not unpacked.
+/// The reason why an archive was not checked or not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError<E = Infallible> {
     /// The archive breaks a rule of this crate.
@@ -18,7 +18,7 @@ pub enum ArchiveError<E = Infallible> {
 }
 
 impl ArchiveError {
-    /// Changes the error type of the sink. This error is not from the sink.
+    /// Converts an error that is not from a sink to the error type of any sink.
     pub(crate) fn with_sink_error<E>(self) -> ArchiveError<E> {
         match self {
             ArchiveError::Refused(violation) => ArchiveError::Refused(violation),
@@ -43,7 +43,7 @@ fn entry_prefix(entry: &Option<(u64, String)>) -> String {
     entry.as_ref().map_or_else(String::new, |(number, name)| format!("entry {number}, {name}: "))
 }
 
-/// Quotes bytes of an archive for a terminal: escaped, and at most 120 of them.
+/// Quotes bytes of an archive for a terminal. The bytes are escaped, and cut after the first 120.
 pub(crate) fn quote(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     let more = if bytes.len() > SHOWN { "..." } else { "" };

@@ -1,4 +1,4 @@
-//! The header of an entry: 512 bytes, and each of them is checked.
+//! The parser of tar headers. A header has 512 bytes, and the parser checks each of them.
 //!
 //! POSIX.1-2017, `pax`, "ustar Interchange Format"; GNU tar 1.35, "Basic Tar Format".
 
@@ -18,7 +18,7 @@ const TIME: Range<usize> = 136..148;
 const CHECKSUM: Range<usize> = 148..156;
 const TYPE: usize = 156;
 const LINK: Range<usize> = 157..257;
-/// The magic and the version.
+/// The magic field and the version field after it.
 const MAGIC: Range<usize> = 257..265;
 const USER: Range<usize> = 265..297;
 const GROUP: Range<usize> = 297..329;
@@ -56,7 +56,9 @@ pub(crate) enum EntryKind {
 }
 
 impl Header {
-    /// Parses a header that is not all zeros. The error is the broken rule, for people.
+    /// Parses a header. The error text names the broken rule, for people.
+    ///
+    /// The caller handles a block of zeros, which ends the archive and is not a header.
     pub(crate) fn parse(block: &[u8; BLOCK_BYTES]) -> Result<Header, String> {
         let sum: u64 = (block.iter().enumerate())
             .map(|(i, &byte)| u64::from(if CHECKSUM.contains(&i) { b' ' } else { byte }))
@@ -131,7 +133,7 @@ impl Header {
         }
     }
 
-    /// The quoted name field of a block that need not be a valid header, for error messages.
+    /// The quoted name field of a block, for error messages. The block may be an invalid header.
     pub(crate) fn name_in(block: &[u8; BLOCK_BYTES]) -> String {
         let name = block[NAME].split(|&byte| byte == 0).next();
         quote(name.unwrap_or_default())
@@ -167,7 +169,7 @@ fn parse_text<'a>(field: &'a [u8], what: &str) -> Result<&'a [u8], String> {
     Ok(text)
 }
 
-/// Parses a number field: octal digits, then at least one zero byte or space until the end.
+/// Parses a number field: octal digits, then one or more zero bytes or spaces.
 fn parse_octal(field: &[u8], what: &str) -> Result<u64, String> {
     if field[0] & 0x80 != 0 {
         return Err(format!("the {what} is in base 256"));

@@ -7,9 +7,9 @@
 //! | part | accepted |
 //! |---|---|
 //! | compression | none, or exactly one gzip member (RFC 1952), or exactly one zstd frame (RFC 8878) with a window of at most 8 MiB and no dictionary; no bytes before or after it |
-//! | headers | POSIX `ustar`, and GNU's where both are the same; unsigned checksum; octal numbers; zeros in the unused rest of a field |
+//! | headers | POSIX `ustar`, or GNU with zeros in place of the POSIX prefix field; unsigned checksum; octal numbers, with zero bytes or spaces after them; zeros after the end of a text |
 //! | entries | files `0`, directories `5`, symbolic links `2`; before each at most one extended header `x` |
-//! | extended header | at most 8 KiB: `path` and `linkpath` for names of more than 100 bytes (the header's own field then has their first 100 bytes); times and owners, which are ignored |
+//! | extended header | at most 8 KiB: `path` and `linkpath`, of which the header's own field has the first 100 bytes; times and owners, which are ignored |
 //! | names | printable ASCII without `\`; relative; no empty part, `.` or `..`; a part has at most 255 bytes, a path at most 1024 bytes and 64 parts; no two names that differ only in letter case |
 //! | order | the entry of a directory is before all entries in it |
 //! | links | a target is `../` repeated, at most up to the root of the tree, then names: no link leads out of the tree, whatever other links the tree has |

@@ -1,4 +1,4 @@
-//! Names and link targets in an archive: one spelling for each path, and none that leads out of the
+//! Names and link targets in an archive. Each path has one spelling, and no path leads out of the
 //! tree.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ impl EntryPath {
             return Err("an absolute name".to_owned());
         }
         let path = path.strip_suffix('/').filter(|_| is_dir).unwrap_or(path);
-        path.split('/').try_for_each(check_name)?;
+        path.split('/').try_for_each(|part| check_part(part, PathKind::Name))?;
         let depth = path.split('/').count();
         if depth > MAX_DEPTH {
             return Err(format!("a path of {depth} names; {MAX_DEPTH} are the most"));
@@ -40,7 +40,7 @@ impl EntryPath {
         &self.0
     }
 
-    /// The directory that contains the entry. `None` at the root of the tree.
+    /// The directory that contains the entry. `None` if that directory is the root of the tree.
     fn parent(&self) -> Option<&str> {
         Some(self.0.rsplit_once('/')?.0)
     }
@@ -54,9 +54,9 @@ impl EntryPath {
 /// The target of a symbolic link, relative to the directory of the link: `../` repeated, then
 /// names.
 ///
-/// Only the parts at the beginning are `..`. They start in a real directory of the tree and are at
-/// most as many as its depth, so they stay in the tree. The names after them may lead through other
-/// links, each of which ends in the tree by the same rule.
+/// The target has at most one `..` for each directory above the link. The first `..` starts in a
+/// real directory of the tree, so the `..` parts stay in the tree. The names after these parts may
+/// lead through other links, and the target of each such link stays in the tree by the same rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTarget(String);
 
@@ -72,7 +72,7 @@ impl LinkTarget {
             return Err(format!("a link out of the tree, to {}", quote(bytes)));
         }
         (target.split('/').skip(climbs))
-            .try_for_each(check_name)
+            .try_for_each(|part| check_part(part, PathKind::LinkTarget))
             .map_err(|why| format!("a link to {}: {why}", quote(bytes)))?;
         Ok(LinkTarget(target.to_owned()))
     }
@@ -83,7 +83,9 @@ impl LinkTarget {
     }
 }
 
-/// Parses text that has one meaning for every terminal, file system and reader.
+/// Parses a text of at most [`MAX_PATH_BYTES`] printable ASCII characters without a backslash.
+///
+/// Every terminal, file system and reader of archives interprets such a text alike.
 fn parse_printable<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     if bytes.len() > MAX_PATH_BYTES {
         return Err(format!("a {what} of {} bytes; {MAX_PATH_BYTES} are the most", bytes.len()));
@@ -98,14 +100,26 @@ fn parse_printable<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
     std::str::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
+/// What a path is in the archive.
+#[derive(Clone, Copy)]
+enum PathKind {
+    Name,
+    LinkTarget,
+}
+
 /// Refuses an empty or too long part of a path, `.` and `..`.
-fn check_name(name: &str) -> Result<(), String> {
-    let why = match name {
-        "" => "an empty part in a name",
-        "." => "'.' in a name; give tar the entries of the directory, not '.' itself",
-        ".." => "'..' in a name",
-        _ if name.len() > MAX_NAME_BYTES => {
-            let length = name.len();
+fn check_part(part: &str, kind: PathKind) -> Result<(), String> {
+    let why = match (part, kind) {
+        ("", PathKind::Name) => "an empty part in a name",
+        ("", PathKind::LinkTarget) => "an empty part in a link target",
+        (".", PathKind::Name) => {
+            "'.' in a name; give tar the entries of the directory, not '.' itself"
+        }
+        (".", PathKind::LinkTarget) => "'.' in a link target; write the target without '.'",
+        ("..", PathKind::Name) => "'..' in a name",
+        ("..", PathKind::LinkTarget) => "'..' after a name",
+        _ if part.len() > MAX_NAME_BYTES => {
+            let length = part.len();
             return Err(format!("a part of {length} bytes; {MAX_NAME_BYTES} are the most"));
         }
         _ => return Ok(()),
@@ -113,7 +127,7 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(why.to_owned())
 }
 
-/// The paths of the entries so far.
+/// The paths of the entries read so far, to refuse duplicates and missing directories.
 #[derive(Default)]
 pub(crate) struct TakenPaths {
     /// The entries by their paths in lower case.
@@ -122,7 +136,7 @@ pub(crate) struct TakenPaths {
 }
 
 struct Taken {
-    /// The path in its own spelling, if that differs from lower case.
+    /// The path as the archive spells it, if it has upper-case letters.
     spelt: Option<Box<str>>,
     is_dir: bool,
 }
@@ -160,8 +174,8 @@ impl TakenPaths {
         Ok(())
     }
 
-    /// Finds an entry by its path, regardless of letter case: its spelling, and whether it is a
-    /// directory.
+    /// Finds an entry by its path, regardless of letter case. Returns the entry's own spelling of
+    /// the path, and whether the entry is a directory.
     fn get(&self, path: &str) -> Option<(&str, bool)> {
         let (key, taken) = self.taken.get_key_value(&*path.to_ascii_lowercase())?;
         Some((taken.spelt.as_deref().unwrap_or(key), taken.is_dir))

@@ -1,20 +1,20 @@
 //! Extended headers (POSIX.1-2017, `pax`, "pax Extended Header"): lines of `LENGTH KEY=VALUE` for
 //! values that do not fit into a header.
 //!
-//! The reader uses two keys, `path` and `linkpath`, and ignores times and owners. It refuses all
-//! other keys by name. With some of them, readers see different archives (`size`, `GNU.sparse.*`,
-//! `hdrcharset`). Others carry data that is not installed (`SCHILY.xattr.*`).
+//! The reader uses two keys, `path` and `linkpath`, and ignores times and owners. It refuses every
+//! other key. Some refused keys make two readers see different archives (`size`, `GNU.sparse.*`,
+//! `hdrcharset`). Other refused keys carry data that is not installed (`SCHILY.xattr.*`).
 
 use crate::error::quote;
 use crate::header::{Header, NAME_FIELD_BYTES};
 
-/// The most bytes of one extended header.
+/// The most bytes in the content of one extended header.
 pub(crate) const MAX_BYTES: u64 = 8192;
 
 /// Keys without an effect on the installed tree.
 const IGNORED: [&[u8]; 7] = [b"atime", b"ctime", b"gid", b"gname", b"mtime", b"uid", b"uname"];
 
-/// The values of one extended header, for the entry after it.
+/// The path and the link target in one extended header. They apply to the entry after the header.
 #[derive(Debug, Default)]
 pub(crate) struct ExtendedHeader {
     path: Option<Vec<u8>>,
@@ -49,8 +49,10 @@ impl ExtendedHeader {
         Ok(extension)
     }
 
-    /// Returns the path and the link target of the entry after it. The fields of the entry's own
-    /// header must have the beginning of the same names, for readers without extended headers.
+    /// Returns the path and the link target of the entry with this `header`.
+    ///
+    /// Fails if a field of `header` differs from the first 100 bytes of the extended value. Readers
+    /// without support for extended headers use that field.
     pub(crate) fn apply(self, header: &Header) -> Result<(Vec<u8>, Vec<u8>), String> {
         let path = match self.path {
             None => header.path(),
@@ -74,7 +76,7 @@ impl ExtendedHeader {
     }
 }
 
-/// Whether a field of a header has as much of a name as fits into it.
+/// Whether `field` is the whole name, or its first 100 bytes if the name is longer.
 fn is_prefix_of(field: &[u8], whole: &[u8]) -> bool {
     field == &whole[..whole.len().min(NAME_FIELD_BYTES)]
 }

@@ -15,7 +15,8 @@ use crate::totals::Totals;
 /// The most blocks of zeros at the end: two, and up to 19 that fill GNU's record of 20 blocks.
 const MAX_END_BLOCKS: usize = 21;
 
-/// Reads the whole archive into the sink and returns its totals. Refuses an archive above `bound`.
+/// Reads the whole archive into the sink and returns the archive's totals. Refuses an archive whose
+/// totals exceed `bound`.
 pub(crate) fn read<S: TreeSink>(
     decoder: &mut Decoder<impl Read>,
     bound: Totals,
@@ -51,8 +52,8 @@ impl EntryLabel {
 }
 
 impl<R: Read> ArchiveReader<'_, R> {
-    /// Reads the header of the next entry, and an extended header before it. `None` for the first
-    /// block of zeros.
+    /// Reads the header of the next entry, and the extended header before it, if any. `None` if the
+    /// next block is all zeros: the end of the archive begins there.
     fn read_header(
         &mut self,
     ) -> Result<Option<(EntryLabel, Header, ExtendedHeader)>, ArchiveError> {
@@ -150,7 +151,8 @@ impl<R: Read> ArchiveReader<'_, R> {
         Ok(())
     }
 
-    /// Reads the zeros from the end of the content to the next block.
+    /// Skips the padding between an entry's content and the next block. Refuses padding other than
+    /// zeros.
     fn read_padding(&mut self, entry: &EntryLabel, size: u64) -> Result<(), ArchiveError> {
         let mut padding = [0; BLOCK_BYTES];
         let padding = &mut padding[..size.wrapping_neg() as usize % BLOCK_BYTES];
@@ -163,8 +165,8 @@ impl<R: Read> ArchiveReader<'_, R> {
         Ok(())
     }
 
-    /// Reads the end of the archive after its first block of zeros: 1 to 20 more of them, then the
-    /// end of the file.
+    /// Reads the end of the archive after its first block of zeros: 1 to 20 more blocks of zeros,
+    /// then the end of the file.
     fn read_end(&mut self) -> Result<(), ArchiveError> {
         let violation =
             |why: &str| Err(ArchiveViolation { entry: None, why: why.to_owned() }.into());

@@ -6,14 +6,14 @@ use crate::path::{EntryPath, LinkTarget};
 
 /// Receives the checked entries of an archive, in their order.
 pub trait TreeSink {
-    /// The error of an entry that cannot be written.
+    /// The error if the sink cannot write an entry.
     type Error;
 
-    /// Receives a directory. The directories above it came before.
+    /// Receives a directory. The sink has received all directories above it before.
     fn directory(&mut self, path: &EntryPath) -> Result<(), Self::Error>;
     /// Receives a file. [`TreeSink::bytes`] then receives its content.
     fn file(&mut self, path: &EntryPath, executable: bool) -> Result<(), Self::Error>;
-    /// Receives more bytes of the last file.
+    /// Receives the next bytes of the file that [`TreeSink::file`] received last.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
     /// Receives a symbolic link.
     fn link(&mut self, path: &EntryPath, target: &LinkTarget) -> Result<(), Self::Error>;

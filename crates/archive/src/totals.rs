@@ -1,6 +1,6 @@
 //! The size of an unpacked archive.
 
-/// The number of bytes and entries in an archive.
+/// The number of unpacked bytes and of entries in an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// The sum of all file sizes in bytes.

@@ -1,4 +1,4 @@
-//! The two uses of the reader: checking an archive, and unpacking it into a sink.
+//! The public functions of the reader: checking an archive, and unpacking it into a sink.
 
 use std::io::Read;
 
@@ -11,7 +11,8 @@ use crate::reader;
 use crate::sink::{NullSink, TreeSink};
 use crate::totals::Totals;
 
-/// Checks a whole archive without unpacking it. Returns its totals, which a manifest has to state.
+/// Checks a whole archive without writing its entries anywhere. Returns the archive's totals, for
+/// its manifest.
 ///
 /// Fails if the source fails, or if the archive breaks a rule of this crate.
 pub fn check(format: ArchiveFormat, source: impl Read) -> Result<Totals, ArchiveError> {
@@ -19,7 +20,7 @@ pub fn check(format: ArchiveFormat, source: impl Read) -> Result<Totals, Archive
     reader::read(&mut Decoder::open(format, source)?, bound, &mut NullSink)
 }
 
-/// Unpacks an archive into a sink. Its totals must be exactly the signed ones.
+/// Unpacks an archive into a sink. Fails unless the archive's totals are exactly `signed`.
 ///
 /// The sink receives no entry and no byte beyond the signed totals. On an error, the caller has to
 /// discard everything that the sink has received.

@@ -92,7 +92,7 @@ fn main() {
         fs::remove_file(&copy).expect("removed");
         hashing.push(time_after_sync(|| hash(&artifact)));
         let idle = memory_kib("VmRSS");
-        // 5 resets the peak (proc(5)).
+        // Writing 5 resets the peak of resident memory (proc(5)).
         fs::write("/proc/self/clear_refs", "5").expect("our own");
         downloading.push(time_after_sync(|| {
             let mut rng = StdRng::seed_from_u64(1);

@@ -10,11 +10,12 @@ use unanimity_net::message::Answer;
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::{PeerFailure, PublicKeyBytes, Timestamp};
 
-/// How long an answer is reused: 5 minutes. It decides only which peers are asked. Whether the
-/// answer counts depends on its own time.
+/// How long an answer is reused: 5 minutes. This limit decides only which peers are asked again.
+/// Whether an answer counts depends on the time in its cosignature.
 const ANSWER_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// The answers by log and peer. A cosigned head belongs to a log and names no product.
+/// The recent answers of peers, by log and peer. All products of one log can use an answer, because
+/// a cosigned head names no product.
 #[derive(Debug, Default)]
 pub struct AnswerCache(Mutex<BTreeMap<(LogId, PublicKeyBytes), CachedAnswer>>);
 
@@ -53,12 +54,12 @@ pub enum Sharing {
     Nothing,
     /// The client asks every peer, and caches the answers for the other clients.
     Primary(Arc<AnswerCache>),
-    /// The client reuses recent answers, and asks only the other peers.
+    /// The client reuses recent answers, and asks only the peers without one.
     Secondary {
         /// The cached answers.
         answers: Arc<AnswerCache>,
-        /// The state directory of the primary client. Evidence is stored there, too, so a fork
-        /// latches for both.
+        /// The state directory of the primary client. This client stores evidence there, too, so a
+        /// fork latches for both clients.
         primary_state: PathBuf,
     },
 }
@@ -92,7 +93,8 @@ impl Sharing {
         }
     }
 
-    /// The state directory in which evidence is stored besides the client's own.
+    /// The primary client's state directory, in which this client stores evidence as well. `None`
+    /// if this client is not secondary.
     pub fn primary_state(&self) -> Option<&Path> {
         match self {
             Sharing::Secondary { primary_state, .. } => Some(primary_state),

@@ -38,18 +38,19 @@ struct CachedArtifact {
 }
 
 impl ArtifactCache {
-    /// A cache in `STATE/artifacts` of at most `max_bytes` bytes. Creates nothing on the disk.
+    /// Makes a cache in `STATE/artifacts` of at most `max_bytes` bytes. Creates no file or
+    /// directory.
     pub fn new(state: &Path, max_bytes: u64, disk: Storage) -> ArtifactCache {
         ArtifactCache { directory: state.join("artifacts"), max_bytes, disk }
     }
 
-    /// Caches an artifact, if `bytes`, from their beginning, are exactly what was signed.
+    /// Caches an artifact, if `bytes`, read from their beginning, are exactly the signed artifact.
     ///
     /// Removes the oldest artifacts to make room. An artifact that is cached already, or is larger
     /// than the cache, is skipped.
     ///
     /// # Errors
-    /// If the bytes are not those that were signed, or a file cannot be read, written or removed.
+    /// If `bytes` are not the signed artifact, or a file cannot be read, written or removed.
     pub fn insert(&self, target: &Artifact, bytes: impl Read) -> Result<(), InstallError> {
         let at = |path: &Path| StorageError::at(path);
         self.remove_unfinished().map_err(at(&self.directory))?;
@@ -121,7 +122,7 @@ impl ArtifactCache {
     }
 }
 
-/// Serves artifacts by digest, at the path that they have on a mirror. Serves nothing else.
+/// Serves each cached artifact at the path that it has on a mirror. Serves no other files.
 impl FileStore for ArtifactCache {
     fn open(&self, path: &str) -> io::Result<ServedFile> {
         let kept = self.list()?.into_iter().find(|kept| artifact_path(&kept.digest) == path);
@@ -130,7 +131,7 @@ impl FileStore for ArtifactCache {
     }
 }
 
-/// A reader that also writes every byte to `to`.
+/// A reader of `from` that also writes every byte to `to`.
 struct TeeReader<'a, R> {
     from: R,
     to: &'a mut dyn WritableFile,

@@ -15,14 +15,14 @@ use crate::hook_threads::HookThreads;
 use crate::mirror_scores::MirrorScores;
 use crate::progress::ProgressSink;
 
-/// A client with its state open. No other client can open that state meanwhile.
+/// The client of one product, with its state open. No other client can open that state meanwhile.
 pub struct Client<'a, T, C> {
     pub(crate) config: &'a ClientConfig,
     pub(crate) downloader: Downloader<'a>,
     pub(crate) transport: &'a T,
     pub(crate) clock: &'a C,
     pub(crate) disk: Storage,
-    /// Where versions are installed.
+    /// The install root: the directory of the installed versions.
     pub(crate) root: InstallRoot,
     pub(crate) store: ClientStore,
     pub(crate) state: ClientState,
@@ -34,7 +34,8 @@ pub struct Client<'a, T, C> {
 }
 
 impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
-    /// Opens the node's state, as its only user. Reads the log and the artifacts from `mirrors`.
+    /// Opens the client's state, for this client alone. The cycles of this client read the log and
+    /// the artifacts from `mirrors`.
     ///
     /// # Errors
     /// [`StoreError::Busy`](unanimity_state::StoreError::Busy) if another client uses the state.
@@ -52,7 +53,7 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         let evidence =
             EvidenceStore::new(&config.cycle.state, &config.cycle.policy.log, disk.clone());
         let downloader = Downloader::new(config, mirrors, transport, disk.clone());
-        // After a switch, the client may have been killed before it stored the new floor.
+        // An earlier process may have been killed after a switch, before it stored the new floor.
         let root = InstallRoot::new(&config.cycle.install_root, disk.clone())
             .with_hooks(config.cycle.hooks.clone())
             .with_hook_runner(Arc::new(HookThreads));
@@ -80,7 +81,8 @@ impl<'a, T: Transport, C: Clock> Client<'a, T, C> {
         self
     }
 
-    /// Shares answers of peers, and evidence, with the clients of the node's other products.
+    /// Sets how this client shares the peers' answers and the evidence of forks with the clients of
+    /// the node's other products.
     pub fn with_sharing(self, sharing: Sharing) -> Self {
         let evidence = match sharing.primary_state() {
             Some(state) => self.evidence.also_record_in(state),

@@ -13,11 +13,12 @@ use crate::decide::InstallPlan;
 use crate::downloader;
 use crate::error::{ClientError, CycleError};
 
-/// How often one cycle asks the peers again because a download outlived its round.
+/// The most times that one cycle asks the peers again before it installs, if a download takes so
+/// long that the round's cosignatures are too old.
 const MAX_ROUNDS: usize = 3;
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Runs one cycle. Returns what it saw, and its outcome or error.
+    /// Runs one cycle. Returns its report, and its outcome or error.
     pub async fn run(
         &mut self,
         mode: CycleMode,
@@ -30,8 +31,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         (report, result)
     }
 
-    /// Asks every peer and returns whether a release can be installed. Downloads and installs
-    /// nothing.
+    /// Asks every peer, and returns [`CycleOutcome::Available`] if a release can be installed.
+    /// Downloads and installs nothing.
     pub async fn check(
         &mut self,
         rng: &mut impl Rng,
@@ -50,11 +51,10 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.run(CycleMode::Download, rng).await
     }
 
-    /// Asks every peer and installs the release if it was downloaded before and every peer confirms
-    /// it.
+    /// Asks every peer, and installs the confirmed release if an earlier cycle downloaded it.
     ///
     /// The outcome is [`CycleOutcome::Available`] if the release was not downloaded. With a spool,
-    /// the client fills the spool again instead of installing.
+    /// the client installs nothing: it fills the spool again with the downloaded release.
     pub async fn install_downloaded(
         &mut self,
         rng: &mut impl Rng,
@@ -63,7 +63,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     }
 
     /// Asks every peer, downloads the release that every peer has confirmed for long enough, and
-    /// installs it. With a spool, the installer installs it.
+    /// installs that release. With a spool, the client only fills the spool, and the installer
+    /// installs the release.
     pub async fn update(
         &mut self,
         rng: &mut impl Rng,
@@ -77,7 +78,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         report: &mut CycleReport,
         rng: &mut impl Rng,
     ) -> Result<CycleOutcome, CycleError> {
-        // With a spool, the installer installs.
+        // With a spool, the installer installs, and ends interrupted trials.
         let is_split = self.config.cycle.spool.is_some();
         if !is_split && matches!(mode, CycleMode::Update | CycleMode::InstallDownloaded) {
             let root = self.root.clone().with_withdrawn(self.state.catalog.withdrawn());
@@ -88,7 +89,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             return Ok(CycleOutcome::UpToDate);
         };
         let (journal, release) = (self.root.journal()?, plan.release.manifest().label());
-        // With a spool, the installer ends an interrupted trial. New files in the spool start it.
+        // With a spool, the installer ends an interrupted trial. New files in the spool start the
+        // installer.
         if is_split {
             journal.check_backoff(&release, self.clock.now())?;
         } else {
@@ -121,8 +123,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
     ) -> Result<CycleOutcome, CycleError> {
         self.download_artifact(&plan, report, rng).await?;
         if let Some(spool) = &self.config.cycle.spool {
-            // The download may have outlived its round, and the installer needs recent
-            // cosignatures.
+            // The round's cosignatures may have become too old during the download, and the
+            // installer needs recent ones.
             if plan.release.check_not_expired(self.clock.now()).is_err() {
                 match self.decide(report, rng).await? {
                     Some(new)
@@ -139,8 +141,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         Ok(plan.into_outcome())
     }
 
-    /// Downloads the planned artifact. If no host serves it and every mirror is stale, the error is
-    /// that.
+    /// Downloads the planned artifact. If no host serves it and every mirror is stale, the error
+    /// says that the mirrors are stale.
     async fn download_artifact(
         &mut self,
         plan: &InstallPlan,
@@ -174,8 +176,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<CycleOutcome, CycleError> {
         let mut prepared = self.download_and_unpack(&plan, report, rng).await?;
-        // If the download outlived its round, every peer is asked again. The new plan may have a
-        // newer release.
+        // If the round's cosignatures became too old during the download, every peer is asked
+        // again. The new plan may have a newer release.
         for _ in 0..MAX_ROUNDS {
             if plan.release.check_not_expired(self.clock.now()).is_ok() {
                 break;
@@ -211,11 +213,11 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
 
     /// Checks again what may have changed during the download: fork evidence and the configuration.
     fn check_can_switch(&self) -> Result<(), CycleError> {
-        // The witness role may have stored evidence since.
+        // The witness role may have stored evidence since the decision.
         if let Some(id) = self.evidence.find_unacknowledged()? {
             return Err(LogForked { id }.into());
         }
-        // The operator may have added or removed a peer since.
+        // The operator may have added or removed a peer since the decision.
         Ok(self.config.check_unchanged(self.clock.now())?)
     }
 }

@@ -1,4 +1,4 @@
-//! The outcome of a cycle, and the report of what it saw.
+//! The outcome of a cycle, and the report of what the client saw in it.
 
 use unanimity_install::Installed;
 use unanimity_protocol::{ConfirmedRelease, CosignedHead, PeerFailure, Refusal, TreeHead};
@@ -15,16 +15,17 @@ pub enum CycleOutcome {
     Installed(Installed),
 }
 
-/// What a cycle saw, with or without an error. It is for display: no decision depends on it.
+/// A report of what the client saw in a cycle, which may have ended with an error. The report is
+/// for display: no decision depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct CycleReport {
-    /// The head of the log that this cycle adopted.
+    /// The head of the log that the client chose in this cycle. `None` if no host proved any head.
     pub head: Option<TreeHead>,
     /// Each peer's name, with its cosigned head or the reason why there is none.
     pub peers: Vec<(String, Result<CosignedHead, PeerFailure>)>,
     /// Each mirror's name, with its checkpoint or the reason why there is none.
     pub mirrors: Vec<(String, Result<TreeHead, String>)>,
-    /// Refused entries of this product that were not reported before, by index.
+    /// The refused entries of this product that no earlier cycle reported, each with its index.
     pub refused: Vec<(u64, Refusal)>,
     /// How many entries have a kind that this version does not know.
     pub unknown_kinds: u64,

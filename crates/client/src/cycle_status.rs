@@ -12,8 +12,8 @@ use crate::cycle_report::CycleOutcome;
 use crate::error::CycleError;
 use crate::mirror_problem::MirrorProblem;
 
-/// Describes the end of a cycle. Word and condition come from the table of outcomes
-/// ([`Exit`](unanimity_report::Exit)). Message and details are made here.
+/// Makes the status of the node after a cycle. The condition and the outcome's word come from the
+/// table of outcomes ([`Exit`](unanimity_report::Exit)). This function adds message and details.
 pub fn status_of(result: Result<&CycleOutcome, &CycleError>) -> CycleStatus {
     let (word, condition) = match result {
         Ok(outcome) => (outcome.exit().word(), outcome.condition()),
@@ -58,7 +58,8 @@ fn release_of(outcome: &CycleOutcome) -> Option<String> {
     }
 }
 
-/// The key and value that distinguish a failure from others with the same outcome word.
+/// The name and value of the detail that distinguishes a failure from others with the same outcome
+/// word.
 fn failure_subject(failure: &CycleError) -> Option<(&'static str, String)> {
     match failure {
         CycleError::Refused(refusal) => refusal_subject(refusal),
@@ -98,7 +99,7 @@ fn refusal_subject(refusal: &Refusal) -> Option<(&'static str, String)> {
     }
 }
 
-/// Adds the peers, the mirror or the time that a failure concerns.
+/// Adds to `details` the peers, the mirror or the time that a failure concerns.
 fn add_details(failure: &CycleError, details: &mut Value) {
     match failure {
         CycleError::Refused(Refusal::Incomplete(unconfirmed)) => {

@@ -1,4 +1,5 @@
-//! A cycle up to the decision. Everything is read before anything is decided.
+//! The decision of a cycle: whether a release can be installed, and which one. The client reads
+//! everything before it decides anything.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,11 @@ use crate::{
     read_log, round,
 };
 
-/// A release that can be installed, and the proof bundle that shows this to others.
+/// A release that can be installed, and the proof bundle with which others can verify that.
 pub(crate) struct InstallPlan {
     pub(crate) release: Box<ConfirmedRelease>,
     pub(crate) proof: ProofBundle,
-    /// The newest mirror and what it lacks, if every mirror serves an old head.
+    /// The problem of the mirrors, if every mirror shows a smaller head than the client chose.
     pub(crate) stale: Option<MirrorProblem>,
     /// The sequences of withdrawn releases.
     pub(crate) withdrawn: BTreeSet<u64>,
@@ -76,8 +77,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         heads.extend(collected.heads);
         heads.extend(shown.iter().filter_map(|(_, head)| head.clone().ok()));
         let trusted: Vec<TreeHead> = self.trusted_heads().cloned().collect();
-        // The stored rounds of a settling release are linked as well. Otherwise it would settle
-        // again.
+        // The heads of the stored rounds are linked as well. Otherwise a settling release would
+        // have to settle again.
         let rounds = self.state.rounds.iter().chain([&round]);
         let cosigned: Vec<TreeHead> = rounds
             .flat_map(Round::cosigned_heads)
@@ -176,7 +177,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             let incomplete = || Refusal::Incomplete(self.with_silent_since(unconfirmed)).into();
             return Err(stale.map_or_else(incomplete, CycleError::Mirror));
         };
-        // Every peer agrees on the log up to `common`. Only now is that stored.
+        // Every peer agrees on the log up to `common`. Only now does the client store this result.
         let candidates = choice.candidates;
         // Entries beyond `common` are reported again, so that no single mirror can suppress a
         // report.
@@ -202,7 +203,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                     let (release, withdrawn) = (Box::new(confirmed), reading.catalog.withdrawn());
                     return Ok(Some(InstallPlan { release, proof, stale, withdrawn }));
                 }
-                // Only the state of the newest candidate is reported.
+                // Of all refused candidates, only the newest one's refusal is reported.
                 Err(refusal) => {
                     let refusal = match refusal {
                         Refusal::Incomplete(unconfirmed) => {
@@ -216,8 +217,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
             }
         }
         withdrawal_check?;
-        // Stale mirrors do not hold back an update, because peers serve what they lack. Without an
-        // update, the cycle reports them.
+        // Stale mirrors do not hold back an update, because peers serve the files that the mirrors
+        // lack. Without an update, the cycle reports that the mirrors are stale.
         if let Some(failure) = stale.map(CycleError::Mirror).or(newest_state) {
             return Err(failure);
         }

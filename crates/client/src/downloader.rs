@@ -1,5 +1,5 @@
-//! Downloading an artifact from one host after the other. Each continues where the last one
-//! stopped.
+//! Downloading an artifact from one host after the other. Each download continues where the
+//! previous host stopped.
 //!
 //! Threads write the bytes, because an artifact may be large.
 
@@ -25,16 +25,17 @@ use crate::sources::Sources;
 use crate::stream::{join_blocking, stream_from};
 use crate::{ArtifactCache, ClientError, CycleError, CycleProgress, CycleReport, ProgressSink};
 
-/// The least bytes a second, for each pass over the hosts. A slow host is left while another one
-/// may be faster, and used if none is.
+/// The minimum rates of a host, in bytes a second, for three tries. The first tries leave a slow
+/// host, because another host may be faster. The last try uses every host that reaches `MIN_RATE`.
 const MIN_RATES: [u64; 3] = [16 * MIN_RATE, 4 * MIN_RATE, MIN_RATE];
 
-/// A host that breaks off is asked for the rest at once if it has sent at least 16 KiB.
+/// The bytes that a broken connection must have brought, so that the same host is asked for the
+/// rest at once: 16 KiB.
 const MIN_BYTES_TO_RECONNECT: u64 = 16 * 1024;
 
-/// How long a download waits for another download of this node to end.
+/// The longest time that a download waits for another download of this node to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(600);
-/// How often a waiting download tries again.
+/// The time between two tries of a download that waits.
 const BUSY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The part of a client that downloads artifacts. It needs no state, so it can run outside a cycle.
@@ -45,14 +46,15 @@ pub struct Downloader<'a> {
     pub(crate) root: InstallRoot,
     /// The artifacts that this node serves to other nodes, if it serves any.
     artifact_cache: Option<ArtifactCache>,
-    /// The receiver of progress.
+    /// The receiver of the download's progress.
     pub(crate) progress: ProgressSink,
-    /// The name of each host that was used, and whether it succeeded.
+    /// The name of each host that was used, and whether that host succeeded.
     results: Mutex<Vec<(String, bool)>>,
 }
 
 impl<'a> Downloader<'a> {
-    /// Downloads from `mirrors`, and from peers if `transport` has a web connector.
+    /// Makes a downloader that reads from `mirrors`, and from peers if `transport` has a web
+    /// connector.
     pub fn new(
         config: &'a ClientConfig,
         mirrors: &[Mirror],
@@ -75,15 +77,15 @@ impl<'a> Downloader<'a> {
 
     /// Downloads the artifact of a release, unless it was downloaded before.
     ///
-    /// 1. The hosts take turns. Each continues where the last one stopped.
-    /// 2. If bytes of several hosts do not become the artifact, each host is tried alone.
+    /// 1. The hosts take turns. Each host continues where the previous one stopped.
+    /// 2. If the bytes of several hosts together are not the artifact, each host is tried alone.
     ///
-    /// A host whose own bytes are not those that were signed is named in `report` and not asked
-    /// again.
+    /// If a host alone sent all bytes and they differ from the signed artifact, `report` names the
+    /// host, and the host is not asked again.
     ///
     /// # Errors
-    /// If no host serves the artifact, if the bytes are wrong, or if a file cannot be written. The
-    /// bytes that have arrived stay for the next run.
+    /// If no host serves the artifact, if the bytes are wrong, or if a file cannot be written. If
+    /// connections failed, the bytes that have arrived stay for the next run.
     pub async fn download(
         &self,
         release: &ConfirmedRelease,
@@ -107,8 +109,8 @@ impl<'a> Downloader<'a> {
         let together =
             MIN_RATES.iter().flat_map(|floor| host_numbers.clone().map(|host| (*floor, host)));
         let alone = host_numbers.clone().flat_map(|host| MIN_RATES.map(|floor| (floor, host)));
-        // First all hosts together. If several hosts sent parts of a wrong or incomplete artifact,
-        // the bad part is unknown. Then each host alone, from the beginning.
+        // First, all hosts together. If several hosts sent parts of a wrong or incomplete artifact,
+        // it is unknown which part is bad, so each host is then tried alone, from the beginning.
         let mut provenance = Provenance::from_partial(&partial);
         let mut dropped = BTreeSet::new();
         let (mut unread, mut wrong) = (Vec::new(), None);
@@ -183,14 +185,14 @@ impl<'a> Downloader<'a> {
         results.push((mirror.to_string(), succeeded));
     }
 
-    /// Takes the results of hosts since the last call.
+    /// Takes the results of hosts that were recorded since the last call.
     pub(crate) fn take_results(&self) -> Vec<(String, bool)> {
         std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Appends what one host sends. A broken connection is replaced if it brought at least
-    /// [`MIN_BYTES_TO_RECONNECT`], and if all connections together are not slower than `floor`
-    /// bytes a second.
+    /// Appends the bytes that one host sends to a partial download. A broken connection is replaced
+    /// if it brought at least [`MIN_BYTES_TO_RECONNECT`], and if all connections together are not
+    /// slower than `floor` bytes a second.
     async fn download_from(
         &self,
         mirror: &Mirror,
@@ -204,8 +206,8 @@ impl<'a> Downloader<'a> {
             let on_progress = |bytes: u64| {
                 self.progress.report(|| CycleProgress::Download {
                     file: artifact.file.to_string(),
-                    // A host that sends too much is refused, but the progress must not pass the
-                    // end.
+                    // A host that sends too many bytes is refused. Until then, the progress must
+                    // not exceed the artifact's length.
                     bytes: bytes.min(artifact.length),
                     of: artifact.length,
                     mirror: mirror.to_string(),
@@ -226,7 +228,7 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// The artifact of a release, if it was downloaded completely before.
+    /// Finds the artifact of a release, if it was downloaded completely before.
     pub(crate) async fn find_downloaded(
         &self,
         release: &ConfirmedRelease,
@@ -236,7 +238,8 @@ impl<'a> Downloader<'a> {
         join_blocking(spawn_blocking(move || root.find_download(&release, &platform))).await
     }
 
-    /// The artifact of a release, or its partial download, which may be empty.
+    /// Finds the complete artifact of a release, or opens its partial download, which may be empty.
+    /// Waits up to [`BUSY_TIMEOUT`] while another download uses the directory.
     async fn find_or_begin(
         &self,
         release: &ConfirmedRelease,
@@ -250,7 +253,7 @@ impl<'a> Downloader<'a> {
             let release = release.clone();
             let opened = spawn_blocking(move || root.open_download(&release, &platform).map(Err));
             match join_blocking(opened).await {
-                // The other download is most likely of the same artifact.
+                // The other download is most likely for the same artifact.
                 Err(InstallError::Busy(_)) if Instant::now() < until => {
                     sleep(BUSY_POLL_INTERVAL).await
                 }
@@ -259,8 +262,8 @@ impl<'a> Downloader<'a> {
         }
     }
 
-    /// Gives the complete artifact its name. Before that, a copy goes to the cache, if there is
-    /// one.
+    /// Copies the complete artifact to the cache, if there is one, and gives the artifact its final
+    /// name.
     async fn finish(&self, partial: PartialDownload) -> Result<VerifiedArtifact, CycleError> {
         let cache = self.artifact_cache.clone();
         let finished = spawn_blocking(move || {
@@ -284,7 +287,7 @@ pub(crate) async fn unpack(verified: VerifiedArtifact) -> Result<PreparedVersion
 struct Provenance {
     /// Hosts by number. `None` stands for the hosts of an earlier run.
     from: BTreeSet<Option<usize>>,
-    /// Whether bytes of several hosts were ever together.
+    /// Whether the partial download has ever had bytes of several hosts.
     was_mixed: bool,
 }
 

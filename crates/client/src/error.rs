@@ -1,4 +1,4 @@
-//! The errors of a cycle: a check failed, or the client could not find out.
+//! The errors of a cycle: a check failed, or the client could not complete its work.
 
 use unanimity_config::ConfigError;
 use unanimity_install::{InstallError, InstallRefusal};
@@ -9,7 +9,8 @@ use unanimity_storage::StorageError;
 
 use crate::mirror_problem::MirrorProblem;
 
-/// The client could not find out. It decided nothing, and a later cycle may succeed.
+/// An error that kept the client from completing its checks or its download. A later cycle may
+/// succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The node's state cannot be used.
@@ -18,21 +19,21 @@ pub enum ClientError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// The configuration is not valid, such as one with too few peers.
+    /// The configuration is not valid: for example, it has too few peers.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A hook of the installation cannot be run.
+    /// An operator's command (a hook) cannot be run.
     #[error(transparent)]
     Command(InstallError),
-    /// No mirror or peer serves the needed files. There is one line for each attempt.
+    /// No mirror or peer serves the needed files. The list has one line for each failed attempt.
     #[error("no mirror serves the needed files:{}", list(.0))]
     Mirrors(Vec<String>),
-    /// The clock shows a time before one that was verified earlier.
+    /// The clock is behind the newest verified time, by more than the allowed skew.
     #[error("the clock shows {now}, which is before the verified time {newest}. Check the clock")]
     Clock {
         /// The time that the clock shows.
         now: Timestamp,
-        /// When the newest unanimous round closed.
+        /// The time at which the newest unanimous round closed.
         newest: Timestamp,
     },
     /// No mirror or peer serves tiles that prove that the newest head extends the trusted head.
@@ -49,7 +50,8 @@ fn list(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }
 
-/// Why a cycle has no outcome: a check failed, or the client could not find out.
+/// The reason why a cycle has no outcome: a check failed, or the client could not complete its
+/// work.
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
     /// A check of the protocol failed.
@@ -64,7 +66,7 @@ pub enum CycleError {
     /// A check of the installation failed.
     #[error(transparent)]
     Install(InstallRefusal),
-    /// The client could not find out.
+    /// The client could not complete its checks or its download.
     #[error(transparent)]
     Client(ClientError),
 }

@@ -1,6 +1,6 @@
 //! Filling the spool: the proof bundle, and every log entry since the installer's head.
 //!
-//! With these files the installer repeats all checks.
+//! From the proof bundle and the entries, the installer repeats all checks.
 
 use std::io::Write as _;
 use std::io::{self};
@@ -20,7 +20,7 @@ use crate::tile_sources::TileSources;
 use crate::{Client, ClientError, CycleError};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Writes the entries and then the proof bundle to the spool. The proof bundle comes last.
+    /// Writes the log's entries to the spool, and after them the proof bundle.
     pub(crate) async fn fill_spool(
         &self,
         spool: &Path,
@@ -28,7 +28,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         rng: &mut impl Rng,
     ) -> Result<(), CycleError> {
         let (config, disk) = (self.config, &self.disk);
-        // The installer's head is not trusted. It only decides at which entry to begin.
+        // The installer's head is not trusted. It only decides which entry is written first.
         let path = installer_head_path(&config.cycle.install_root);
         let known = disk.read(&path, MAX_NOTE_BYTES).map_err(ClientError::from)?;
         let known = known.and_then(|bytes| TreeHead::verify(&bytes, &config.cycle.policy.log).ok());

@@ -1,4 +1,4 @@
-//! Hooks in an asynchronous program: a thread waits for each command.
+//! Running hooks in an asynchronous program: a thread waits for each command.
 
 use std::io;
 use std::thread;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use unanimity_install::process::{self, Invocation, ProcessError};
 use unanimity_install::{HookRunner, Interrupt};
 
-/// Runs each hook on a thread of its own. The time limit also holds by the runtime's clock, which
-/// tests control.
+/// A runner that waits for each hook on a thread of its own. It measures the time limit by the
+/// runtime's clock as well, which tests control.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HookThreads;
 
@@ -60,7 +60,7 @@ async fn run(invocation: Invocation) -> Result<(), ProcessError> {
     })
 }
 
-/// Interrupts the command when it is dropped.
+/// A guard that interrupts the command when the guard is dropped.
 struct InterruptOnDrop(Interrupt);
 
 impl Drop for InterruptOnDrop {

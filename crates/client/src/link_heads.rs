@@ -8,21 +8,22 @@ use unanimity_protocol::{ConsistentHeads, Evidence, TreeHead};
 
 use crate::tile_sources::{TileHost, TileSources};
 
-/// The adopted head, and the heads that are linked to it.
+/// The head that the cycle chose, the heads that are linked to it, and its host.
 pub(crate) struct LinkedHeads<'s, 'a, T: Transport> {
-    /// The head that the cycle adopts, with all heads that are prefixes of it.
+    /// The chosen head, with all heads that are proved to be prefixes of it.
     pub(crate) consistent: ConsistentHeads,
-    /// The host that serves the adopted head's tiles.
+    /// The host that serves the chosen head's tiles.
     pub(crate) source: &'s TileReader<TileHost<'a, T>>,
-    /// Heads that no host's tiles link to the adopted head.
+    /// The heads that no host's tiles link to the chosen head.
     pub(crate) unlinked: Vec<TreeHead>,
 }
 
 /// Links the heads of a choice, or returns evidence that two of them contradict each other.
 /// `None` if no host serves tiles that hash to the root of any head.
 ///
-/// Some roots need only one hash. Such a head can look served and be linked to no other head, so
-/// [`HeadChoice`] decides which served head is adopted. Peers with an unlinked head do not confirm.
+/// A host can serve enough tiles for a head's root and lack the tiles that link this head to the
+/// others. [`HeadChoice`] therefore decides which served head is chosen. Peers with an unlinked
+/// head do not confirm.
 pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     choice: &mut HeadChoice<'_, TreeHead>,
     sources: &'s TileSources<'a, T>,
@@ -43,7 +44,7 @@ pub(crate) async fn link_heads<'s, 'a, T: Transport>(
     }))
 }
 
-/// Tries one head. Returns the heads that are linked to it, and its host, if it is the best so far.
+/// Tries one head. If it is the best so far, returns the heads that are linked to it, and its host.
 async fn try_head<'s, 'a, T: Transport>(
     candidate: HeadCandidate<'_, '_, TreeHead>,
     sources: &'s TileSources<'a, T>,
@@ -63,7 +64,7 @@ async fn try_head<'s, 'a, T: Transport>(
     candidate.served(|head| consistent.contains(head)).then_some((consistent, source))
 }
 
-/// Links one head, with the tiles of `first`, or else with those of any other host.
+/// Links `head` to the consistent heads, with the tiles of `first`, or else of any other host.
 async fn link_head<T: Transport>(
     consistent: &mut ConsistentHeads,
     head: &TreeHead,

@@ -1,9 +1,9 @@
-//! Refusals of what mirrors serve: an old log, or entries that are not the log's.
+//! The reasons to refuse mirrors: they serve an old log, or entries that are not the log's.
 
 use unanimity_protocol::TreeHead;
 use unanimity_report::{Classify, Condition, Exit};
 
-/// Why the client refuses what mirrors, or other hosts of entries, serve.
+/// The reason why the client refuses the files of its mirrors, or of other hosts of entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorProblem {
     /// Even the newest mirror shows less of the log than the trusted head.
@@ -13,9 +13,9 @@ pub enum MirrorProblem {
     Rollback {
         /// The newest mirror.
         mirror: String,
-        /// How many entries it shows.
+        /// The size of the log that this mirror shows.
         shown: u64,
-        /// How many entries are below the trusted head.
+        /// The size of the trusted head.
         known: u64,
     },
     /// Every mirror lacks entries that peers show.
@@ -23,17 +23,17 @@ pub enum MirrorProblem {
     Stale {
         /// The newest mirror.
         mirror: String,
-        /// How many entries it shows.
+        /// The size of the log that this mirror shows.
         shown: u64,
-        /// How many entries the peers show.
+        /// The size of the head that the client chose, which is larger than every mirror's head.
         known: u64,
     },
-    /// The served entries are not those below the log's head.
+    /// A host serves entries that do not hash to the root of the log's head.
     #[error("not logged: {served} ({head})")]
     OtherEntries {
-        /// A sentence that names the mirror or peer and the entries.
+        /// A description that names the mirror or peer, and the entries.
         served: String,
-        /// The log's head.
+        /// The head to which the entries should belong.
         head: TreeHead,
     },
 }

@@ -1,4 +1,4 @@
-//! The mirrors that have failed in the current cycle.
+//! A record of the mirrors that have failed in the current cycle.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,6 @@ use std::collections::BTreeSet;
 pub(crate) struct MirrorScores {
     /// The names of the mirrors that have failed.
     pub(crate) failed: BTreeSet<String>,
-    /// Whether a result changed the stored backoff and is not stored yet.
+    /// Whether the backoff of a mirror has changed and is not stored yet.
     pub(crate) unsaved: bool,
 }

@@ -6,44 +6,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// A step of a cycle. Each kind is reported at its start, with nothing done, and after each
-/// advance. One cycle may start a kind several times.
+/// A step of a cycle. Each kind of step is reported at its start, before any work is done, and
+/// again as the work advances. One cycle may start a kind of step several times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum CycleProgress {
-    /// Every peer is asked.
+    /// A round: the client asks every peer.
     Round {
         /// How many peers there are.
         peers: usize,
-        /// How many peers have answered, validly or not.
+        /// How many peers have sent a well-formed answer, which may still prove invalid.
         answered: usize,
-        /// How many peers were given up.
+        /// How many peers were given up: unreachable, too slow, or with a malformed answer.
         silent: usize,
     },
-    /// The log's new entries are read.
+    /// A reading of the log's new entries.
     Log {
         /// How many entries have been read.
         entries: u64,
-        /// How many entries are to be read.
+        /// How many new entries there are.
         of: u64,
     },
-    /// An artifact is downloaded from a mirror.
+    /// A download of an artifact from one mirror.
     Download {
         /// The artifact's file name.
         file: String,
-        /// How many bytes have arrived, with those of earlier mirrors.
+        /// How many bytes of the artifact have arrived, with those from earlier connections.
         bytes: u64,
         /// The artifact's length in bytes.
         of: u64,
         /// The mirror's name.
         mirror: String,
-        /// How many bytes had arrived before this mirror was asked.
+        /// How many bytes had arrived before the present connection to this mirror.
         resumed: u64,
     },
 }
 
 impl CycleProgress {
-    /// Whether nothing of the step is done yet.
+    /// Whether the step has just started: no work is done yet.
     pub fn is_start(&self) -> bool {
         match *self {
             CycleProgress::Round { answered, silent, .. } => answered + silent == 0,
@@ -62,13 +62,13 @@ impl CycleProgress {
     }
 }
 
-/// The receiver of a cycle's steps. The default drops them.
+/// The receiver of a cycle's progress messages. The default sink drops all messages.
 #[derive(Clone, Default)]
 pub struct ProgressSink(Option<Arc<dyn Fn(CycleProgress) + Send + Sync>>);
 
 impl ProgressSink {
-    /// Sends every step to `watch`. The client calls it in the middle of its work, up to thousands
-    /// of times a second, so it must never wait.
+    /// Makes a sink that passes every step to `watch`. The client calls `watch` in the middle of
+    /// its work, up to thousands of times a second, so `watch` must never wait.
     pub fn new(watch: impl Fn(CycleProgress) + Send + Sync + 'static) -> ProgressSink {
         ProgressSink(Some(Arc::new(watch)))
     }
@@ -87,7 +87,7 @@ impl fmt::Debug for ProgressSink {
     }
 }
 
-/// Counts and reports the answers of a round.
+/// A counter of the answers in a round, which reports every new count.
 pub(crate) struct AnswerCounter<'a> {
     progress: &'a ProgressSink,
     peers: usize,

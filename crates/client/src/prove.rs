@@ -1,4 +1,4 @@
-//! Proofs from tiles: that a head contains a release, and the proof bundle of a confirmed release.
+//! Proofs made from tiles: a release's inclusion proof, and a confirmed release's proof bundle.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,7 +16,7 @@ use crate::error::ClientError;
 use crate::tile_sources::TileHost;
 
 /// Proves that the newest of the consistent heads contains a release, with the tiles of the first
-/// host that can.
+/// host whose tiles suffice.
 pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     signed: &SignedRelease,
     consistent: &ConsistentHeads,
@@ -37,7 +37,8 @@ pub(crate) async fn prove_inclusion<'s, 'a: 's, T: Transport + 'a>(
     Err(ClientError::Mirrors(problems))
 }
 
-/// The proof bundle of a confirmed release, from the first host whose tiles give one that verifies.
+/// Builds the proof bundle of a confirmed release, from the tiles of the first host for which the
+/// bundle verifies.
 pub(crate) async fn build_proof<'s, 'a: 's, T: Transport + 'a>(
     release: &ConfirmedRelease,
     config: &ClientConfig,

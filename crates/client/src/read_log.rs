@@ -1,4 +1,4 @@
-//! Reading the log: the mirrors' checkpoints, and every new entry below the adopted head.
+//! Reading the log: the mirrors' checkpoints, and every new entry below the chosen head.
 
 use futures_util::future::join_all;
 use unanimity_log::{EntryReader, TileReader};
@@ -30,8 +30,8 @@ pub(crate) async fn read_checkpoints<'a>(
     .await
 }
 
-/// Describes why a checkpoint does not verify. If its log is another one, the text names the
-/// settings that may be wrong.
+/// Describes why a checkpoint does not verify. If the checkpoint is of another log, or lacks the
+/// log's signature, the text names the settings that may be wrong.
 fn describe_checkpoint_error(error: &CheckpointError) -> String {
     match error {
         CheckpointError::OtherLog { .. } | CheckpointError::Note(NoteError::Unsigned) => {
@@ -41,38 +41,39 @@ fn describe_checkpoint_error(error: &CheckpointError) -> String {
     }
 }
 
-/// The hosts that may have entries.
+/// The hosts from which the client can read entries.
 pub(crate) struct EntrySources<'a> {
     /// The mirrors, each with its checkpoint or the reason why there is none.
     pub(crate) shown: &'a [(&'a Mirror, Result<TreeHead, String>)],
-    /// The peers whose cosigned head is large enough.
+    /// The peers whose cosigned head is at least as large as the chosen head.
     pub(crate) peers: &'a [&'a Mirror],
 }
 
-/// The first entries of the log: the right edge of their tree, and the releases among them.
+/// The first entries of the log: the right edge of their tree, and the catalog of their releases
+/// and withdrawals.
 #[derive(Clone)]
 pub(crate) struct LogPrefix {
     pub(crate) frontier: Frontier,
     pub(crate) catalog: Catalog,
 }
 
-/// All entries up to a head, read and hashed to its root.
+/// The result of reading all entries below a head. The entries hash to the root of that head.
 pub(crate) struct LogReading {
-    /// The releases below the head.
+    /// The releases and withdrawals below the head.
     pub(crate) catalog: Catalog,
     /// The prefix that every peer confirmed, if reading reached its size.
     pub(crate) at_common_size: Option<LogPrefix>,
-    /// Entries of this product that fail a check of their own, by index.
+    /// The new entries of this product that the catalog refused, each with its index.
     pub(crate) refused: Vec<(u64, Refusal)>,
-    /// How many entries have a kind that this version does not know.
+    /// How many of the new entries have a kind that this version does not know.
     pub(crate) unknown_kinds: u64,
-    /// The hosts that did not serve entries that other hosts served, by name.
+    /// The names of the hosts that failed to serve entries which another host then served.
     pub(crate) failed: Vec<String>,
 }
 
 /// Reads every entry between the stored prefix and `head`.
 ///
-/// Each bundle comes from the first mirror whose bundle hashes to the root of `head`, or else from
+/// Each bundle comes from the first mirror whose bundle belongs to the tree of `head`, or else from
 /// a peer. No entry is skipped, because a decision needs all entries.
 pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     hosts: EntrySources<'_>,
@@ -132,7 +133,7 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
             reading.catalog = prefix.catalog;
             Ok(reading)
         }
-        // The new entries belong to the head, so the stored prefix does not.
+        // The new entries belong to the head, so the stored prefix does not belong to it.
         Ok(_) => {
             let mismatch = LogMismatch::EarlierEntries { read: from, head: head.clone() };
             Err(Refusal::NotLogged(mismatch).into())
@@ -148,7 +149,8 @@ pub(crate) async fn read_entries<'s, 'a: 's, T: Transport + 'a>(
     }
 }
 
-/// Makes the reader that verifies entries, from the first host of tiles that can prove the hashes.
+/// Makes the reader that verifies entries, from the first host whose tiles prove the hashes of the
+/// entries.
 async fn open_entry_reader<'s, 'a: 's, T: Transport + 'a>(
     tiles: impl Iterator<Item = &'s TileReader<TileHost<'a, T>>>,
     head: &TreeHead,

@@ -1,4 +1,4 @@
-//! The results of the mirrors in a cycle, and the order that follows from them.
+//! Recording which mirrors failed in a cycle, so that later reads ask those mirrors last.
 //!
 //! For a mirror, one cycle counts as at most one failure, and as a success only without a failure.
 
@@ -11,8 +11,8 @@ use unanimity_storage::Clock;
 use crate::{Client, CycleError, MirrorProblem, read_log};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Starts a cycle without failures. Deprioritizes the mirrors that are in backoff, and forgets
-    /// mirrors that are no longer configured.
+    /// Starts a cycle: clears the failures of the last cycle, deprioritizes the mirrors that are in
+    /// backoff, and forgets mirrors that are no longer configured.
     pub(crate) fn begin_cycle(&mut self) {
         self.scores.failed.clear();
         let known: BTreeSet<String> =
@@ -23,8 +23,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.downloader.sources.deprioritized = known.into_iter().filter(is_backing_off).collect();
     }
 
-    /// Stores the results of the mirrors, if they are not stored yet. After a fork, nothing but the
-    /// evidence is stored.
+    /// Stores the results of the mirrors, if they are not stored yet, and returns the cycle's
+    /// result. After a fork, nothing but the evidence is stored.
     pub(crate) fn end_cycle<O>(&mut self, result: Result<O, CycleError>) -> Result<O, CycleError> {
         let fork = matches!(
             &result,
@@ -39,7 +39,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// Records whether a mirror served what it should. Does nothing for a peer.
+    /// Records whether the mirror `name` succeeded or failed. Does nothing if `name` is a peer.
     pub(crate) fn record_mirror_result(&mut self, name: String, succeeded: bool) {
         if self.downloader.sources.mirrors.iter().all(|mirror| mirror.to_string() != name) {
             return;
@@ -68,7 +68,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
                 |reading: &read_log::LogReading| reading.failed.contains(&mirror.to_string());
             match (head, newest) {
                 (Err(_), _) => self.record_mirror_result(mirror.to_string(), false),
-                // No host proves any head, and the host at fault is unknown.
+                // No host's tiles prove any head, so the host at fault is unknown.
                 (Ok(_), None) => {}
                 (Ok(head), Some(newest)) => {
                     let is_stale = head.size() < newest.size();

@@ -3,7 +3,7 @@
 //! If another circuit may help, a peer is asked up to four times. The waits between the tries are
 //! 1, 2 and 4 seconds, each lengthened by a random part of up to one half. Any answer ends the
 //! tries, also an invalid one. The round closes when every peer has answered or failed, at the
-//! latest after `round_timeout`. A peer that is down costs the other peers no more time than that.
+//! latest after `round_timeout`. A peer that is down delays the round by no more than that timeout.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +27,7 @@ use unanimity_storage::Clock;
 use crate::answer_cache::Sharing;
 use crate::progress::{AnswerCounter, ProgressSink};
 
-/// How often one round asks one peer for its cosigned head, at most.
+/// The most tries in which one round asks one peer for its cosigned head.
 const MAX_TRIES: usize = 4;
 
 /// The waits before the second, third and fourth try, in whole milliseconds.
@@ -39,9 +39,10 @@ pub(crate) struct CollectedRound {
     pub(crate) round: Round,
     /// Every verified cosigned head, also one that does not count because it is old or regressed.
     pub(crate) cosigned_heads: Vec<CosignedHead>,
-    /// Every head with the log's signature that a peer showed. For comparison only.
+    /// Every head with the log's signature that a peer showed, with or without a valid cosignature.
+    /// The client compares these heads with its own, and counts none of them as a confirmation.
     pub(crate) heads: Vec<TreeHead>,
-    /// Verified evidence of a fork, from a peer.
+    /// Verified evidence of a fork that a peer sent: the first, in the order of the peers.
     pub(crate) evidence: Option<Box<Evidence>>,
 }
 
@@ -98,7 +99,7 @@ pub(crate) async fn collect_round<T: Transport>(
             verify_answer(&config.cycle.policy.log, &peer.key, answer, &mut reply)
         });
         // The cosignature must be recent at its arrival, and when the round closes. The proof
-        // bundle has the latter time.
+        // bundle contains the time at which the round closed.
         let admitted = answer
             .and_then(|cosigned| config.cycle.limits.admit(cosigned, received_at, before))
             .and_then(|cosigned| config.cycle.limits.admit(cosigned, closed_at, before));
@@ -115,7 +116,8 @@ pub(crate) async fn collect_round<T: Transport>(
     }
 }
 
-/// Draws the waits between the tries at one peer. A cycle draws these first, for each peer in turn.
+/// Draws the waits between the tries at one peer. A round draws the waits for every peer before it
+/// asks the first peer.
 pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
     std::array::from_fn(|tries| {
         let wait = 1000 << tries;
@@ -123,7 +125,8 @@ pub fn draw_retry_delays(rng: &mut impl Rng) -> RetryDelays {
     })
 }
 
-/// Asks one peer until it answers, the tries are used up, or the round closes.
+/// Asks one peer until it answers, a failure makes further tries useless, the tries are used up, or
+/// the round closes.
 async fn ask_until_answered<T: Transport>(
     config: &ClientConfig,
     transport: &T,
@@ -154,7 +157,8 @@ async fn ask_until_answered<T: Transport>(
 /// Asks one node for its cosigned head, once and outside any round. The caller sets a deadline.
 ///
 /// # Errors
-/// The reason why there is no verified cosigned head. Its age and size are not checked.
+/// [`PeerFailure`] says why there is no verified cosigned head. This function does not check the
+/// head's age and size.
 pub async fn ask_once(
     transport: &impl Transport,
     address: &OnionAddress,
@@ -166,7 +170,7 @@ pub async fn ask_once(
     verify_answer(log, key, answer, &mut PeerReply::default())
 }
 
-/// A try that brought no answer, or bytes that are not a message.
+/// The error of a try that brought no answer, or bytes that are not a message.
 struct AttemptError {
     failure: PeerFailure,
     /// Whether a try on another circuit may bring an answer.

@@ -1,5 +1,5 @@
-//! The sources of a cycle and their order: the configured mirrors, then the peers for what the
-//! mirrors lack.
+//! The hosts from which a cycle reads, and their order: the configured mirrors, then the peers for
+//! files that the mirrors lack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,20 +10,21 @@ use unanimity_config::{ClientConfig, MirrorUrl};
 use unanimity_net::{Mirror, WebConnector};
 use unanimity_protocol::{Name, Peer, PublicKeyBytes, Round, TreeHead};
 
-/// The mirrors and peers of a cycle. Each has circuits that nothing else of this node uses.
+/// The mirrors and peers from which a cycle reads. Each has circuits of its own.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub(crate) mirrors: Vec<Mirror>,
     /// The names of the mirrors that are asked after the others.
     pub(crate) deprioritized: BTreeSet<String>,
-    /// The part of the log that each peer serves.
+    /// Each peer's key, and the peer's copy of the log as a mirror.
     peers: Vec<(PublicKeyBytes, Mirror)>,
-    /// The addresses at which peers serve artifacts to every node.
+    /// The onion services at which peers serve artifacts to any node, as mirrors.
     artifact_peers: Vec<Mirror>,
 }
 
 impl Sources {
-    /// Makes the sources. Without `web`, no peer is among them.
+    /// Makes the sources from `mirrors` and the configured peers. Without `web`, it leaves the
+    /// peers out.
     pub(crate) fn new(
         config: &ClientConfig,
         mirrors: &[Mirror],
@@ -59,21 +60,21 @@ impl Sources {
         mirrors
     }
 
-    /// The hosts that may have entries: the mirrors, then the peers.
+    /// The hosts that may have log entries: the mirrors in a random order, then the peers.
     pub(crate) fn log_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let peers = self.peers.iter().map(|(_, mirror)| mirror.clone());
         self.shuffled_mirrors(rng).into_iter().chain(peers).collect()
     }
 
-    /// The hosts that may have artifacts: the mirrors, then the peers, which have other work to do.
+    /// The hosts that may have artifacts: the mirrors, then the peers, both in a random order.
     pub(crate) fn artifact_sources(&self, rng: &mut impl Rng) -> Vec<Mirror> {
         let mut artifact_peers = self.artifact_peers.clone();
         artifact_peers.shuffle(rng);
         [self.shuffled_mirrors(rng), artifact_peers].concat()
     }
 
-    /// The peers whose head in `round` covers `head`. The log that they serve covers it, too, or
-    /// soon will.
+    /// The peers whose cosigned head in `round` is at least as large as `head`. Such a peer serves
+    /// the entries below `head`, or soon will.
     pub(crate) fn peers_covering(&self, round: &Round, head: &TreeHead) -> Vec<&Mirror> {
         let covers = |key: PublicKeyBytes| {
             round

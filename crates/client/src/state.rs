@@ -1,4 +1,4 @@
-//! The client's state in a cycle: what is stored, and what earlier cycles have stored.
+//! The client's stored state in a cycle: checks against earlier results, and stores of new ones.
 
 use unanimity_net::Transport;
 use unanimity_protocol::decision::admission::CLOCK_SKEW;
@@ -12,7 +12,7 @@ use unanimity_storage::Clock;
 use crate::{Client, ClientError, read_log, round};
 
 impl<T: Transport, C: Clock> Client<'_, T, C> {
-    /// Checks that the clock is not more than [`CLOCK_SKEW`] before the newest verified time.
+    /// Checks that the clock is at most [`CLOCK_SKEW`] behind the newest verified time.
     pub(crate) fn check_clock(&self) -> Result<(), ClientError> {
         let (now, newest) = (self.clock.now(), self.state.latest_verified_time);
         if now.after(CLOCK_SKEW) < newest {
@@ -22,8 +22,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// Stores each peer's largest head, and since when each silent peer has not answered.
-    /// This happens before any conclusion from the round.
+    /// Stores each peer's largest head, and since when each silent peer has given no valid answer.
+    /// The cycle calls this before it draws any conclusion from the round.
     pub(crate) fn record_answers(
         &mut self,
         collected: &round::CollectedRound,
@@ -59,7 +59,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         Ok(())
     }
 
-    /// Adds to each unconfirmed peer since when it has been silent.
+    /// Adds to the entry of each unconfirmed peer the time since which the peer has been silent.
     pub(crate) fn with_silent_since(
         &self,
         mut unconfirmed: Vec<UnconfirmedPeer>,
@@ -72,21 +72,23 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         unconfirmed
     }
 
-    /// Stores evidence of a fork, before anything else happens. Returns the refusal.
+    /// Stores evidence of a fork, and returns the refusal with that evidence.
     pub(crate) fn latch(&self, evidence: Evidence) -> Result<Refusal, ClientError> {
         self.evidence.add(&evidence)?;
         Ok(Refusal::Fork(Box::new(evidence)))
     }
 
-    /// The stored and the pinned head. Every adopted head must extend them.
+    /// The stored head and the pinned head, as far as they exist. Every adopted head must extend
+    /// both.
     pub(crate) fn trusted_heads(&self) -> impl Iterator<Item = &TreeHead> {
         self.state.head.iter().chain(&self.config.cycle.pinned)
     }
 
-    /// Every verified head that still matters.
+    /// Lists the heads that the next adopted head must not contradict: the trusted heads, the
+    /// largest head of each peer, and the heads of the stored rounds.
     ///
-    /// Heads of an acknowledged fork are left out. If a host shows such a head again, it is refused
-    /// again.
+    /// Peers' heads from an acknowledged fork are left out. If a host shows such a head again, the
+    /// client refuses it again.
     pub(crate) fn known_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let cosigned = self
             .state
@@ -98,8 +100,8 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         Ok(self.trusted_heads().chain(remembered).cloned().collect())
     }
 
-    /// Whether a refusal of an entry was not reported yet: the entry is new, or has expired since
-    /// the last unanimous round.
+    /// Whether a cycle reports the refusal of an entry: the entry is new, or its release has
+    /// expired since the last unanimous round, or it has an unsupported format and blocks releases.
     pub(crate) fn is_unreported(&self, index: u64, refusal: &Refusal) -> bool {
         let last = self.state.unanimous_at.unwrap_or_default();
         match refusal {
@@ -110,13 +112,15 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         }
     }
 
-    /// Stores new withdrawals before any decision. They need no confirmation by peers.
+    /// Stores the new withdrawals among the entries that the client read. Withdrawals need no
+    /// confirmation by peers.
     pub(crate) fn learn_withdrawals(&mut self, read: &Catalog) -> Result<(), StoreError> {
         if self.state.catalog.merge_withdrawals(read) { self.save() } else { Ok(()) }
     }
 
-    /// Stores the result of a unanimous round. The smallest confirmed head becomes the stored head.
-    /// A round is kept as long as a settling release may need it.
+    /// Stores the result of a unanimous round. The smallest head of its peers becomes the stored
+    /// head, unless the stored head is larger. A stored round is kept while it is the first that
+    /// covers one of `candidates`.
     pub(crate) fn adopt_head(
         &mut self,
         consistent: &ConsistentHeads,
@@ -151,7 +155,7 @@ impl<T: Transport, C: Clock> Client<'_, T, C> {
         self.save()
     }
 
-    /// Whether every peer's head in `round` contains the entry at `index`.
+    /// Whether the head of every peer in `round` contains the entry at `index`.
     fn covers(&self, round: &Round, consistent: &ConsistentHeads, index: u64) -> bool {
         round.common_size(&self.config.peers, consistent).is_some_and(|size| size > index)
     }

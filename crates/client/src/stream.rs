@@ -10,16 +10,17 @@ use tokio::time::Instant;
 use unanimity_install::{InstallError, PartialDownload};
 use unanimity_net::{Mirror, MirrorFile, Piece};
 
-/// The most bytes that wait to be written: 1 MiB.
+/// The size from which a batch of received bytes is complete and is written: 1 MiB.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// How long bytes wait for more. A process that is killed loses only the bytes of that time.
+/// The time after which a smaller batch is written as well, with the next bytes that arrive. A
+/// process that is killed loses only the batches that were not written yet.
 const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 
-/// Appends what one mirror sends to a partial download. A thread writes while the next bytes
-/// arrive.
+/// Appends the bytes that one mirror sends to a partial download. A thread writes while the next
+/// bytes arrive.
 ///
-/// Only this task waits for the mirror, so nothing is written after the mirror was given up.
-/// `on_progress` receives how many bytes of the artifact have arrived.
+/// When this function returns, no write is pending. `on_progress` receives how many bytes of the
+/// artifact have arrived.
 pub(crate) async fn stream_from(
     mirror: &Mirror,
     path: &str,
@@ -51,8 +52,8 @@ pub(crate) async fn stream_from(
     }
 }
 
-/// Reads the next pieces of a file, without the bytes before `from`. The second value is how the
-/// file ended, if it has.
+/// Reads the next pieces of a file, without the bytes before `from`. The second value says whether
+/// the file ended well or with an error. It is `None` if the file has not ended.
 async fn read_batch(
     file: &mut MirrorFile,
     from: u64,

@@ -23,7 +23,7 @@ pub(crate) enum TileHost<'a, T: Transport> {
         transport: &'a T,
         address: &'a OnionAddress,
         stream: Mutex<Option<T::Stream>>,
-        /// Whether the peer missed a deadline. Then it is not asked again.
+        /// Whether the peer missed a deadline. A stalled peer is not asked again.
         stalled: AtomicBool,
     },
 }
@@ -61,8 +61,8 @@ impl<T: Transport> TileSource for TileHost<'_, T> {
     }
 }
 
-/// All hosts that may serve tiles: the mirrors, then the peers. A peer is connected at its first
-/// question.
+/// All hosts that may serve tiles: the mirrors, then the peers. The client connects to a peer when
+/// it first asks this peer for a tile.
 pub(crate) struct TileSources<'a, T: Transport>(Vec<TileReader<TileHost<'a, T>>>);
 
 impl<'a, T: Transport> TileSources<'a, T> {
@@ -78,7 +78,7 @@ impl<'a, T: Transport> TileSources<'a, T> {
         TileSources(mirrors.chain(peers).map(TileReader::new).collect())
     }
 
-    /// The first host whose tiles hash to a head's root.
+    /// Finds a host whose tiles hash to a head's root, or `None` if there is no such host.
     pub(crate) async fn find_host(&self, head: &TreeHead) -> Option<&TileReader<TileHost<'a, T>>> {
         let found = hedged(0..self.0.len(), |which| {
             let serves = self.0[which].matches_head(head);
@@ -87,7 +87,8 @@ impl<'a, T: Transport> TileSources<'a, T> {
         found.await.ok().map(|which| &self.0[which])
     }
 
-    /// `first`, then all hosts. A host that proves a head may still lack a tile.
+    /// Iterates over `first`, then over all hosts. Even if `first` proves a head, it may lack a
+    /// tile.
     pub(crate) fn starting_with<'s>(
         &'s self,
         first: &'s TileReader<TileHost<'a, T>>,

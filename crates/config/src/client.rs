@@ -1,4 +1,4 @@
-//! The settings of a client: those of a node in which enough peers count.
+//! The settings of a client, made from the settings of a node in which enough peers count.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,18 @@ pub struct ClientConfig {
     pub cycle: CycleSettings,
     /// The peers that have to confirm every update.
     pub peers: PeerSet,
-    /// The onion address of each of these peers, by the peer's key.
+    /// The onion address of each peer in `peers`, by the peer's key.
     pub addresses: BTreeMap<PublicKeyBytes, OnionAddress>,
-    /// The name and URL of each of these peers that serves artifacts to anyone.
+    /// The name and URL of each peer in `peers` that serves artifacts to anyone.
     pub artifacts: Vec<(Name, MirrorUrl)>,
-    /// The most bytes of artifacts that this node keeps to serve them. `None`: it serves none.
+    /// The most bytes of artifacts that this node keeps in order to serve them. `None`: the node
+    /// serves no artifacts.
     pub artifact_cache_bytes: Option<u64>,
 }
 
 impl NodeConfig {
-    /// The settings of a client at `now`. Refuses fewer than `min_peers` distinct operators that
-    /// count as peers.
+    /// Makes the settings of a client at `now`. Fails if the peers that count at `now` have fewer
+    /// than `min_peers` distinct operators.
     pub fn client_config(&self, now: Timestamp) -> Result<ClientConfig, ConfigError> {
         let peers = self.peers.counted_peers(now).map_err(|error| {
             let why = match (error, self.peers.joining_entries().count()) {

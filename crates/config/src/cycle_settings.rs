@@ -19,19 +19,21 @@ pub struct CycleSettings {
     pub limits: RoundLimits,
     /// How long one try at one peer may take.
     pub ask_timeout: Duration,
-    /// How long the whole round may take, with all tries at all peers.
+    /// How long the whole round may take, including all tries at all peers.
     pub round_timeout: Duration,
     /// When this node's own witness polls its mirrors.
     pub polling: PollingSettings,
-    /// A tree head of the log that the operator obtained separately. The log has to extend it.
+    /// A tree head of the log that the operator obtained separately. The log has to extend this
+    /// head.
     pub pinned: Option<TreeHead>,
-    /// Where versions are installed.
+    /// The directory in which versions are installed.
     pub install_root: PathBuf,
     /// Versions kept, hooks and time limits of an installation.
     pub hooks: HookSettings,
-    /// The spool, if another process installs what this one downloads.
+    /// The spool, if one process downloads and another installs. `None`: one process does both.
     pub spool: Option<SpoolSettings>,
-    /// The maximum age of peers' answers for `unanimity-install --from`. `None`: not configured.
+    /// The maximum age of every peer's cosignature when `unanimity-install` installs. `None`: not
+    /// configured.
     pub freshness: Option<Duration>,
     /// The state directory.
     pub state: PathBuf,

@@ -1,4 +1,4 @@
-//! The default path of the configuration.
+//! The default path of the configuration file.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -23,8 +23,8 @@ pub fn config_directory() -> Result<PathBuf, CommandError> {
     Ok(base.join("unanimity"))
 }
 
-/// The path of the configuration: `named`, or else the default path. Refuses a path without a
-/// file.
+/// The path of the configuration: `named`, or else the default path. Fails if no file exists at
+/// that path.
 pub fn config_path(named: Option<PathBuf>) -> Result<PathBuf, CommandError> {
     let path = match named {
         Some(path) => path,

@@ -9,14 +9,14 @@ use unanimity_report::{Classify, Exit};
 
 use crate::{AlertProgramError, PeerListError};
 
-/// The most bytes of a configuration file.
+/// The most bytes of a configuration file or a peers file: 1 MiB.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A refused configuration file. Its outcome is `configuration`, exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct ConfigError {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
     /// What is wrong with the file.
     pub why: ConfigErrorKind,
@@ -37,18 +37,19 @@ pub enum ConfigErrorKind {
     #[error("it has more than the {MAX_FILE_BYTES} bytes that a configuration file may have")]
     TooLong,
     /// The configuration, the pinned checkpoint or the set of counted peers changed since the
-    /// program read it.
+    /// program read them.
     #[error(
         "the configuration or the set of counted peers has changed since this program started. Restart the program. Until then it installs nothing"
     )]
     Changed,
-    /// Lines that still have the placeholder of `init`, by their numbers.
+    /// Some lines still have the placeholder of `init`. The value has the numbers of these lines.
     #[error("still to be filled in: {}", lines(.0))]
     FillIn(Vec<usize>),
-    /// Not TOML, an unknown field, or a value of the wrong form. The message names the line.
+    /// The file is not TOML, or has an unknown field or a value of the wrong form. The message
+    /// names the line.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    /// The publisher's keys and the threshold make no valid policy.
+    /// The publisher's keys, the threshold and the log make no valid policy.
     #[error("[publisher] {0}")]
     Policy(#[from] PolicyError),
     /// The peers make no valid list, or too few of them count.
@@ -71,8 +72,8 @@ pub enum ConfigErrorKind {
         "the key of peer {0} is also a publisher's or the log's: a key has one role. Ask the operator of this peer for its key"
     )]
     TwoRoles(Name),
-    /// A peer is also a mirror. This node cosigns what its mirrors serve, so that peer could have
-    /// its own fork cosigned.
+    /// A peer is also a mirror. This node cosigns the heads that its mirrors serve, so the peer
+    /// could make this node cosign a fork.
     #[error(
         "peer {0} is also in [log] mirrors. This node cosigns what its mirrors serve, so the peer could make it cosign a fork. Remove the peer's address from the mirrors"
     )]
@@ -85,7 +86,7 @@ pub enum ConfigErrorKind {
         /// What is wrong with the checkpoint.
         why: PinnedError,
     },
-    /// A value of `[install]` is out of bounds or contradicts another one.
+    /// A value of `[install]` is not valid, or contradicts another value.
     #[error("[install] {0}")]
     Install(&'static str),
     /// `[log]` names no mirror.
@@ -99,22 +100,22 @@ pub enum ConfigErrorKind {
         /// What is wrong with the file.
         why: String,
     },
-    /// A value of `[tor]` is out of bounds or contradicts another one.
+    /// A value of `[tor]` is not valid, or contradicts another value.
     #[error("[tor] {0}")]
     Tor(&'static str),
     /// The description of the private Tor network cannot be read.
     #[error("[tor] network: {0}")]
     TorNetwork(#[from] unanimity_storage::StorageError),
-    /// A value of `[serve]` is out of bounds, or this build lacks a feature.
+    /// A value of `[serve]` is not valid, or needs a feature that this build lacks.
     #[error("[serve] {0}")]
     Serve(&'static str),
-    /// A value of `[alert]` is out of bounds.
+    /// A value of `[alert]` is not valid: a relative path of the program, or a time out of bounds.
     #[error("[alert] {0}")]
     Alert(&'static str),
     /// The program of the alert command cannot be executed.
     #[error("[alert] command: {0}")]
     AlertProgram(#[from] AlertProgramError),
-    /// A value of `[limits]` would make a check ineffective.
+    /// A value of `[limits]` is out of bounds, or contradicts another value.
     #[error("[limits] {0}")]
     Limits(&'static str),
 }

@@ -3,7 +3,7 @@
 //!
 //! An unknown field is an error that names the line. A contradiction is an error, such as one key
 //! in two roles. A [`NodeConfig`] may have too few peers; [`NodeConfig::client_config`] refuses
-//! that. This crate opens no connection and starts no thread.
+//! too few peers. This crate opens no connection and starts no thread.
 
 pub mod address;
 mod client;

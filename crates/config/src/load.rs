@@ -24,14 +24,14 @@ pub fn this_platform() -> Name {
     platform.parse().expect("a platform is a safe name")
 }
 
-/// Reads a node's configuration and its peers. Refuses fewer than `min_peers` distinct operators
-/// that count at `now`. Relative paths start at the directory of the configuration.
+/// Reads a node's configuration and its peers. Fails if the peers that count at `now` have fewer
+/// than `min_peers` distinct operators. Relative paths start at the directory of the configuration.
 pub fn load_client_config(path: &Path, now: Timestamp) -> Result<ClientConfig, ConfigError> {
     load_node_config(path)?.client_config(now)
 }
 
-/// Reads a node's configuration and any number of peers. Relative paths start at the directory of
-/// the configuration.
+/// Reads a node's configuration and its peers, which may be too few for a client. Relative paths
+/// start at the directory of the configuration.
 pub fn load_node_config(path: &Path) -> Result<NodeConfig, ConfigError> {
     let (file, digest) = parse_file(path, |text| {
         let file: NodeFile = toml::from_str(text)?;

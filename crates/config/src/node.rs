@@ -18,7 +18,7 @@ pub struct NodeConfig {
     pub source: ConfigSource,
     /// The settings that do not depend on the peers.
     pub cycle: CycleSettings,
-    /// The peers in `peers.toml`, with those that are joining or leaving.
+    /// The peers in `peers.toml`, including joining and leaving peers.
     pub peers: PeerList,
     /// The path of `peers.toml`. The file may have changed since it was read.
     pub peers_path: PathBuf,
@@ -35,13 +35,13 @@ pub struct NodeConfig {
     pub bootstrap_timeout: Duration,
     /// The settings of `[serve]`. `None`: the node only asks its peers.
     pub serve: Option<ServeSettings>,
-    /// The command for alerts, and when an incomplete node causes one.
+    /// The command for alerts, and how long a node may be incomplete before an alert.
     pub alert: AlertSettings,
 }
 
 impl NodeConfig {
-    /// Whether no install root, state directory or spool of one product is equal to one of the
-    /// other product, contains it or is inside it.
+    /// Whether this node and `other` use separate directories. The install root, state directory
+    /// and spool of one must not be equal to, above or inside any of the three of the other.
     pub fn has_disjoint_paths(&self, other: &NodeConfig) -> bool {
         let directories = |node: &NodeConfig| {
             let spool = node.cycle.spool.as_ref().map(|spool| spool.directory.clone());
@@ -57,7 +57,8 @@ impl NodeConfig {
         checked.map_err(|error| ConfigError { path: self.source.path.clone(), why: error.into() })
     }
 
-    /// Refuses `proof_of_work` if `is_built` is false: this program lacks the feature `pow`.
+    /// Refuses the setting `proof_of_work` if this program was built without the feature `pow`
+    /// (`is_built` is false).
     pub fn check_proof_of_work(&self, is_built: bool) -> Result<(), ConfigError> {
         match &self.serve {
             Some(serve) if serve.proof_of_work && !is_built => {
@@ -72,7 +73,8 @@ impl NodeConfig {
     }
 
     /// Refuses a peer with the key of a publisher or of the log, and a peer that is also a mirror.
-    /// This node cosigns what its mirrors serve, so that peer could have its own fork cosigned.
+    /// This node cosigns the heads that its mirrors serve, so a peer that is a mirror could make
+    /// this node cosign a fork.
     pub fn check_peer_role(&self, entry: &PeerEntry) -> Result<(), ConfigError> {
         let name = entry.peer.name.clone();
         let wrong = |why| Err(ConfigError { path: self.peers_path.clone(), why });

@@ -1,4 +1,4 @@
-//! The text of files that an operator writes, and values in it that are parsed from a string.
+//! The reading of files that an operator writes, and values that are parsed from TOML strings.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Par
     }
 }
 
-/// The placeholder of `init` for a value that only the operator knows.
+/// The placeholder that `init` writes for a value that only the operator knows.
 const FILL_IN: &str = "FILL IN";
 
 pub(crate) fn parse_file<T>(

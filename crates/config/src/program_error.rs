@@ -12,13 +12,13 @@ use rustix::fs::Access;
     path.display()
 )]
 pub struct AlertProgramError {
-    /// The program.
+    /// The path of the program.
     pub path: PathBuf,
     /// Why it cannot be executed.
     pub why: io::Error,
 }
 
-/// Refuses a path that is not a file, or a file that this user may not execute.
+/// Checks that a path is a file that this user may execute.
 pub fn check_executable(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path)?.is_file() {
         true => Ok(rustix::fs::access(path, Access::EXEC_OK)?),

@@ -1,12 +1,12 @@
-//! The reload of a configuration: the peers may change while a node runs, other settings may not.
+//! The reload of a configuration. While a node runs, its peers may change. Other settings may not.
 
 use unanimity_protocol::Timestamp;
 
 use crate::{ClientConfig, ConfigError, NodeConfig, load_node_config};
 
 impl NodeConfig {
-    /// The configuration with the peers as their file lists them now. Refuses every other change
-    /// since the configuration was read, such as a removed key or a longer `settle`.
+    /// Reads the configuration again, with the peers that `peers.toml` lists now. Refuses a change
+    /// of the configuration's text or of the pinned checkpoint, such as a longer `settle`.
     pub fn reload(&self) -> Result<NodeConfig, ConfigError> {
         let now = load_node_config(&self.source.path)?;
         if now.source == self.source && now.cycle.pinned == self.cycle.pinned {
@@ -18,8 +18,8 @@ impl NodeConfig {
 }
 
 impl ClientConfig {
-    /// Refuses if the configuration or the pinned checkpoint changed since they were read, or if
-    /// other peers have to confirm at `now`. Settings that come from no file pass.
+    /// Fails if the configuration's text or the pinned checkpoint changed since it was read, or if
+    /// other peers have to confirm at `now`. Settings that come from no file always pass.
     pub fn check_unchanged(&self, now: Timestamp) -> Result<(), ConfigError> {
         let Some(source) = &self.source else { return Ok(()) };
         let node = load_node_config(&source.path)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The most bytes of a socket's path: 108 with the terminating zero (unix(7)).
 const MAX_PATH_BYTES: usize = 107;
 
-/// The path is too long for a socket.
+/// The path of the control socket is too long.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}: the path of a socket has at most {MAX_PATH_BYTES} bytes, and this one has {}. Choose a shorter state directory",

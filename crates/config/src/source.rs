@@ -1,4 +1,4 @@
-//! The file of a configuration, and how a later change of it is noticed.
+//! The path of a configuration file, and the digest by which a later change of its text is noticed.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use unanimity_protocol::Hash;
 
 use crate::{ConfigError, ConfigErrorKind};
 
-/// The file of a configuration, and the digest of its text when it was read.
+/// The path of a configuration file, and the digest of its text when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigSource {
     /// The path of the file.

@@ -20,7 +20,8 @@ const FILES: usize = 10_000;
 const DIRECTORIES: usize = 100;
 const RUNS: usize = 11;
 
-/// Files of 100 bytes to 16 KiB that compress to a half or so, like programs and their data.
+/// An archive and its totals. Its files have 100 bytes to 16 KiB, and compress to about half, like
+/// programs and their data.
 fn archive() -> (Vec<u8>, Totals) {
     let packed = zstd::Encoder::new(Vec::new(), 3).expect("an encoder");
     let mut archive = tar::Builder::new(packed);
@@ -84,7 +85,7 @@ fn unpack_with_tar(archive: &Path, tree: &Path) {
     run(Command::new("sync").arg("-f").arg(tree));
 }
 
-/// Measures one run. Removes its tree, and syncs the removal, before the next run.
+/// Measures one run. After the measurement, removes the unpacked tree and syncs the removal.
 fn time_run(scratch: &Path, run: impl FnOnce(&Path)) -> Duration {
     let tree = scratch.join("tree");
     let began = Instant::now();

@@ -1,6 +1,7 @@
 //! Advice for the command line about errors of this crate and of the crates below it.
 //!
-//! The errors say what failed and why. This module adds what to do. Both programs use it.
+//! The errors say what failed and why. This module adds what to do. The programs `unanimity` and
+//! `unanimity-install` use it.
 
 use std::error::Error;
 use std::fmt::Display;

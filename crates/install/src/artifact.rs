@@ -17,7 +17,7 @@ use crate::tree_sink::StorageTreeSink;
 /// An artifact on this machine with the signed length and digest.
 ///
 /// [`PartialDownload::finish`](crate::PartialDownload::finish) and
-/// [`InstallRoot::find_download`](crate::InstallRoot::find_download) make it. No other user may
+/// [`InstallRoot::find_download`](crate::InstallRoot::find_download) make one. No other user may
 /// write to the directory of the file.
 pub struct VerifiedArtifact {
     pub(crate) artifact: Artifact,
@@ -36,7 +36,7 @@ pub struct PreparedVersion {
     pub(crate) release: String,
     /// Directory of the download.
     pub(crate) download_dir: PathBuf,
-    /// Path of an archive's tree, in the directory of the download.
+    /// Path of an archive's tree, in the directory of the download. `None` for a single file.
     pub(crate) tree: Option<PathBuf>,
 }
 
@@ -152,7 +152,7 @@ impl<R: Read> Read for HashingReader<R> {
 
 impl VerifiedArtifact {
     /// Unpacks an archive by the rules of [`unanimity_archive`], and makes its tree durable. A
-    /// single file is ready without this.
+    /// single file needs no unpacking.
     ///
     /// A refused archive stays on the disk, so the next run refuses it without downloading it
     /// again.
@@ -180,7 +180,8 @@ impl VerifiedArtifact {
                         ArchiveError::Sink(error) => error.into(),
                     }
                 })?;
-            // No other process should write there. If one did, the archive is not installed.
+            // No other process should change the archive meanwhile. If one did, the archive is not
+            // installed.
             source.measured.check(&artifact)?;
             Ok(tree.sync()?)
         };

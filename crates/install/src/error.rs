@@ -35,7 +35,7 @@ pub enum InstallError {
         /// The error of the system.
         why: io::Error,
     },
-    /// Another process is switching, or is waiting for the end of a trial.
+    /// Another process is running a switch or a roll-back in the install root.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Switching(PathBuf),
 }

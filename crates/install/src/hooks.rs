@@ -15,7 +15,8 @@ use crate::journal::Trial;
 use crate::process::{Invocation, ProcessError};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, verify_artifact};
 
-/// Refuses to begin if a configured program cannot be run. No release is at fault then.
+/// Refuses to begin if the program of a hook cannot be run. The error does not count as a failure
+/// of the release.
 pub(crate) fn check_hooks_executable(hooks: &HookSettings) -> Result<(), InstallError> {
     for program in hooks.programs() {
         check_executable(program.as_ref())
@@ -53,19 +54,19 @@ pub(crate) enum HookError {
     Disk(#[from] StorageError),
 }
 
-/// The versions between which a hook runs.
+/// The versions and the process tag in a hook's environment, for one direction of a switch.
 #[derive(Clone, Copy)]
 pub(crate) struct HookContext<'a> {
-    /// The version that is installed after this direction of the switch.
+    /// The version that this direction of the switch installs.
     pub(crate) release: &'a str,
-    /// The version before, if any.
+    /// The version that this direction of the switch replaces, if any.
     pub(crate) before: Option<&'a str>,
-    /// The tag by which the command is found after an interruption.
+    /// The tag by which the next run finds the command after an interruption.
     process_tag: &'a str,
 }
 
 impl Trial {
-    /// Context for the way to the version on trial.
+    /// Context for the direction to the version on trial.
     pub(crate) fn forward(&self) -> HookContext<'_> {
         HookContext {
             release: &self.release,
@@ -74,7 +75,7 @@ impl Trial {
         }
     }
 
-    /// Context for the way back to the version before. `None` if nothing was installed before.
+    /// Context for the direction back to the previous version. `None` if no version was installed.
     pub(crate) fn backward(&self) -> Option<HookContext<'_>> {
         let release = self.before.as_deref()?;
         Some(HookContext { release, before: Some(&self.release), process_tag: &self.process_tag })
@@ -82,7 +83,7 @@ impl Trial {
 }
 
 impl InstallRoot {
-    /// This root without any hooks.
+    /// A copy of this root without any hooks.
     pub(crate) fn without_hooks(&self) -> InstallRoot {
         let keep = self.hooks.keep;
         self.clone().with_hooks(HookSettings { keep, ..HookSettings::default() })
@@ -111,7 +112,8 @@ impl InstallRoot {
 
     /// Opens a version's single file, and verifies it again against the version's proof bundle.
     ///
-    /// The hook gets the open file. A later change of the name's target does not affect it.
+    /// The hook gets the open file. If another file replaces it at the same path later, the hook
+    /// still has the verified one.
     fn open_artifact(&self, release: &str) -> Result<(PathBuf, File), HookError> {
         let artifacts = self.signed_artifacts(release)?;
         let mut why = io::Error::other("a release that is an archive cannot be handed over");

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
-/// Kills the command that runs under this interrupt, at most one at a time. Clones share one state.
+/// A handle that kills the running command. At most one command runs under an interrupt at a time.
+/// Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<Mutex<InterruptState>>);
 
@@ -21,15 +22,15 @@ struct InterruptState {
 #[derive(Debug)]
 struct KillTarget {
     group: Pid,
-    /// The command itself, which may have left its group.
+    /// A pidfd of the command itself, which may have left its group.
     process: Option<OwnedFd>,
-    /// The end of this pipe wakes the thread that waits for the command.
+    /// Dropping this writer wakes the thread that waits for the command.
     _wake_writer: PipeWriter,
 }
 
 impl Interrupt {
     /// Kills the running command and its process group. No other command starts until
-    /// [`Interrupt::clear`]. The signal is sent before this returns.
+    /// [`Interrupt::clear`]. Returns after the signal was sent.
     pub fn interrupt(&self) {
         let mut state = self.state();
         state.is_interrupted = true;

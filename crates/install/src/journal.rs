@@ -1,8 +1,9 @@
 //! The install journal: good versions, the version on trial, and failed versions with their
 //! backoff.
 //!
-//! `ROOT/journal.json` is written before `current` changes, and again after the trial. After a
-//! crash, the next run reads from it what has to be undone. Every user may read it.
+//! If a hook is configured, `ROOT/journal.json` is written before `current` changes. It is written
+//! again after every switch. After a crash, the next run reads from the journal which trial it has
+//! to undo or complete. Every user may read the journal.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use unanimity_protocol::{Hash, Manifest, Timestamp};
 
 use crate::InstallRefusal;
 
-/// Wait before a failed release is tried again, after its first failure. It doubles with each
-/// failure.
+/// Wait before a failed release is tried again, after its first failure. The wait doubles with each
+/// later failure, up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_secs(10 * 60);
 /// The longest wait before a failed release is tried again: a day.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,11 +26,13 @@ pub struct Journal {
     /// The highest sequence that ever proved good. Nothing lowers it.
     #[serde(default)]
     pub floor: u64,
-    /// The releases that proved good, each once. The most recent one is at the end.
+    /// The releases that proved good and are still kept, each once. The one that was installed last
+    /// is at the end.
     pub good: Vec<String>,
     /// The switch whose release has not passed or failed its trial yet.
     pub trial: Option<Trial>,
-    /// The failed releases. An entry stays until the release or a newer one proves good.
+    /// The failed releases. An entry is removed when the release or a newer one passes its trial,
+    /// or when the operator approves the release. At most `MAX_FAILED` entries are kept.
     pub failed: BTreeMap<String, FailedRelease>,
     /// The failed release that the operator has marked as good. Its next trial omits the check.
     pub approved: Option<String>,
@@ -47,18 +50,19 @@ pub struct Trial {
     /// undone.
     #[serde(default)]
     pub is_rollback: bool,
-    /// Random secret in the environment of this trial's commands, by which they are found after an
-    /// interruption. The file does not have it, so no other process can carry it.
+    /// Random secret in the environment of this trial's commands. After an interruption, the next
+    /// run finds the commands by the secret. The journal file does not contain it, so no other
+    /// process can copy it from there.
     #[serde(default, skip_serializing)]
     pub process_tag: String,
     /// SHA-256 of [`Trial::process_tag`], in hexadecimal.
     #[serde(default)]
     pub sha256: String,
-    /// Whether the release before was withdrawn by its publisher, so that there is no way back to
-    /// it.
+    /// Whether the publisher has withdrawn the release in `before`, so that an undone trial cannot
+    /// return to it.
     #[serde(default)]
     pub no_way_back: bool,
-    /// How many runs have begun to end this trial after an interruption.
+    /// The number of runs that have tried to end this trial after an interruption.
     #[serde(default)]
     pub recovery_attempts: u32,
 }
@@ -80,7 +84,8 @@ impl Trial {
         trial
     }
 
-    /// Draws a new process tag. It separates later commands from those of an earlier run.
+    /// Draws a new process tag, so that later commands have another tag than the commands of an
+    /// earlier run.
     pub(crate) fn renew_process_tag(&mut self) {
         self.process_tag = format!("{:032x}", rand::random::<u128>());
         self.sha256 = Hash::digest(self.process_tag.as_bytes()).hex();
@@ -112,13 +117,15 @@ impl FailedRelease {
     }
 }
 
-/// The most bytes of a reason that the journal keeps.
+/// The most bytes of a reason that the journal keeps. A longer reason is cut, and an ellipsis
+/// added.
 const MAX_REASON_BYTES: usize = 1024;
 /// The most failed releases that the journal keeps. The lowest sequences are dropped first.
 const MAX_FAILED: usize = 64;
 
 impl Journal {
-    /// Parses the file. `None` if [`Journal::text`] cannot have written it.
+    /// Parses the contents of `journal.json`. `None` if they are not a journal, or if a release in
+    /// it is not named `SEQUENCE-VERSION`.
     pub fn parse(text: &[u8]) -> Option<Journal> {
         let journal: Journal = serde_json::from_slice(text).ok()?;
         let on_trial = journal.trial.iter().map(|trial| &trial.release);
@@ -130,7 +137,7 @@ impl Journal {
         named.then_some(journal)
     }
 
-    /// The contents of the file: JSON with a final newline.
+    /// The contents of `journal.json`: JSON with a final newline.
     pub fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("plain data") + "\n"
     }
@@ -141,7 +148,7 @@ impl Journal {
         good.max().unwrap_or(0).max(self.floor)
     }
 
-    /// Refuses a release that is on trial, or that has failed and still waits at `now`.
+    /// Refuses a release that is on trial, or that has failed and is still in its backoff at `now`.
     pub fn check_can_install(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         if self.trial.as_ref().is_some_and(|trial| trial.release == release) {
             return Err(InstallRefusal::OnTrial { release: release.to_owned() });
@@ -149,7 +156,7 @@ impl Journal {
         self.check_backoff(release, now)
     }
 
-    /// Refuses a release that has failed and still waits at `now`.
+    /// Refuses a release that has failed and is still in its backoff at `now`.
     pub fn check_backoff(&self, release: &str, now: Timestamp) -> Result<(), InstallRefusal> {
         match self.failed.get(release) {
             // A clock that was set back must not lengthen the wait.
@@ -164,8 +171,8 @@ impl Journal {
         }
     }
 
-    /// Records that a release has proved good. Ends its trial, and forgets the failures of it and
-    /// of older releases.
+    /// Records that an installed release has proved good. Ends the trial, and removes the failures
+    /// of this release and of older ones.
     pub(crate) fn mark_good(&mut self, release: &str) {
         self.approved.take_if(|approved| approved == release);
         self.set_current(release);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How often the processes are searched for.
+/// The most searches for matching processes before the kill counts as failed.
 const MAX_ATTEMPTS: usize = 200;
 /// Pause between two searches.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -33,7 +33,7 @@ pub(crate) fn kill_processes_with_variable(
     Err(io::Error::other("processes of an interrupted hook do not end although they were killed"))
 }
 
-/// Kills the matching processes once. Returns whether there were any.
+/// Searches once, and kills the matching processes. Returns whether there were any.
 fn kill_once(name: &str, matches_value: &impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut found = false;
     for entry in fs::read_dir("/proc")? {

@@ -1,5 +1,5 @@
 //! Installation of confirmed releases: verified artifacts, the switch with its hooks and its trial,
-//! the journal, and the way back.
+//! the journal, recovery and roll-back.
 //!
 //! ```text
 //! ROOT/versions/2-1.1.0/hello     the artifact, or the tree from an archive
@@ -8,18 +8,18 @@
 //! ROOT/journal.json               good versions, the version on trial, failed versions
 //! ```
 //!
-//! The artifact is written into a directory of its own, synced, and named. Then `current` is
-//! replaced in one step. After a kill at any point, `current` is the whole old version or the whole
-//! new version.
+//! The artifact is written into a directory of its own and synced, and the directory gets the name
+//! of the version. Then `current` is replaced in one step. After a kill at any point, `current` is
+//! the whole old version or the whole new version.
 //!
 //! [`HookSettings`](unanimity_config::HookSettings) lists the operator's hooks. [`Switch`]
-//! describes the steps of a switch, and [`InstallRoot::recover`] how an interrupted trial is
-//! undone.
+//! describes the steps of a switch. [`InstallRoot::recover`] describes how an interrupted trial is
+//! undone, and an interrupted roll-back completed.
 //!
 //! Hooks run through [`process::run`], in the thread that a [`HookRunner`] chooses. This crate, and
 //! the program `unanimity-install` in it, link no network code and no async runtime.
 //!
-//! An archive has these extra steps before the switch:
+//! An archive needs these extra steps before `current` is replaced:
 //!
 //! 1. `versions/.2-1.1.0.new/.tree` is created, and the archive is unpacked into it
 //!    ([`unanimity_archive`]). The source is the open file whose length and digest were verified.

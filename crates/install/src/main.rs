@@ -1,4 +1,4 @@
-//! The program `unanimity-install`: installs what another user downloaded, without any network
+//! The program `unanimity-install`: installs a downloaded release from a spool, without any network
 //! code.
 
 mod program;

@@ -19,7 +19,8 @@ use crate::artifact::{ArtifactHasher, VerifiedArtifact, check_fits};
 use crate::error::InstallError;
 use crate::refusal::ArtifactMismatch;
 
-/// From this size on, hashing takes longer than handing the bytes to a thread.
+/// The size of a write, in bytes, from which a separate thread hashes. From this size on, hashing
+/// takes longer than handing the bytes to the thread.
 const HASH_THREAD_MIN_BYTES: u64 = 128 * 1024;
 
 /// Number of bytes after which the system is asked to begin writing them to the disk.
@@ -49,7 +50,7 @@ pub struct PartialDownload {
 /// Work for the hashing thread.
 type HashJob = Box<dyn FnOnce(&mut ArtifactHasher) + Send>;
 
-/// The hasher of a download. It moves to a thread of its own when large pieces arrive.
+/// The hasher of a download. It moves to a thread of its own at the first large write.
 #[derive(Default)]
 struct BackgroundHasher {
     measured: ArtifactHasher,
@@ -57,7 +58,8 @@ struct BackgroundHasher {
 }
 
 impl BackgroundHasher {
-    /// Hashes `more` bytes with `hashing`. Large pieces go to the thread, which may lag behind.
+    /// Hashes `more` bytes with `hashing`. The first large write starts a thread. The thread hashes
+    /// all later bytes and may lag behind.
     fn add(&mut self, more: u64, hashing: impl FnOnce(&mut ArtifactHasher) + Send + 'static) {
         if self.thread.is_none() && more < HASH_THREAD_MIN_BYTES {
             return hashing(&mut self.measured);
@@ -204,7 +206,7 @@ impl PartialDownload {
     }
 }
 
-/// Hashes the bytes that an earlier run left.
+/// Hashes the bytes that an earlier run left. Refuses them if they exceed the signed length.
 fn hash_existing(
     mut file: impl Read,
     artifact: &Artifact,

@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 
 use crate::interrupt::Interrupt;
 
-/// The most bytes of a command's standard error that are kept: the last ones.
+/// The number of bytes that are kept from the end of a command's standard error.
 const MAX_STDERR_BYTES: usize = 64 * 1024;
-/// Wait for the rest of standard error after a failed command has ended. A child of the command may
-/// hold the pipe open.
+/// The longest wait for the rest of standard error after a failed command has ended, because a
+/// child of the command may hold the pipe open. Also the longest wait for a killed command to end.
 const STDERR_GRACE: Duration = Duration::from_secs(1);
 /// The variables of this process that a command inherits.
 const INHERITED_VARIABLES: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -66,8 +66,8 @@ pub enum ProcessError {
 
 /// Runs a command until it ends, reaches its time limit, or is interrupted. Blocks this thread.
 ///
-/// If the command exits with 0, processes that it has left running continue. In all other cases its
-/// process group is killed before the command is reaped.
+/// If the command exits with 0, processes that it has left running continue. Otherwise its process
+/// group is killed before the command is reaped, unless the system has already reaped the command.
 pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), ProcessError> {
     let Invocation { command, variables, input, limit } = invocation;
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
@@ -102,7 +102,7 @@ pub fn run(invocation: &Invocation, interrupt: &Interrupt) -> Result<(), Process
         Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => group.release(),
         _ => group.kill(),
     };
-    // After the kill: until the command is reaped, no other process can have its number.
+    // The command is reaped after the kill: until then, no other process can have its number.
     let status = reap(child);
     let (end, running) = driven?;
     match end {
@@ -142,15 +142,16 @@ impl RunningCommand {
     fn from_child(child: &mut Child) -> io::Result<RunningCommand> {
         let id = Pid::from_child(child);
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-        // No blocking on the pipes. The mode of this end does not affect the command's end.
+        // The pipes must not block this thread. The mode of this end does not affect the command's
+        // end.
         stdin.as_ref().map_or(Ok(()), |stdin| ioctl_fionbio(stdin, true))?;
         stderr.as_ref().map_or(Ok(()), |stderr| ioctl_fionbio(stderr, true))?;
         let pidfd = pidfd_open(id, PidfdFlags::empty())?;
         Ok(RunningCommand { id, pidfd, stdin, stderr, stderr_tail: Vec::new() })
     }
 
-    /// Writes the input, reads standard error, and waits for the end of the command, without
-    /// reaping it.
+    /// Writes the input and reads standard error until the command ends, its time limit has passed,
+    /// or an interrupt comes. Does not reap the command.
     fn drive_to_end(
         &mut self,
         mut input: &[u8],
@@ -204,8 +205,8 @@ impl RunningCommand {
         }
     }
 
-    /// Writes as much input as the pipe takes now. A command that does not read its input has not
-    /// failed.
+    /// Writes as much input as the pipe takes now. A write error only closes the pipe, because a
+    /// command may leave its input unread.
     fn feed_stdin(&mut self, input: &mut &[u8]) {
         let Some(stdin) = &mut self.stdin else { return };
         let is_fed = input.is_empty()
@@ -221,8 +222,8 @@ impl RunningCommand {
         }
     }
 
-    /// Reads the available standard error, so that the command never blocks on it. Keeps the last
-    /// bytes.
+    /// Reads up to 4,096 available bytes of standard error, so that the command never blocks on it.
+    /// Keeps the last bytes.
     fn read_stderr(&mut self) {
         let Some(stderr) = &mut self.stderr else { return };
         let mut buffer = [0; 4096];
@@ -238,7 +239,8 @@ impl RunningCommand {
         }
     }
 
-    /// Whether the command has exited with 0, without reaping it. `None` while it is running.
+    /// Checks whether the command has exited with 0. `None` while it is running. Does not reap the
+    /// command.
     fn check_exited(&self) -> io::Result<Option<bool>> {
         let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::Pid(self.id), without_reaping)?;

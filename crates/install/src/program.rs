@@ -1,4 +1,4 @@
-//! Command line of `unanimity-install`: arguments, verbs, and what they print.
+//! Command line of `unanimity-install`: its arguments, verbs and output.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,14 +56,15 @@ struct InstallerArguments {
 
 #[derive(Debug, Subcommand)]
 enum InstallerCommand {
-    /// Go back to an earlier good version. Only releases newer than the one that you leave install
-    /// by themselves
+    /// Go back to an earlier good version. After that, only releases newer than the one you left
+    /// are installed automatically
     Rollback {
-        /// The version, as SEQUENCE-VERSION [default: the older one that was installed last]
+        /// The version, as SEQUENCE-VERSION [default: of the older good versions, the one
+        /// installed last]
         release: Option<String>,
     },
-    /// Accept the release on trial; after a failed check, let the next update install it without
-    /// the check
+    /// Accept the release that is on trial. If its check has failed already, let the next update
+    /// install it without the check
     MarkGood {
         /// The release, as SEQUENCE-VERSION [default: the one that is on trial or has failed]
         release: Option<String>,
@@ -225,7 +226,7 @@ fn render_installed(
     let nothing =
         |why: String| Ok(CommandOutput::ok(format!("{why}\n"), json!({ "installed": null })));
     let installed = match installed {
-        // The usual state of a spool.
+        // A spool is usually empty.
         Err(OfflineInstallError::Spool(error @ SpoolError::Empty(_))) => {
             return nothing(advice::describe(&error));
         }

@@ -8,7 +8,7 @@ use crate::journal::{Journal, Trial};
 use crate::leftovers::kill_processes_with_variable;
 use crate::{InstallError, InstallRefusal, InstallRoot, Installed, RollbackError, RollbackOutcome};
 
-/// How many runs try to end an interrupted trial with the operator's commands. The commands
+/// The most runs that try to end an interrupted trial with the operator's commands. The commands
 /// themselves may cause the interruption.
 const MAX_RECOVERY_ATTEMPTS: u32 = 3;
 
@@ -18,7 +18,8 @@ pub(crate) struct RecoverOutcome {
     pub(crate) message: String,
     /// The steps that failed, if any.
     pub(crate) problem: Option<String>,
-    /// Whether the version that the trial had to end at is installed.
+    /// Whether the right version is installed now: the previous version if a trial was undone, or
+    /// the target of a roll-back.
     pub(crate) is_restored: bool,
 }
 
@@ -121,8 +122,9 @@ impl InstallRoot {
         Ok(self.set_current(context.release)?)
     }
 
-    /// Restores the version before a trial. A step that fails is reported, and the other steps
-    /// still run.
+    /// Restores the version that was installed before a trial. If that version is withdrawn or
+    /// damaged, the release on trial stays. If a hook fails, the failure is reported, and the other
+    /// steps still run.
     pub(crate) async fn undo_trial(&self, trial: &Trial) -> Result<RecoverOutcome, InstallError> {
         let release = &trial.release;
         let current = self.installed()?.map(|installed| installed.release);
@@ -134,7 +136,8 @@ impl InstallRoot {
         };
         let before = back.release;
         if !stays && (trial.no_way_back || self.is_withdrawn(before)) {
-            let message = format!("the publisher has withdrawn {before}, so {release} stays");
+            let message =
+                format!("the version before, {before}, is withdrawn, so {release} stays installed");
             return Ok(RecoverOutcome {
                 problem: Some(message.clone()),
                 message,
@@ -182,7 +185,8 @@ impl InstallRoot {
             *until = None;
         }
         if current.as_ref() != Some(&trial.release) {
-            // The trial may have changed files there. The next try begins with the signed ones.
+            // The trial may have changed files of the version. The next try begins with the signed
+            // files.
             let path = self.version_dir(&trial.release);
             self.disk.remove(&path).map_err(StorageError::at(&path))?;
         }

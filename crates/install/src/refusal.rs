@@ -13,7 +13,7 @@ pub enum InstallRefusal {
         "release {release}: its archive has more entries than this version of unanimity installs"
     )]
     TooManyEntries {
-        /// `SEQUENCE-VERSION`.
+        /// Label of the release: `SEQUENCE-VERSION`.
         release: String,
     },
     /// The artifact differs from the signed one.
@@ -22,7 +22,7 @@ pub enum InstallRefusal {
     /// The release has failed its trial on this node.
     #[error("unhealthy: release {release}: {why}{}", self.describe_next_attempt())]
     Unhealthy {
-        /// `SEQUENCE-VERSION`.
+        /// Label of the release: `SEQUENCE-VERSION`.
         release: String,
         /// Reason of the failure, and which version is installed.
         why: String,
@@ -32,7 +32,7 @@ pub enum InstallRefusal {
     /// The release is on trial now, or its trial was interrupted.
     #[error("unhealthy: release {release}: it is on trial")]
     OnTrial {
-        /// `SEQUENCE-VERSION`.
+        /// Label of the release: `SEQUENCE-VERSION`.
         release: String,
     },
 }
@@ -58,7 +58,7 @@ pub enum ArtifactMismatch {
         /// Signed length in bytes.
         signed: u64,
     },
-    /// The artifact has the signed length and another digest.
+    /// The artifact has the signed length, but another digest.
     #[error("bad artifact: {file}: SHA-256 {found}, and {signed} was signed")]
     Digest {
         /// File name of the artifact.
@@ -82,7 +82,8 @@ pub enum ArtifactMismatch {
 }
 
 impl InstallRefusal {
-    /// The sentence about the next attempt, after a full stop. Empty if there is none.
+    /// The sentence about the next attempt, with a full stop before it. Empty if no next attempt is
+    /// planned.
     pub(crate) fn describe_next_attempt(&self) -> String {
         match self {
             InstallRefusal::Unhealthy { release, until: Some(until), .. } => {

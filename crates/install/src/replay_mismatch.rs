@@ -40,8 +40,8 @@ pub enum ReplayMismatch {
     /// The entries do not pass the smallest head that a peer confirmed.
     #[error("not logged: the spool's entries do not pass the head that every peer confirmed")]
     NoPeerHead,
-    /// The log has the release, but by its entries the release is not a candidate.
-    #[error("not logged: release {0} is not a candidate by the entries of the log")]
+    /// The log has the release, but the log's entries do not make the release a candidate.
+    #[error("not logged: by the entries of the log, release {0} cannot be installed here")]
     NotOffered(String),
 }
 

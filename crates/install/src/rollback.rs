@@ -15,16 +15,16 @@ pub struct RollbackOutcome {
     pub installed: Option<Installed>,
     /// The version that was installed before this roll-back, if any.
     pub before: Option<String>,
-    /// Message about an interrupted trial that was ended first.
+    /// Message about an interrupted trial that the roll-back ended first.
     pub previous_trial: Option<String>,
-    /// The step that failed, if one did.
+    /// Message about the step that failed, if one did.
     pub problem: Option<String>,
 }
 
 /// Why a roll-back or an approval by the operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
-    /// The switch failed as in any installation.
+    /// A step failed that a roll-back and an installation share, such as taking the lock.
     #[error(transparent)]
     Install(#[from] InstallError),
     /// The storage failed.
@@ -33,12 +33,12 @@ pub enum RollbackError {
     /// The publisher has withdrawn the release.
     #[error("the publisher has withdrawn {0}: there is no way back to it")]
     Withdrawn(String),
-    /// There is no intact good version of this name, or none that is older.
+    /// No intact good version has the wanted label, or none is older than the installed version.
     #[error("{}{}", no_version(.wanted.as_deref()), list_good(.good))]
     NoVersion {
         /// The version that the operator named, if any.
         wanted: Option<String>,
-        /// The versions that the operator could name.
+        /// The good versions that the operator could name instead.
         good: Vec<String>,
     },
     /// The hook `handover` failed for the version to go back to.
@@ -49,7 +49,8 @@ pub enum RollbackError {
     NoTrial(Option<String>),
 }
 
-/// Whether a version is older than the installed one. A second roll-back must not go forward again.
+/// Whether a version is older than the installed one, so that a second roll-back does not go
+/// forward again. Every version is older if none is installed.
 pub(crate) fn is_older(release: &str, current: Option<&str>) -> bool {
     current.is_none_or(|current| {
         Manifest::sequence_from_label(release) < Manifest::sequence_from_label(current)
@@ -73,11 +74,11 @@ fn no_trial(release: Option<&str>) -> String {
 }
 
 impl InstallRoot {
-    /// Goes back to a good version: `to`, or else the version that was installed last among the
-    /// older ones.
+    /// Goes back to the good version `to`. If `to` is `None`, goes back to the most recently
+    /// installed good version that is older than the current one.
     ///
-    /// An interrupted trial is ended first. If that succeeds and `to` is `None`, nothing else
-    /// happens.
+    /// An interrupted trial is ended first. If that installs the right version and `to` is `None`,
+    /// nothing else happens.
     pub async fn roll_back(
         &self,
         to: Option<&str>,
@@ -87,8 +88,8 @@ impl InstallRoot {
         let _lock = self.lock()?;
         let mut journal = self.journal()?;
         let recovered = self.end_trial(&mut journal, now).await?;
-        // A switch may have ended before the journal recorded it. Its floor is kept before
-        // `current` changes.
+        // A killed switch may have replaced `current` without recording the version in the journal.
+        // The journal takes that version into its floor before `current` changes.
         journal.floor = self.floor()?;
         let current = self.installed()?;
         if let (None, Some(recovered)) = (to, &recovered)
@@ -130,8 +131,8 @@ impl InstallRoot {
         Ok(RollbackOutcome { previous_trial: recovered.map(|recovered| recovered.message), ..done })
     }
 
-    /// Switches to the version of a roll-back. If it cannot be handed over, the installed version
-    /// stays.
+    /// Switches to the version of a roll-back, runs its hooks and its check, and ends its trial in
+    /// the journal. If the hook `handover` fails, the installed version stays.
     pub(crate) async fn complete_rollback(
         &self,
         journal: &mut Journal,
@@ -181,11 +182,12 @@ impl InstallRoot {
         Ok(RollbackOutcome { installed, before, previous_trial: None, problem })
     }
 
-    /// Records that the operator approves a release: `release`, or else the one that is on trial or
-    /// has failed. Returns its label, and whether it has passed.
+    /// Records that the operator approves `release`. If `release` is `None`, this is the release
+    /// that is on trial or has failed. Returns its label, and whether it counts as good now.
     ///
-    /// - An installed release whose trial was interrupted or has failed has passed.
-    /// - A failed release that is not installed is tried again at the next update, without the
+    /// - If the release is installed, it counts as good, although its trial was interrupted or has
+    ///   failed.
+    /// - If the release has failed and is not installed, the next update tries it again without the
     ///   check.
     pub async fn mark_good(&self, release: Option<&str>) -> Result<(String, bool), RollbackError> {
         let _lock = self.lock()?;

@@ -37,18 +37,18 @@ pub struct InstallRoot {
 pub struct Installed {
     /// Sequence of the release.
     pub sequence: u64,
-    /// `SEQUENCE-VERSION`.
+    /// Label of the release: `SEQUENCE-VERSION`.
     pub release: String,
     /// Directory of the version.
     pub directory: PathBuf,
 }
 
-/// The most bytes of the journal that are read.
+/// The maximum size of the journal in bytes. A larger file is an error.
 const MAX_JOURNAL_BYTES: usize = 1024 * 1024;
 
 impl InstallRoot {
-    /// The root in a directory, which the first installation creates. It has no hooks, and a
-    /// [`BlockingHookRunner`] for them.
+    /// Makes the install root for `directory`, which the first installation creates. The root has
+    /// no hooks yet, and would run hooks with a [`BlockingHookRunner`].
     pub fn new(directory: &Path, disk: Storage) -> InstallRoot {
         let (directory, hooks) = (directory.to_owned(), HookSettings::default());
         let hook_runner = Arc::new(BlockingHookRunner::default());
@@ -65,7 +65,8 @@ impl InstallRoot {
         InstallRoot { hook_runner, ..self }
     }
 
-    /// Sets the sequences that their publisher has withdrawn. The root never goes back to them.
+    /// Sets the sequences of the releases that the publisher has withdrawn. A roll-back or an
+    /// undone trial never returns to one of these releases.
     pub fn with_withdrawn(self, withdrawn: BTreeSet<u64>) -> InstallRoot {
         InstallRoot { withdrawn, ..self }
     }
@@ -99,7 +100,8 @@ impl InstallRoot {
     /// Finds the complete artifact that an earlier [`InstallRoot::open_download`] left for this
     /// release.
     ///
-    /// `None` if there is none, or if its length or digest differs from the manifest.
+    /// `None` if there is no such file, if it cannot be read, or if its length or digest differs
+    /// from the manifest.
     pub fn find_download(
         &self,
         confirmed: &ConfirmedRelease,
@@ -123,7 +125,8 @@ impl InstallRoot {
         Ok(Some(VerifiedArtifact { artifact, release, directory, disk, file }))
     }
 
-    /// Removes the downloads of all other releases: only the latest download will be installed.
+    /// Removes all downloads except the directory `wanted`: only the latest download will be
+    /// installed.
     fn remove_other_downloads(&self, wanted: &Path) -> Result<(), StorageError> {
         let versions = self.directory.join("versions");
         let names = match self.disk.list_dir(&versions) {
@@ -232,8 +235,8 @@ impl InstallRoot {
 
     /// Removes old versions and their proofs before a switch.
     ///
-    /// The installed version stays, and so do the most recent good ones. With the version that is
-    /// to be installed, they are [`HookSettings::keep`] versions.
+    /// Keeps the installed version and the most recently installed good ones. Together with the
+    /// version to be installed, at most [`HookSettings::keep`] versions remain.
     pub(crate) fn remove_old_versions(&self, journal: &mut Journal) -> Result<(), StorageError> {
         let current = self.installed()?.map(|current| current.release);
         let earlier = journal.good.iter().rev().filter(|good| Some(*good) != current.as_ref());
@@ -244,7 +247,8 @@ impl InstallRoot {
         if removed.is_empty() {
             return Ok(());
         }
-        // First the journal: a roll-back must not choose a version that is partly removed.
+        // The journal is written first: a roll-back must not choose a version that is partly
+        // removed.
         journal.good.retain(|good| kept.contains(good));
         self.save_journal(journal)?;
         for path in
@@ -255,8 +259,8 @@ impl InstallRoot {
         Ok(())
     }
 
-    /// The artifacts that a version's own proof bundle claims. Empty if the bundle is missing or
-    /// invalid.
+    /// The artifacts that a version's own proof bundle claims. Empty if the bundle is missing,
+    /// invalid, or of another release.
     pub(crate) fn signed_artifacts(&self, release: &str) -> Result<Vec<Artifact>, StorageError> {
         let proof =
             self.disk.read(&self.proof_path(release), MAX_BUNDLE_BYTES)?.unwrap_or_default();
@@ -326,7 +330,7 @@ impl InstallRoot {
         let PreparedVersion { release, download_dir, tree, .. } = prepared;
         let (directory, proof_path) = (self.version_dir(&release), self.proof_path(&release));
         (self.disk.write(&proof_path, proof.as_bytes(), Mode::Public)).map_err(at(&proof_path))?;
-        // A switch that ended before `current` may have left a version of this name.
+        // A switch that stopped before it replaced `current` may have left a version of this name.
         self.disk.remove(&directory).map_err(at(&directory))?;
         self.disk
             .rename(tree.as_ref().unwrap_or(&download_dir), &directory)

@@ -16,11 +16,12 @@ pub trait HookRunner: Debug + Send + Sync {
     fn run(&self, invocation: Invocation) -> BoxFuture<'_, Result<(), ProcessError>>;
 }
 
-/// Runs commands in the polling thread, which blocks until they end. For programs without other
-/// tasks.
+/// A hook runner that runs each command in the thread that polls the future. The thread blocks
+/// until the command ends. For programs without other tasks.
 ///
-/// After the [`Interrupt`], its futures never complete, so nothing after the command happens. A
-/// caller that polls an operation once therefore has its result, or knows that it was interrupted.
+/// After an [`Interrupt`], the future of a command never completes, so no later step of the
+/// operation runs. A caller that polls an operation once therefore has its result, or knows that
+/// the operation was interrupted.
 #[derive(Clone, Debug, Default)]
 pub struct BlockingHookRunner(pub Interrupt);
 

@@ -10,7 +10,8 @@ use signal_hook::iterator::Signals;
 use unanimity_install::{Interrupt, ignores_hangup};
 use unanimity_report::{CommandError, Exit};
 
-/// Starts a thread that raises the returned interrupt at every such signal.
+/// Starts a thread that raises the returned interrupt at every SIGINT, SIGTERM and SIGHUP. Under
+/// `nohup`, SIGHUP stays ignored.
 pub(crate) fn interrupt_on_signals() -> Result<Interrupt, CommandError> {
     let mut kinds = vec![SIGINT, SIGTERM];
     // A process under `nohup` continues without its terminal.

@@ -6,9 +6,9 @@
 //! SPOOL/proof                         the proof bundle; written last
 //! ```
 //!
-//! `entries` begins with the number of its first entry, in 8 bytes. Each entry follows its length
-//! in 2 bytes. All numbers are big-endian. After the first 8 bytes, this is the format of a C2SP
-//! tlog-tiles entry bundle.
+//! `entries` begins with the log index of its first entry, in 8 bytes. Then the entries follow,
+//! each after its length in 2 bytes. All numbers are big-endian. After the first 8 bytes, this is
+//! the format of a C2SP tlog-tiles entry bundle.
 //!
 //! The installer trusts nothing in the spool. It reads the spool through one open directory,
 //! follows no link in it, and copies the artifact before use.
@@ -47,7 +47,7 @@ pub enum SpoolError {
         /// The error of the system.
         source: io::Error,
     },
-    /// Another user could replace the spool, or could write into it without owning it.
+    /// Another user could replace the spool, or every user may write into it.
     #[error("{} cannot be used as a spool: {why}", path.display())]
     UntrustedPlace {
         /// The spool, or the directory above it.
@@ -70,8 +70,11 @@ impl Classify for SpoolError {
 }
 
 impl SpoolReader {
-    /// Opens a spool. Only this user or root may own the directory above it, and no other user may
-    /// write to that directory. Its owner has therefore chosen who owns the spool.
+    /// Opens a spool. The directory above the spool must belong to this user or to root, and no
+    /// other user may write to that directory. So the owner of that directory has chosen the owner
+    /// of the spool.
+    ///
+    /// A spool that every user may write into is refused.
     pub fn open(path: &Path) -> Result<SpoolReader, SpoolError> {
         let io_error = |path: &Path| {
             let path = path.to_owned();
@@ -103,8 +106,8 @@ impl SpoolReader {
         Ok(SpoolReader { path: path.to_owned(), directory, owner: found.uid() })
     }
 
-    /// Opens a regular file of the spool. It must belong to the spool's owner and have one name
-    /// only.
+    /// Opens a regular file of the spool. The file must belong to the spool's owner and have no
+    /// second hard link.
     pub fn open_file(&self, name: &str) -> Result<File, SpoolError> {
         let at = self.path.join(name);
         let open = || {
@@ -127,7 +130,7 @@ impl SpoolReader {
         }
     }
 
-    /// Converts an error in reading the file `name` of the spool.
+    /// Converts an I/O error from reading the file `name` of the spool into a [`SpoolError`].
     pub fn error_for(&self, name: &str, source: io::Error) -> SpoolError {
         let path = self.path.join(name);
         match source.kind() {
@@ -154,9 +157,9 @@ impl SpoolReader {
 
 /// Reads entries in the format of the spool's file `entries`.
 ///
-/// Calls `take` with the number and the bytes of each entry. Stops when `take` returns `false`, or
-/// at the end of the input. An input that ends inside a number, a length or an entry is an
-/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// Calls `take` with the log index and the bytes of each entry. Stops when `take` returns `false`,
+/// or at the end of the input. An input that ends inside the first index, a length or an entry is
+/// an [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 pub fn read_entries(
     mut from: impl Read,
     mut take: impl FnMut(u64, &[u8]) -> bool,

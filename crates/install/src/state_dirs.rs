@@ -13,8 +13,8 @@ use crate::permissions::check_owner;
 
 /// Name of the installer's state directory, below the install root.
 const INSTALLER_DIR: &str = "installer";
-/// Name of the file with the installer's trusted head. The downloader collects entries from there
-/// on. Every user may read it.
+/// Name of the file with the installer's trusted head, from which the downloader collects entries.
+/// Every user may read the file.
 const HEAD_FILE: &str = "head";
 
 /// The installer's state directory: its trusted head, its catalog, and its evidence of forks.
@@ -27,15 +27,15 @@ pub fn installer_head_path(install_root: &Path) -> PathBuf {
     install_root.join(HEAD_FILE)
 }
 
-/// The state directory of one of the two roles, client or installer.
+/// The directories with the state of one role, client or installer.
 #[derive(Clone, Debug)]
 pub struct StateDirs {
     /// Directory below which evidence is stored.
     pub state_dir: PathBuf,
-    /// Directory of the other state, such as the trusted head.
+    /// Directory of the trusted head and the catalog.
     pub client_dir: PathBuf,
-    /// Option of the verb `evidence` that selects this directory, with a leading space. May be
-    /// empty.
+    /// Option of the verb `evidence` that selects this directory, with a leading space. Empty for
+    /// the client's directory.
     pub evidence_option: &'static str,
 }
 
@@ -76,8 +76,8 @@ pub fn readable_state_dirs(
     state_dirs
 }
 
-/// Loads the catalogs of these state directories into one, with every withdrawal that any of them
-/// has.
+/// Loads the withdrawals from the catalogs of all these state directories into one catalog. The
+/// result has no releases.
 ///
 /// # Errors
 ///

@@ -7,17 +7,17 @@ use crate::hooks::{HookError, check_hooks_executable};
 use crate::journal::{Journal, Trial};
 use crate::{ArtifactMismatch, InstallError, InstallRoot, Installed, PreparedVersion};
 
-/// A switch to one release that has begun. It holds the lock of the install root until its trial
-/// has ended.
+/// A switch to one release, begun by [`InstallRoot::begin_switch`]. The lock of the install root is
+/// held until the switch has failed, or until [`Committed`] is dropped.
 ///
-/// 1. The journal records the version on trial and the version that is installed before.
+/// 1. The journal records the version on trial and the previous version.
 /// 2. `pre_install` runs. Afterwards the caller checks again whether it may install.
 /// 3. Old versions are removed, and the new version gets its name.
 /// 4. `handover` gets the artifact, and `current` is replaced.
 /// 5. `post_install`, `restart` and the health check run. If all succeed, the journal names the
 ///    version as good. Then `on_success` runs, whose result changes nothing.
 ///
-/// If one of steps 2 to 5 fails or is interrupted, the version before is restored: see
+/// If one of steps 2 to 5 fails or is interrupted, the previous version is restored: see
 /// [`InstallRoot::recover`]. Without any configured hook, there is no step 1.
 #[derive(Debug)]
 pub struct Switch {
@@ -41,7 +41,8 @@ impl InstallRoot {
     /// Begins a switch: takes the lock, checks the floor and the journal, runs `pre_install`, and
     /// then calls `recheck`, because `pre_install` may take long.
     ///
-    /// Changes of the root by another process since the release was chosen are respected.
+    /// The floor and the journal are read under the lock. So changes of the root by another
+    /// process, since the release was chosen, take effect.
     ///
     /// # Errors
     ///
@@ -79,8 +80,8 @@ impl InstallRoot {
             tracing::warn!("{}", recovered.message);
         }
         let floor = self.floor()?;
-        // A switch may have ended before the journal recorded it. Its floor is kept before
-        // `current` changes.
+        // A killed switch may have replaced `current` without recording the version in the journal.
+        // The journal takes that version into its floor before `current` changes.
         journal.floor = floor;
         if sequence <= floor {
             return Err(Refusal::SequenceRollback { offered: sequence, floor }.into());
@@ -117,8 +118,8 @@ impl InstallRoot {
 }
 
 impl Switch {
-    /// Installs the prepared version and runs its trial. If the trial fails, restores the version
-    /// before and records the failure.
+    /// Installs the prepared version and runs its trial. If the trial fails, restores the previous
+    /// version and records the failure.
     pub async fn finish(
         mut self,
         confirmed: &ConfirmedRelease,
@@ -145,14 +146,15 @@ impl Switch {
         }
     }
 
-    /// Restores the version before, and records the failure, with the time of the next try.
+    /// Restores the previous version, and records the failure of the release, from which its
+    /// backoff follows.
     async fn fail(mut self, error: &HookError, now: Timestamp) -> InstallError {
         let Switch { root, journal, trial, .. } = &mut self;
         let failed = root.undo_and_record_failure(journal, trial, &error.to_string(), now).await;
         failed.map_or_else(InstallError::from, |(refusal, _)| refusal.into())
     }
 
-    /// Restores the version before, without recording a failure of the release.
+    /// Restores the previous version, without recording a failure of the release.
     async fn abandon(mut self) -> Result<(), InstallError> {
         let Switch { root, journal, trial, .. } = &mut self;
         if journal.trial.is_none() {

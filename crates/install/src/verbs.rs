@@ -1,5 +1,5 @@
-//! The verbs `rollback` and `mark-good`, and the recovery from an interrupted trial, for both
-//! programs.
+//! The verbs `rollback` and `mark-good`, and the recovery from an interrupted trial, for the
+//! programs `unanimity` and `unanimity-install`.
 
 use serde_json::json;
 use unanimity_config::NodeConfig;
@@ -34,8 +34,8 @@ pub fn mark_good_command(config: &NodeConfig) -> &'static str {
     }
 }
 
-/// Runs `rollback`: goes back to `release`, or else to the older good version that was installed
-/// last.
+/// Runs `rollback`: goes back to `release`. If `release` is `None`, goes back to the most recently
+/// installed good version that is older than the current one.
 pub async fn roll_back(
     root: &InstallRoot,
     release: Option<&str>,
@@ -70,8 +70,8 @@ pub async fn roll_back(
     Ok(CommandOutput { exit: Exit::Unhealthy, text, json, failed: true, data: false })
 }
 
-/// Runs `mark-good`: records that the operator vouches for `release`, or else for the release that
-/// is on trial or has failed.
+/// Runs `mark-good`: records that the operator approves `release`. If `release` is `None`, approves
+/// the release that is on trial or has failed.
 pub async fn mark_good(
     config: &NodeConfig,
     root: &InstallRoot,
@@ -90,9 +90,10 @@ pub async fn mark_good(
     Ok(CommandOutput::ok(text, json!({ "release": release, "passed": passed })))
 }
 
-/// Undoes the trials that an interrupted run may have left in these roots.
+/// Ends the trials that an interrupted run may have left in these roots.
 ///
-/// Returns the error to report: what was undone, or `interrupted` if nothing was.
+/// Returns the error to report. Its message says how each trial ended, or why it could not be
+/// ended. If no root had an open trial, returns `interrupted`.
 pub async fn undo_trials(roots: &[InstallRoot], interrupted: CommandError) -> CommandError {
     let mut messages = Vec::new();
     for root in roots {

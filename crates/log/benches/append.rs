@@ -1,4 +1,4 @@
-//! Appending to a log, compared with the hashing that it contains: the same notes and SHA-256.
+//! Benchmark of appending to a log, compared with bare SHA-256 over the same notes.
 //!
 //! On a disk the difference is mostly syncing. So appending is measured in memory, too, on machines
 //! that have `/dev/shm`.
@@ -16,7 +16,8 @@ use unanimity_storage::Storage;
 const ENTRIES: usize = 100_000;
 const ORIGIN: &str = "log.example/bench";
 
-/// Notes of about 600 bytes, all with one signature: a writer checks the form of a note only.
+/// Notes of about 600 bytes, all with the same signature line. The signature is wrong for them, but
+/// a log writer checks only a note's form.
 fn notes(signing_key: &NoteSigningKey) -> Vec<Vec<u8>> {
     let mut note = Note::unsigned("unanimity/example/v1\n").expect("a text");
     note.sign(signing_key);

@@ -1,16 +1,16 @@
-//! Bounds on reading a log: its new entries, and the requests in flight.
+//! Bounds on reading a log: the number of new entries, and the number of requests in flight.
 
 use std::io;
 use std::ops::Range;
 
 /// The most new entries that are read from a log at once: 2^22, or 128 MiB of leaf hashes.
 ///
-/// A head that claims more is refused. Such a head is cheap to sign, and its entries would fill
-/// the client's memory.
+/// A head that claims more new entries is refused. Such a head is cheap to sign, and its entries
+/// would fill the client's memory.
 pub const MAX_GROWTH: u64 = 1 << 22;
 
-/// The most files that are requested at once. A round trip through Tor takes as long as hashing
-/// thousands of entries.
+/// The most files that are requested at once. Requests overlap, because one round trip through Tor
+/// takes as long as hashing thousands of entries.
 pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
 /// Refuses a range of more than [`MAX_GROWTH`] entries.

@@ -17,12 +17,12 @@ use crate::hedge::hedged;
 use crate::source::{EntrySource, TileSource};
 use crate::tile_reader::TileReader;
 
-/// The hashes that the entries of a bundle must have, proven by the tiles of a head.
+/// The hash or hashes that the entries of a bundle must have, proven by the tiles of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ExpectedHashes {
-    /// Of a full bundle: the root over its 256 leaves.
+    /// For a full bundle: the root over its 256 leaves.
     Root(Hash),
-    /// Of the last, partial bundle: the hash of each leaf.
+    /// For the last, partial bundle: the hash of each leaf.
     Leaves(Vec<Hash>),
 }
 
@@ -40,8 +40,8 @@ impl ExpectedHashes {
     }
 }
 
-/// The entries below a tree head, ready to be read. The head's tiles have proven the hashes of
-/// every bundle, so each bundle can come from any host.
+/// A reader of the entries below a tree head. It has the proven hashes of every bundle, so each
+/// bundle can come from any host.
 #[derive(Clone, Debug)]
 pub struct EntryReader {
     range: Range<u64>,
@@ -49,10 +49,11 @@ pub struct EntryReader {
 }
 
 impl EntryReader {
-    /// Reads the tiles for the entries from index `from` to the end of `head`.
+    /// Makes a reader of the entries from index `from` to the end of `head`. Reads the tiles that
+    /// prove the hashes of these entries, and reads no entry.
     ///
-    /// It is an error if there are more than [`MAX_GROWTH`](crate::MAX_GROWTH) entries, or if the
-    /// source does not serve tiles that hash up to `head`.
+    /// Fails if there are more than [`MAX_GROWTH`](crate::MAX_GROWTH) entries, or if the source
+    /// does not serve tiles that hash up to `head`.
     pub async fn from_tiles<T: TileSource>(
         tiles: &TileReader<T>,
         head: &TreeHead,
@@ -88,14 +89,15 @@ impl EntryReader {
     /// Reads the entries in order, and passes each to `take` with its index.
     ///
     /// Each bundle comes from the first source that serves it with the proven hashes. Returns the
-    /// indexes of the sources that failed to serve a bundle. The error is the failure of every
-    /// source, if all of them failed for one bundle.
+    /// indexes of the sources that failed to serve a bundle.
+    ///
+    /// Fails if every source failed for one bundle. The error has the failure of each source.
     pub async fn read(
         &self,
         sources: &[impl EntrySource],
         mut take: impl FnMut(u64, &[u8]),
     ) -> Result<Vec<usize>, Vec<EntryReadError>> {
-        // A host that has failed is asked last.
+        // For each bundle, the hosts that have failed before are asked last.
         let failed: Vec<AtomicBool> = sources.iter().map(|_| AtomicBool::new(false)).collect();
         let large = Semaphore::new(1);
         let mut reading = Vec::with_capacity(self.expected.len());
@@ -160,12 +162,13 @@ impl EntryReader {
 pub struct EntryReadError {
     /// The index of the host among the sources that were asked.
     pub host_index: usize,
-    /// What went wrong. `None` if the entries do not have the hashes below the head.
+    /// The error of the request. `None` if the host served entries that do not have the proven
+    /// hashes.
     pub error: Option<io::Error>,
 }
 
 impl EntryReadError {
-    /// Names the host, as in `asked`, and its failure.
+    /// Formats the host's name, which is in `asked`, and its failure.
     pub fn describe(&self, asked: &[impl fmt::Display]) -> String {
         let host = &asked[self.host_index];
         match &self.error {
@@ -177,11 +180,12 @@ impl EntryReadError {
 
 /// The most bytes of a bundle whose entries are as long as manifests usually are: 1 MiB.
 ///
-/// A longer bundle may have 16 MiB. Hosts could make us hold that many bytes for every request in
-/// flight, so longer bundles are read one at a time.
+/// A longer bundle may have 16 MiB. Hostile hosts could make the client hold that many bytes for
+/// every request in flight, so longer bundles are read one at a time.
 const USUAL_BUNDLE_BYTES: u64 = 1 << 20;
 
-/// Requests the bundle at `index` of a log with `size` entries: at most `max_bytes`, not verified.
+/// Requests the bundle at `index` of a log with `size` entries. Its hashes are not verified. A
+/// bundle of more than `max_bytes` is an error of [`io::ErrorKind::FileTooLarge`].
 async fn request_bundle(
     source: &impl EntrySource,
     index: u64,

@@ -11,7 +11,7 @@ use unanimity_storage::StorageError;
 /// Why creating, opening or appending to a log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A file of the log could not be read or written, or is not what its head commits to.
+    /// A file of the log could not be read or written, or contradicts the log's head.
     #[error(transparent)]
     Disk(#[from] StorageError),
     /// Another process holds the lock of the log's directory.
@@ -20,15 +20,16 @@ pub enum WriteError {
     /// The directory of a new log is not empty. Every file in it would be served.
     #[error("{} is not empty: choose another directory for the log", .0.display())]
     Exists(PathBuf),
-    /// The checkpoint does not verify with the log's key.
+    /// The checkpoint of the log or of a mirror does not verify with the log's key.
     #[error("the checkpoint in {} does not open with this key", path.display())]
     Checkpoint {
         /// The log's directory, or the mirror's name.
         path: PathBuf,
-        /// Why it does not verify.
+        /// Why the checkpoint does not verify.
         source: CheckpointError,
     },
-    /// There is no record of the newest signature: the record was removed, or the log restored.
+    /// The record of the newest signed head is missing, damaged or older than the published head:
+    /// the log's directory was restored from a backup, or changed.
     #[error("{} has no record of the newest head that was signed: it was restored from a backup, or changed.\n  Nothing was signed", .0.display())]
     Unrecorded(PathBuf),
     /// A note is not an entry of this log.
@@ -36,17 +37,18 @@ pub enum WriteError {
     Entry {
         /// The note's number in this append, from 1.
         number: usize,
-        /// Why it is not an entry.
+        /// Why the note is not an entry.
         why: EntryError,
     },
-    /// A mirror has a head of this log, no larger than ours, that our tree does not contain.
+    /// A mirror has a head that is no larger than this log's head, and this log's tree does not
+    /// contain it.
     #[error("{mirror} shows a checkpoint of this log with size {size} that is not in {}, which has size {held}: the log's key has signed two tree heads that are not consistent.\n  Nothing was signed. Keep both, append to neither, and tell the clients and witnesses of the log", path.display())]
     Forked {
         /// The mirror's name.
         mirror: String,
         /// The size of the mirror's head.
         size: u64,
-        /// The size of our head.
+        /// The size of this log's head.
         held: u64,
         /// The log's directory.
         path: PathBuf,
@@ -58,7 +60,7 @@ pub enum WriteError {
         mirror: String,
         /// The size of the mirror's head.
         size: u64,
-        /// The size of our head.
+        /// The size of this log's head.
         held: u64,
         /// The log's directory.
         path: PathBuf,
@@ -74,13 +76,13 @@ pub enum EntryError {
     /// The note has more bytes than an entry's length field can say.
     #[error("{0} bytes, and a log entry has at most {MAX_ENTRY_BYTES}")]
     TooLong(usize),
-    /// The note begins as a manifest or a withdrawal, and breaks its format.
+    /// The note begins like a manifest or a withdrawal, and breaks a rule of that format.
     #[error("{0}")]
     Statement(#[from] StatementError),
-    /// The note names another log.
+    /// The note names another log, or names no log.
     #[error("it names the log {0:?}")]
     OtherLog(String),
-    /// The first line is not one of this project's kinds of note.
+    /// The note's first line does not begin with `unanimity/`, like all of this project's notes.
     #[error("its first line names no known kind of note, such as unanimity/manifest/v1")]
     Kind,
 }

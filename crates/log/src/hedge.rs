@@ -7,13 +7,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 
 /// How long one host has to answer before the next host is asked, too. Most answers through Tor
-/// take less.
+/// take less time.
 pub const HEDGE_DELAY: Duration = Duration::from_secs(3);
 
-/// Asks hosts in order until one gives a good answer, and drops the requests in flight then.
+/// Asks hosts in order until one gives a good answer. The requests that are still in flight are
+/// dropped.
 ///
-/// The next host is asked when a host has failed, or after [`HEDGE_DELAY`]. If all hosts fail, the
-/// error has their failures, in the order of time.
+/// The next host is asked when a host has failed, or after [`HEDGE_DELAY`] without an answer. If
+/// all hosts fail, the error has their failures, in the order in which they failed.
 pub async fn hedged<I, T, E, F: Future<Output = Result<T, E>>>(
     hosts: impl IntoIterator<Item = I>,
     ask: impl Fn(I) -> F,
@@ -21,7 +22,7 @@ pub async fn hedged<I, T, E, F: Future<Output = Result<T, E>>>(
     hedged_after(HEDGE_DELAY, hosts, ask).await
 }
 
-/// Asks hosts like [`hedged`], with another delay: for requests that take longer.
+/// Asks hosts like [`hedged`], with the given delay. It is for requests that take longer.
 pub async fn hedged_after<I, T, E, F: Future<Output = Result<T, E>>>(
     delay: Duration,
     hosts: impl IntoIterator<Item = I>,

@@ -1,4 +1,4 @@
-//! The audit log as files (C2SP tlog-tiles): writing it, exporting it, and reading it from hosts
+//! The audit log as files (C2SP tlog-tiles): writing a log, exporting it, and reading it from hosts
 //! that are not trusted.
 //!
 //! ```text
@@ -9,9 +9,9 @@
 //! artifact/SHA256                an artifact that a manifest names, by its digest
 //! ```
 //!
-//! An entry is a signed note, so the log is also the feed of releases. No file here has to be
-//! trusted. [`LogWriter`] appends entries, [`export`] copies a log into a site, and
-//! [`EntryReader`] returns only entries that hash up to a tree head.
+//! An entry is a signed note, such as a manifest, so the log is also the feed of releases. Clients
+//! need not trust these files. [`LogWriter`] appends entries, [`export`] copies a log into a site,
+//! and [`EntryReader`] returns only entries that hash up to a tree head.
 //!
 //! This crate decides which file holds what, and the order of the writes. `unanimity_storage`
 //! makes each write durable.

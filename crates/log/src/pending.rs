@@ -1,4 +1,5 @@
-//! The pending head: recorded before it is signed. No other head of its size may be signed then.
+//! The pending head: the next head of a log, recorded before it is signed. Once it is recorded, no
+//! other head of that size may be signed.
 
 use std::path::Path;
 
@@ -9,13 +10,14 @@ use unanimity_storage::{Storage, StorageError};
 
 use crate::tile_store::{REMEDY, open_tiles};
 
-/// The file of the pending head, in the log's directory. It has the log's signature.
+/// The name of the file with the pending head, in the log's directory. The log's key signs this
+/// file.
 pub(crate) const PENDING: &str = ".pending";
-/// The first line of `.pending`, before the checkpoint's text. It keeps the signed text from being
-/// a checkpoint: no origin begins like this.
+/// The first line of `.pending`, before the checkpoint's text. Because of this line the signed text
+/// is no checkpoint: no origin begins like this.
 pub(crate) const PENDING_HEADER: &str = "unanimity/pending/v1\n";
 
-/// The size of the recorded head, not verified. `None` if there is no record, or it is damaged.
+/// The size of the recorded head, not verified. `None` if the record is missing or damaged.
 pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, StorageError> {
     let bytes = unanimity_storage::read(&directory.join(PENDING), MAX_NOTE_BYTES)?;
     let note = bytes.and_then(|bytes| Note::parse(&bytes).ok());
@@ -23,7 +25,8 @@ pub(crate) fn recorded_size(directory: &Path) -> Result<Option<u64>, StorageErro
     Ok(text.and_then(|text| Checkpoint::parse(text).ok()).map(|pending| pending.size))
 }
 
-/// The recorded head, if it is larger than the published `head`.
+/// Reads the recorded head. `None` if no head is recorded, or the recorded head is not larger than
+/// the published `head`.
 ///
 /// Refuses a record that the log's key did not sign, and tiles that do not link it to `head`.
 pub(crate) fn read_pending(
@@ -33,7 +36,8 @@ pub(crate) fn read_pending(
 ) -> Result<Option<Checkpoint>, StorageError> {
     let path = directory.join(PENDING);
     let Some(bytes) = unanimity_storage::read(&path, MAX_NOTE_BYTES)? else { return Ok(None) };
-    // Another user who may write here must not choose what the log's key signs.
+    // Another user may be able to write to this directory. That user must not choose the head that
+    // the log's key signs.
     let note =
         Note::parse(&bytes).ok().filter(|note| note.open(std::slice::from_ref(&log.key)).is_ok());
     let text = note.as_ref().and_then(|note| note.text().strip_prefix(PENDING_HEADER));

@@ -1,4 +1,4 @@
-//! Sources of a log's tiles and entries: mirrors and peers, never trusted.
+//! Sources of a log's tiles and entries: mirrors and peers, whose answers are not trusted.
 
 use std::future::Future;
 use std::io;
@@ -7,7 +7,7 @@ use unanimity_protocol::Tile;
 
 /// A host that serves hash tiles: a mirror or a peer. Its answers are not trusted.
 pub trait TileSource: Sync {
-    /// Reads the tile's bytes: 32 for each hash of its width.
+    /// Reads the bytes of a tile: 32 for each of its `width` hashes.
     fn tile(&self, tile: Tile) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }
 
@@ -16,7 +16,7 @@ pub trait EntrySource: Sync {
     /// Reads the bundle at a path from
     /// [`entries_path`](unanimity_protocol::log_path::entries_path).
     ///
-    /// The error is [`io::ErrorKind::FileTooLarge`] if it has more than `limit` bytes, and
-    /// [`io::ErrorKind::NotFound`] if the host does not have it.
+    /// Fails with [`io::ErrorKind::FileTooLarge`] if the bundle has more than `limit` bytes, and
+    /// with [`io::ErrorKind::NotFound`] if the host does not have the bundle.
     fn entries(&self, path: &str, limit: u64) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
 }

@@ -1,4 +1,4 @@
-//! The tiles of a log, read from an untrusted source: hashes to compare with a tree head.
+//! The reader of a log's tiles from an untrusted source, and the hashes that it computes from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +17,7 @@ use unanimity_protocol::{
 use crate::TileSource;
 use crate::bounds::{MAX_IN_FLIGHT, check_growth, malformed};
 
-/// A reader of one source that requests each tile once, however many proofs need it.
+/// A reader of one source's tiles. It requests each tile once, however many proofs need the tile.
 pub struct TileReader<T> {
     source: T,
     cache: Mutex<BTreeMap<Tile, Vec<Hash>>>,
@@ -29,7 +29,8 @@ impl<T: TileSource> TileReader<T> {
         TileReader { source, cache: Mutex::default() }
     }
 
-    /// Computes the roots of ranges of leaves in a tree of `size` leaves from its tiles.
+    /// Computes the roots of ranges of leaves in a tree of `size` leaves from the source's tiles.
+    /// The tiles are not verified.
     pub async fn range_roots(&self, size: u64, ranges: &[Range<u64>]) -> io::Result<Vec<Hash>> {
         let nodes = ranges.iter().flat_map(|range| tree::complete_subtrees(range.clone()));
         let needed: BTreeSet<Tile> =
@@ -46,8 +47,8 @@ impl<T: TileSource> TileReader<T> {
         ranges.iter().map(|range| tree::range_root(range.clone(), hash_of)).collect()
     }
 
-    /// Computes the proof that entry `index` is in the tree of `size` leaves. The source has a tree
-    /// of `known` leaves.
+    /// Computes the proof that entry `index` is in the tree of `size` leaves. The source serves the
+    /// tiles of a tree of `known` leaves, at least `size`.
     pub async fn inclusion_proof(
         &self,
         index: u64,
@@ -57,23 +58,25 @@ impl<T: TileSource> TileReader<T> {
         self.range_roots(known, &tree::inclusion_ranges(index, size)).await
     }
 
-    /// Computes the consistency proof from a head of size `old` to `head`.
+    /// Computes the consistency proof from a head of size `old` to `head`. The source's tiles are
+    /// not verified.
     pub async fn consistency_path(&self, old: u64, head: &TreeHead) -> io::Result<Vec<Hash>> {
         self.range_roots(head.size(), &tree::consistency_ranges(old, head.size())).await
     }
 
-    /// Whether the source serves the tiles of `head`, and they hash up to its root.
+    /// Whether the source serves the partial tiles of `head`, and they hash up to its root.
     pub async fn matches_head(&self, head: &TreeHead) -> bool {
         let whole = 0..head.size();
         let roots = self.range_roots(head.size(), std::slice::from_ref(&whole)).await;
         roots.is_ok_and(|roots| roots == [*head.root()])
     }
 
-    /// Reads a tile in a tree of `size` leaves and proves it by the tiles above it.
+    /// Reads a tile in a tree of `size` leaves, and verifies it by the tiles above it.
     ///
-    /// [`TileReader::matches_head`] must have been true: it proves the partial tiles.
+    /// [`TileReader::matches_head`] must have returned true before: it verifies the partial tiles.
     pub(crate) async fn read_verified(&self, tile: Tile, size: u64) -> io::Result<Vec<Hash>> {
-        // The partial tiles make the root. A full tile is one hash of the tile above it.
+        // The partial tiles hash up to the root. The root of a full tile is a hash in the tile
+        // above.
         let mut above = vec![tile];
         while let Some(last) = above.last()
             && *last == last.full()
@@ -110,8 +113,8 @@ impl<T: TileSource> TileReader<T> {
     }
 }
 
-/// Reads the leaf hashes of `range` in a tree of `range.end` leaves. They are not verified. More
-/// than [`MAX_GROWTH`](crate::MAX_GROWTH) is an error.
+/// Reads the leaf hashes of `range` in a tree of `range.end` leaves. The hashes are not verified. A
+/// range of more than [`MAX_GROWTH`](crate::MAX_GROWTH) leaves is an error.
 pub async fn read_leaves(source: &impl TileSource, range: Range<u64>) -> io::Result<Vec<Hash>> {
     check_growth(&range)?;
     let mut tiles = Vec::new();

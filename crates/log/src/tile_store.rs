@@ -1,4 +1,4 @@
-//! A tree on this machine, stored as tiles: a log, or the copy of a witness.
+//! A tree on this machine, stored as tiles: the tree of a log, or a witness's copy of it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use unanimity_protocol::{
 };
 use unanimity_storage::{Mode, Storage, StorageError};
 
-/// The remedy if a tree's files are not what its head commits to.
+/// The remedy in an error about a file that contradicts the head of its tree.
 pub(crate) const REMEDY: &str = "restore it from a mirror of this log";
 
 /// A tree's tiles in a directory, with the right edge of the tree in memory.
@@ -30,7 +30,7 @@ pub struct TileStore {
     frontier: Vec<Vec<Hash>>,
 }
 
-/// A grown tree whose new tiles are not yet written.
+/// A grown tree whose new tiles are not yet written. [`TileStore::grow`] makes one.
 pub struct PendingGrowth {
     size: u64,
     frontier: Vec<Vec<Hash>>,
@@ -38,7 +38,8 @@ pub struct PendingGrowth {
 }
 
 impl TileStore {
-    /// Opens the tree of `size` leaves in a directory. The caller compares [`TileStore::root`].
+    /// Opens the tree of `size` leaves in a directory. The tiles are not verified: the caller must
+    /// compare [`TileStore::root`] with a known root.
     ///
     /// Tiles beyond `size` are ignored: a write that was interrupted before its head was stored
     /// leaves them.
@@ -71,8 +72,8 @@ impl TileStore {
         frontier_root(self.size, &self.frontier)
     }
 
-    /// The hashes of the partial tile at each level, from the leaves up: fewer than 256 each. They
-    /// make the root.
+    /// The hashes of the partial tile at each level, from the leaves up: fewer than 256 each. The
+    /// root is computed from these hashes.
     pub(crate) fn frontier(&self) -> &[Vec<Hash>] {
         &self.frontier
     }
@@ -82,7 +83,8 @@ impl TileStore {
         &self.frontier[0]
     }
 
-    /// Hashes leaves into the tree and writes nothing. The caller can compare the root first.
+    /// Computes the tree with further leaves, and writes nothing. The caller can compare its root
+    /// before [`TileStore::commit`].
     pub fn grow(&self, leaves: impl IntoIterator<Item = Hash>) -> PendingGrowth {
         let mut growth = PendingGrowth {
             size: self.size,
@@ -93,7 +95,8 @@ impl TileStore {
         growth
     }
 
-    /// Writes the grown tree's tiles durably, and then takes its size and root.
+    /// Writes the new tiles of a grown tree durably. Then this store has the size and root of the
+    /// grown tree.
     pub fn commit(&mut self, growth: PendingGrowth) -> Result<(), StorageError> {
         let tiles = growth.full_and_partial_tiles();
         let files: Vec<(PathBuf, &[u8])> =
@@ -103,7 +106,8 @@ impl TileStore {
         Ok(())
     }
 
-    /// Reads a tile of this tree. A partial tile without a file is the beginning of the full tile.
+    /// Reads a tile of this tree. If a partial tile has no file, its hashes are the beginning of
+    /// the full tile's file.
     pub fn read(&self, tile: Tile) -> Result<Vec<Hash>, StorageError> {
         let path = self.directory.join(tile.path());
         let limit = 32 * TILE_WIDTH as usize;
@@ -122,7 +126,7 @@ impl TileStore {
     }
 
     /// Computes the roots of ranges of leaves. For the ranges of [`tree::inclusion_ranges`] or
-    /// [`tree::consistency_ranges`] they are a proof.
+    /// [`tree::consistency_ranges`], these roots are a proof.
     pub fn range_roots(&self, ranges: &[Range<u64>]) -> Result<Vec<Hash>, StorageError> {
         let mut read: BTreeMap<Tile, Vec<Hash>> = BTreeMap::new();
         let mut hash_of = |node: Subtree| {
@@ -182,7 +186,7 @@ impl PendingGrowth {
 
 fn frontier_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
     let hash_of = |node: Subtree| -> Result<Hash, Infallible> {
-        // A complete subtree of the whole tree lies in the partial tile of its level.
+        // The tree is a sequence of complete subtrees. Each lies in the partial tile of its level.
         let (level, height) = (usize::from(node.level / 8), node.level % 8);
         let start = ((node.index << height) % TILE_WIDTH) as usize;
         Ok(tile::subtree_root(&edge[level][start..start + (1 << height)]))
@@ -193,7 +197,8 @@ fn frontier_root(size: u64, edge: &[Vec<Hash>]) -> Hash {
     }
 }
 
-/// Writes files below `root` durably, and makes the directories that they need.
+/// Writes files durably, and creates the directories that they need. A failure to write is reported
+/// for the directory `root`.
 pub fn write_files(
     disk: &Storage,
     root: &Path,
@@ -209,7 +214,8 @@ pub fn write_files(
     disk.write_all(files, mode).map_err(StorageError::at(root))
 }
 
-/// Opens the tiles of a log. [`StorageError::Corrupt`] if they do not hash up to `root`.
+/// Opens the tiles of a log. Fails with [`StorageError::Corrupt`] if the partial tiles do not hash
+/// up to `root`. Full tiles are not checked.
 pub(crate) fn open_tiles(
     directory: &Path,
     size: u64,

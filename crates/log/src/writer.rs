@@ -3,11 +3,11 @@
 //! The order of the writes makes an append safe:
 //!
 //! 1. The entries and tiles are written durably.
-//! 2. The head to be signed is recorded in `.pending`, under the log's signature, but not as a
-//!    checkpoint.
+//! 2. The next head is recorded in `.pending`. The log's key signs this record, whose first line
+//!    keeps it from being a checkpoint.
 //! 3. The head is signed and published as the checkpoint.
 //!
-//! A crash at any point leaves the old head, or a recorded head that the next start must finish.
+//! A crash at any point leaves the old head, or a recorded head that the next start must publish.
 //! Two different heads of one size are never signed.
 
 use std::ops::Range;
@@ -25,7 +25,8 @@ use crate::error::{EntryError, WriteError};
 use crate::pending::{PENDING, PENDING_HEADER, read_pending, recorded_size};
 use crate::tile_store::{REMEDY, TileStore, open_tiles, write_files};
 
-/// The one process that may append to a log. It holds the lock of the log's directory.
+/// The writer of a log. It holds the lock of the log's directory, so no other process can append to
+/// the log.
 #[derive(Debug)]
 pub struct LogWriter {
     directory: PathBuf,
@@ -36,15 +37,18 @@ pub struct LogWriter {
     tiles: TileStore,
     /// The bytes of the last, partial entry bundle, as in its file.
     last_bundle: Vec<u8>,
-    /// An append failed halfway. The next append first reads what is stored.
+    /// Whether an append failed halfway. The next append then first reads the stored log again.
     needs_recovery: bool,
-    /// `.pending` or a mirror has shown that no head newer than `head` was signed.
+    /// Whether `.pending` records a head of at least this size, a mirror has a head that is in this
+    /// tree, or the log is empty. Otherwise the directory may be an old backup, and nothing is
+    /// appended.
     is_head_newest: bool,
     _lock: Lock,
 }
 
 impl LogWriter {
-    /// Creates a log of size 0. The directory has to be empty: every file in it will be served.
+    /// Creates a log of size 0. The directory has to be missing or empty, because every file in it
+    /// will be served. Leftovers of an interrupted `init` are accepted.
     pub fn init(
         directory: &Path,
         origin: Origin,
@@ -99,13 +103,13 @@ impl LogWriter {
         &self.log
     }
 
-    /// The newest tree head. It is published.
+    /// The newest tree head, which is published as the checkpoint.
     pub fn head(&self) -> &TreeHead {
         &self.head
     }
 
-    /// Compares a mirror's checkpoint with our tree, and refuses a head that is not in our tree.
-    /// `mirror` names the mirror in errors.
+    /// Compares a mirror's checkpoint with this log's tree, and refuses a head that is not in this
+    /// tree. `mirror` is the mirror's name for errors.
     pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
         let refused = |source| WriteError::Checkpoint { path: mirror.into(), source };
         let theirs = TreeHead::verify(checkpoint, &self.log).map_err(refused)?;
@@ -136,7 +140,9 @@ impl LogWriter {
 
     /// Appends notes and publishes one checkpoint that contains all of them. Returns their indexes.
     ///
-    /// After a storage error, the notes may be in the log or not. The next append finds out.
+    /// Fails with [`WriteError::Unrecorded`] if the directory may be an old backup: neither
+    /// `.pending` nor a mirror shows that its head is the newest. After a storage error, the notes
+    /// may be in the log or not: the next append first reads the stored log again.
     pub fn append(&mut self, notes: &[Vec<u8>]) -> Result<Range<u64>, WriteError> {
         self.check_notes(notes)?;
         if !self.is_head_newest {
@@ -179,7 +185,7 @@ impl LogWriter {
         Ok(first..self.head.size())
     }
 
-    /// The entry bundles that these notes fill or begin, with their paths.
+    /// Builds the entry bundles to which these notes are added, with their paths.
     fn build_bundles(&self, notes: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
         let total = self.head.size() + notes.len() as u64;
         let mut bundles = Vec::new();
@@ -205,7 +211,8 @@ impl LogWriter {
     }
 }
 
-/// Refuses bytes that are not a signed note of this project's kinds, or that name another log.
+/// Refuses bytes that are not a signed note whose first line begins with `unanimity/` and whose
+/// second line is `log ORIGIN`. Manifests and withdrawals must follow their formats.
 fn check_entry(bytes: &[u8], origin: &Origin) -> Result<(), EntryError> {
     if bytes.len() > MAX_ENTRY_BYTES {
         return Err(EntryError::TooLong(bytes.len()));
@@ -254,8 +261,8 @@ fn recover(
     let path = directory.join(CHECKPOINT);
     let bytes = unanimity_storage::read_at_most(&path, MAX_NOTE_BYTES)?;
     let mut head = TreeHead::verify(&bytes, log).map_err(refused)?;
-    // After a crash, the names of these files may not be durable yet. They have to be before
-    // anything else is written.
+    // After a crash, the names of files in this directory may not be durable yet. They have to be
+    // durable before anything else is written.
     disk.sync_dir(directory).map_err(StorageError::at(directory))?;
     if let Some(pending) = read_pending(directory, log, &head)? {
         let note = publish_checkpoint(disk, directory, &pending, signing_key)?;
@@ -267,7 +274,8 @@ fn recover(
     Ok((head, tiles, last_bundle))
 }
 
-/// The bytes of the last, partial entry bundle, checked against the tree.
+/// Reads the last, partial entry bundle, and compares its entries with the tree's leaves. Empty if
+/// the last bundle is full.
 fn read_last_bundle(directory: &Path, tiles: &TileStore) -> Result<Vec<u8>, StorageError> {
     let leaves = tiles.last_leaves();
     if leaves.is_empty() {

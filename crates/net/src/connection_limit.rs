@@ -1,4 +1,4 @@
-//! A limit on the connections at once: if it is reached, the oldest connection is closed.
+//! A limit on simultaneous connections: at the limit, a new connection displaces the oldest one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-/// The connections in progress, up to a limit. They end when this is dropped.
+/// The connections in progress, up to a limit. They end when the limit is dropped.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     max: usize,
-    /// How long a connection is kept, however many others wait.
+    /// The least time for which a connection is kept, however many others wait.
     min_hold: Duration,
     tasks: JoinSet<()>,
-    /// When each task began, oldest first. It includes some tasks that have ended.
+    /// The start time and the handle of each task, oldest first. Some of the tasks may have ended.
     by_age: VecDeque<(Instant, AbortHandle)>,
 }
 

@@ -7,7 +7,8 @@ use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-/// How long a small file, or one piece of a large file, may take.
+/// The deadline for one step of a read: the connection to a host, the head of its answer, or one
+/// read from a directory or a function.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fails with [`io::ErrorKind::TimedOut`] if the work takes longer than [`READ_TIMEOUT`].
@@ -20,7 +21,7 @@ pub(crate) async fn with_read_timeout<T>(
     })
 }
 
-/// Runs work that may block on a thread of its own. After [`READ_TIMEOUT`] the thread is abandoned.
+/// Runs blocking work, on a thread of its own. After [`READ_TIMEOUT`] the thread is abandoned.
 ///
 /// While an abandoned thread of the mirror is still busy, further work fails at once.
 pub(crate) async fn run_blocking<T: Send + 'static>(

@@ -74,7 +74,7 @@ impl ServedFile {
 pub struct ServerLimits {
     /// The most connections at once.
     pub max_connections: usize,
-    /// How long a connection is kept, however many others wait.
+    /// The least time for which a connection is kept, however many others wait.
     pub min_hold: Duration,
     /// After this time a connection takes no further request. The answer in progress may last as
     /// long again.
@@ -238,7 +238,7 @@ fn response_body(
 struct RateLimiter {
     per_second: u64,
     /// When the next byte is due. A connection holds the lock while it waits, so a client that
-    /// disconnects while it waits uses up nothing.
+    /// disconnects while it waits uses none of the allowed bytes.
     next: Mutex<Instant>,
 }
 
@@ -247,7 +247,7 @@ impl RateLimiter {
         RateLimiter { per_second: per_second.max(1), next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until so many bytes may be sent.
+    /// Waits until the next bytes may be sent, and reserves the time for `bytes` of them.
     async fn acquire(&self, bytes: u64) {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;

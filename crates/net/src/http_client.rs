@@ -25,7 +25,7 @@ use crate::tls::Tls;
 
 /// The most header lines of a request or an answer.
 pub(crate) const MAX_HEADERS: usize = 64;
-/// The most bytes of a header, and of one read.
+/// The most bytes that a connection buffers: of all header lines of a message, or of one read.
 pub(crate) const MAX_BUFFER: usize = 64 * 1024;
 /// The most connections that are kept for later requests.
 const MAX_IDLE_CONNECTIONS: usize = 8;
@@ -75,12 +75,14 @@ impl HttpClient {
         HttpClient { tls: Some(Arc::new(tls)), ..HttpClient::new(site, web) }
     }
 
-    /// A client of this mirror with its own circuits and connections.
+    /// Another client of this mirror, with its own circuits and connections.
     pub(crate) fn isolated(&self) -> HttpClient {
         HttpClient { pool: Arc::default(), ..self.clone() }
     }
 
-    /// Requests a file from a byte on. The answer may begin earlier: see [`IncomingFile::start`].
+    /// Requests a file from byte `from` on. The answer may begin earlier: see
+    /// [`IncomingFile::start`]. Receiving fails if the host sends fewer than `min_rate` bytes per
+    /// second.
     pub(crate) async fn get(
         &self,
         path: &str,
@@ -225,7 +227,7 @@ fn check_response(status: StatusCode, headers: &HeaderMap, from: u64) -> io::Res
     }
 }
 
-/// Adds the cause to the message: hyper shows them separately.
+/// Converts an error of hyper, and adds the error's cause to the message.
 fn to_io_error(error: &hyper::Error) -> io::Error {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     io::Error::other(format!("{error}{}", cause.unwrap_or_default()))

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! All questions have one size and all answers another, so a length reveals nothing. A question
-//! fits one cell of Tor and an answer fits 17. The time for an answer depends mostly on its cells.
+//! fits one cell of Tor and an answer fits 17. The time for an answer depends mostly on the number
+//! of its cells.
 //!
 //! The message is bincode with fixed-width little-endian integers (its "legacy" configuration): a
 //! `u16` version, a `u32` variant, then the fields in order. A byte string is a `u64` length and
@@ -44,8 +45,8 @@ pub enum Question {
 /// A peer's answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// The cosigned head: a checkpoint with the log's signature, the peer's cosignature and no
-    /// other.
+    /// The cosigned head: a checkpoint with the log's signature and the peer's cosignature, and no
+    /// other signature.
     CosignedHead(String),
     /// No head, because the log has forked: the evidence of the fork.
     Evidence(String),
@@ -154,7 +155,7 @@ fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().expect("a frame is longer");
     let length = check_length(*length, rest.len())?;
     let (message, padding) = rest.split_at(length);
-    // Without an early exit this is one pass of wide instructions.
+    // A fold without an early exit compiles to one pass of wide instructions.
     if padding.iter().fold(0, |all, byte| all | byte) != 0 {
         return Err(WireError::Padding);
     }
@@ -172,7 +173,7 @@ fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M, WireError> {
     Ok(envelope.message)
 }
 
-/// Checks the announced length before anything is read or allocated for it.
+/// Checks that a message of the announced length fits its frame.
 fn check_length(length: [u8; LENGTH_BYTES], most: usize) -> Result<usize, WireError> {
     let announced = u32::from_be_bytes(length);
     if announced as usize > most {

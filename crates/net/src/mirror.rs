@@ -45,7 +45,7 @@ enum MirrorBackend {
         /// one thread only.
         last_read: Arc<Mutex<Option<AbortHandle>>>,
     },
-    /// A function that sends complete files.
+    /// An async function that fetches complete files.
     Async(Arc<FetchFn>),
     /// A host that speaks HTTP.
     Http(HttpClient),
@@ -69,8 +69,8 @@ impl Mirror {
         Mirror { name: name.into(), backend }
     }
 
-    /// Makes the mirror of a configuration. A host is reached over `web`. Without `web`, every read
-    /// from a host fails.
+    /// Makes a mirror that a configuration names. A host is reached over `web`. Without `web`,
+    /// every read from a host fails.
     pub fn from_spec(
         spec: &MirrorSpec,
         web: Option<&Arc<dyn WebConnector>>,
@@ -86,7 +86,7 @@ impl Mirror {
         Ok(Mirror { name: spec.to_string(), backend: MirrorBackend::Http(client) })
     }
 
-    /// Makes a mirror of a host, with a name of its own.
+    /// Makes a mirror of a host, with the given name instead of the URL.
     pub fn from_url(
         name: impl Into<String>,
         site: MirrorUrl,
@@ -96,8 +96,8 @@ impl Mirror {
         Mirror { name: name.into(), backend }
     }
 
-    /// This mirror on circuits and connections of its own. The mirror cannot link the requests of
-    /// the two to one node.
+    /// A copy of this mirror, with circuits and connections of its own. The host cannot link the
+    /// requests of the original and the copy to one node.
     pub fn isolated(&self) -> Mirror {
         let backend = match &self.backend {
             MirrorBackend::Http(client) => MirrorBackend::Http(client.isolated()),
@@ -106,7 +106,8 @@ impl Mirror {
         Mirror { name: self.name.clone(), backend }
     }
 
-    /// Makes a mirror of a function that sends complete files, and waits without a thread.
+    /// Makes a mirror of an async function that fetches complete files. Waiting for it blocks no
+    /// thread.
     pub fn from_async_fn(
         name: impl Into<String>,
         fetch: impl Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync + 'static,
@@ -116,8 +117,8 @@ impl Mirror {
 
     /// Reads a complete file at a path below the mirror's prefix.
     ///
-    /// The error is [`io::ErrorKind::FileTooLarge`] if it has more than `limit` bytes, and
-    /// [`io::ErrorKind::NotFound`] if the mirror does not have it.
+    /// The error is [`io::ErrorKind::FileTooLarge`] if the file has more than `limit` bytes, and
+    /// [`io::ErrorKind::NotFound`] if the mirror does not have the file.
     pub async fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = match &self.backend {
             MirrorBackend::Blocking { open, last_read } => {
@@ -194,7 +195,7 @@ async fn read_all(client: &HttpClient, path: &str, limit: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// Mirrors are equal if their names are.
+/// Two mirrors are equal if their names are equal.
 impl PartialEq for Mirror {
     fn eq(&self, other: &Mirror) -> bool {
         self.name == other.name

@@ -38,7 +38,7 @@ pub(crate) enum FileSource {
     Blocking {
         /// `None` once a read has failed.
         reader: Option<BoxedReader>,
-        /// The mirror's last read, which blocks others while it lasts. `None` if reads do not
+        /// The mirror's last read. Other reads wait or fail while it lasts. `None` if reads do not
         /// block.
         last_read: Option<Arc<Mutex<Option<AbortHandle>>>>,
     },

@@ -1,4 +1,4 @@
-//! TLS to a mirror (RFC 8446), inside Tor. It hides the requests from the exit relay.
+//! TLS to a mirror (RFC 8446), inside Tor. TLS hides the requests from the exit relay.
 //!
 //! The client verifies all files by other means. So a false certificate costs privacy only.
 
@@ -32,13 +32,13 @@ pub enum RootCertificateError {
 }
 
 impl Tls {
-    /// Accepts what browsers accept: a certificate from an authority on Mozilla's list.
+    /// Makes settings that accept a certificate from any authority on Mozilla's list.
     pub(crate) fn with_public_roots() -> Tls {
         Tls::with_roots(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
     }
 
-    /// Accepts only certificates that these roots, in PEM, have signed. A mirror's own certificate
-    /// may be its root.
+    /// Makes settings that accept only certificates that these roots, in PEM, have signed. A
+    /// mirror's own certificate may be its root.
     pub(crate) fn from_pem(pem: &[u8]) -> Result<Tls, RootCertificateError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {

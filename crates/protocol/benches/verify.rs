@@ -1,4 +1,4 @@
-//! Benchmarks of verification beside the bare work that it contains.
+//! Benchmarks of verification, compared with the bare cryptography that it contains.
 //!
 //! Opening a note is compared with its Ed25519 checks, and a proof with its SHA-256 calls. Each
 //! group has both sides of a comparison, so that they run under equal conditions.
@@ -52,15 +52,17 @@ fn notes(c: &mut Criterion) {
     }
 }
 
-/// A path of arbitrary hashes. Every such path is valid, because the roots follow from it.
+/// A path of arbitrary hashes. Every such path is valid, because the benchmark computes the roots
+/// from the path.
 fn path(length: usize) -> Vec<Hash> {
     (0..length).map(|i| Hash::leaf(&i.to_be_bytes())).collect()
 }
 
-/// Compares the check of a proof with as many hashes of 65 bytes as it computes.
+/// Compares the check of a proof with bare SHA-256 over 65 bytes, run as often as the check runs
+/// it.
 ///
-/// The bare hashes run twice: over independent inputs, and over inputs that each contain the hash
-/// before, like those of a proof.
+/// The bare hashes run twice: over independent inputs, and over inputs that each contain the
+/// previous hash, as in a proof.
 fn bare(c: &mut Criterion, group: &str, count: usize, size: u64, ours: impl Fn() -> bool) {
     let mut inputs: Vec<[u8; 65]> = (0..count).map(|i| [i as u8; 65]).collect();
     let mut group = c.benchmark_group(format!("{group} of {size} leaves"));

@@ -1,4 +1,4 @@
-//! The faults of a proof bundle that was parsed and does not prove its release.
+//! The faults for which a well-formed proof bundle does not prove its release.
 
 use crate::checkpoint::CheckpointError;
 use crate::name::Name;
@@ -22,10 +22,11 @@ pub enum BundleFault {
         /// The reason why the cosigned head does not verify.
         why: CheckpointError,
     },
-    /// A peer's cosigned head has no proof that it contains the release.
+    /// The inclusion proof of a peer's cosigned head does not show that the head contains the
+    /// release.
     #[error("the cosigned head of {0} does not include the release")]
     NotIncluded(Name),
-    /// A cosigned head is not proven to be a prefix of the bundle's head.
+    /// The bundle has no path that proves a cosigned head to be a prefix of the bundle's head.
     #[error("a cosigned head is not proven to be a prefix of the bundle's head")]
     Unproven,
     /// A peer has more than one cosigned head in a round.
@@ -34,7 +35,7 @@ pub enum BundleFault {
     /// The cosignatures of one round are more than 10 minutes apart.
     #[error("the cosigned heads of one round are more than 10 minutes apart")]
     SpreadTooWide,
-    /// A cosignature of the latest round, or the round itself, is later than the installer's clock.
+    /// The latest round, or a cosignature in it, is more than 60 s ahead of the installer's clock.
     #[error("it is from the future: cosigned at {0} (check the clock)")]
     Future(Timestamp),
 }

@@ -1,4 +1,5 @@
-//! The releases and withdrawals of one product in a log, and the choice of what may install.
+//! The releases and withdrawals of one product in a log, and the choice of the releases that may
+//! install.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +8,14 @@ use crate::pipeline::{LogEntry, SignedRelease};
 use crate::policy::Policy;
 use crate::{Manifest, Refusal, Timestamp};
 
-/// The releases of the policy's product by sequence, as read from the log in index order.
+/// The releases and withdrawals of the policy's product, as read from the log in index order.
 ///
-/// A catalog holds only statements that a threshold of publisher keys signed. Every call of
-/// [`Catalog::select_candidates`] compares them with the time and the installed sequence.
+/// A catalog holds only statements that a threshold of publisher keys signed. It holds expired and
+/// old releases, too: only [`Catalog::select_candidates`] compares with the time and the floor.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The distinct texts of each sequence, each at its first index. Two of them are a conflict.
+    /// The releases by sequence. Of entries with equal texts, only the first is kept. Two different
+    /// texts with one sequence are a conflict.
     releases: BTreeMap<u64, Vec<LogEntry>>,
     /// The first withdrawal of each sequence, and its reason.
     withdrawn: BTreeMap<u64, (LogEntry, String)>,
@@ -24,27 +26,36 @@ pub struct Catalog {
 /// The result of reading one log entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// A valid release or withdrawal of the policy's product. The catalog keeps it.
+    /// A release or withdrawal of the policy's product with enough signatures. The catalog holds
+    /// its text.
     Ours,
-    /// An entry of another product or channel, or no `unanimity/` statement.
+    /// A statement about another product or channel, or an entry that is no `unanimity/` statement.
     Foreign,
-    /// A statement of a kind that this version does not know. The client skips and counts it.
+    /// A statement of a kind or format that this version does not know. The client skips and counts
+    /// it.
+    ///
+    /// A manifest or withdrawal in an unsupported format is [`Reading::Refused`] instead if it
+    /// names the policy's product and has enough signatures.
     UnknownKind,
     /// A statement that names the policy's product and fails a check. The client reports it.
     Refused(Refusal),
 }
 
-/// The releases that may install now, and the refused ones.
+/// The releases that may install now, and the refusals.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// The valid releases newer than the installed one, highest sequence first.
+    /// The valid releases above the floor (the highest sequence that proved good here), highest
+    /// sequence first.
     pub candidates: Vec<SignedRelease>,
-    /// The refused releases of the policy's product with their log index, in ascending order.
+    /// The refusals of the policy's product, in ascending order of their log index.
+    ///
+    /// The index is that of the refused release, of a later entry that withdraws it or conflicts
+    /// with it, or of a statement in an unsupported format.
     pub refused: Vec<(u64, Refusal)>,
 }
 
 impl Catalog {
-    /// Reads the entry at `index`. An entry that is not a valid statement blocks no release.
+    /// Reads the entry at `index`. An entry without enough publisher signatures blocks no release.
     pub fn add_entry(&mut self, index: u64, entry: &[u8], policy: &Policy) -> Reading {
         let Ok(note) = Note::parse(entry) else { return Reading::Foreign };
         let header = note.text().lines().next().unwrap_or_default();
@@ -98,14 +109,14 @@ impl Catalog {
         self.releases.is_empty() && self.withdrawn.is_empty() && self.outdated.is_none()
     }
 
-    /// The sequences of all withdrawn releases.
+    /// The sequences that the withdrawals in the catalog name.
     pub fn withdrawn(&self) -> BTreeSet<u64> {
         self.withdrawn.keys().copied().collect()
     }
 
-    /// Adds the withdrawals of another catalog, and returns whether any was new.
+    /// Adds the withdrawals of another catalog. Returns whether any withdrawn sequence was new.
     ///
-    /// A withdrawal counts by its publishers' signatures alone, so the index does not matter.
+    /// A withdrawal counts by its publishers' signatures alone, so its log index does not matter.
     pub fn merge_withdrawals(&mut self, other: &Catalog) -> bool {
         let before = self.withdrawn.len();
         for (sequence, first) in &other.withdrawn {
@@ -114,9 +125,10 @@ impl Catalog {
         self.withdrawn.len() > before
     }
 
-    /// Checks that a release, given as `SEQUENCE-VERSION`, is not withdrawn.
+    /// Checks that a release, given as `SEQUENCE-VERSION`, is not withdrawn. Any other text passes.
     ///
-    /// `installed` says whether it is the installed release; the refusal repeats it.
+    /// `installed` says whether the release is the installed one. The check ignores this value, and
+    /// the refusal contains it.
     ///
     /// # Errors
     ///
@@ -134,16 +146,18 @@ impl Catalog {
         }
     }
 
-    /// Selects every release newer than `floor`, the installed sequence, that is valid at `now`.
+    /// Selects every release with a sequence above `floor` that is valid at `now`.
+    ///
+    /// `floor` is the highest sequence that proved good here.
     pub fn select_candidates(&self, policy: &Policy, floor: u64, now: Timestamp) -> Choice {
         let mut choice = Choice::default();
         for (&sequence, entries) in self.releases.iter().rev() {
             match &entries[..] {
                 [only] => match self.check_candidate(only, policy, floor, now) {
                     Ok(signed) => choice.candidates.push(signed),
-                    // The installed release itself is in the log, too.
+                    // The release that set the floor is in the log, too.
                     Err(Refusal::SequenceRollback { .. }) if sequence == floor => {}
-                    // The later of release and withdrawal is the news.
+                    // The refusal gets the later index, so that a client reports it as new.
                     Err(Refusal::Withdrawn { index, release, reason, installed }) => {
                         let at = only.index.max(index);
                         let refusal = Refusal::Withdrawn { index, release, reason, installed };
@@ -160,7 +174,7 @@ impl Catalog {
                 [] => {}
             }
         }
-        // An unsupported entry is reported until a release that was logged after it is installed.
+        // An unsupported entry is reported until a release that was logged after it sets the floor.
         let installed = self.releases.get(&floor).into_iter().flatten();
         let superseded =
             installed.map(|only| only.index).any(|index| index > self.outdated_index());
@@ -195,14 +209,15 @@ impl Catalog {
         self.outdated.as_ref().map_or(0, |(_, entry)| entry.index)
     }
 
-    /// Removes releases older than `floor`, which can neither install nor conflict any more.
+    /// Removes releases below the sequence `floor`. They can neither install nor conflict any more.
     ///
     /// Withdrawals stay, because an installer may go back to an older release.
     pub fn remove_below(&mut self, floor: u64) {
         self.releases.retain(|&sequence, _| sequence >= floor);
     }
 
-    /// The entries that the catalog holds, by index. [`Catalog::add_entry`] reads them again.
+    /// The entries that the catalog holds, ordered by index. Reading them with
+    /// [`Catalog::add_entry`] rebuilds the catalog.
     pub fn entries(&self) -> Vec<LogEntry> {
         let mut entries: Vec<LogEntry> = self.releases.values().flatten().cloned().collect();
         entries.extend(self.withdrawn.values().map(|(entry, _)| entry.clone()));
@@ -212,13 +227,14 @@ impl Catalog {
     }
 }
 
-/// Splits `unanimity/KIND/vN` into kind and number.
+/// Splits `unanimity/KIND/vN` into KIND and N.
 fn kind_and_version(header: &str) -> Option<(&str, u64)> {
     let (kind, version) = header.strip_prefix("unanimity/")?.split_once("/v")?;
     Some((kind, crate::encoding::decimal(version)?))
 }
 
-/// Whether a text has the lines of the policy's product and channel, even if the rest is malformed.
+/// Whether a note has the `product` and `channel` lines of the policy, even if the rest is
+/// malformed.
 fn names_our_product(note: &Note, policy: &Policy) -> bool {
     let has_line = |word: &str, name: &str| {
         note.text().lines().any(|line| line.strip_prefix(word) == Some(name))

@@ -21,14 +21,15 @@ use crate::{Hash, NoteSigningKey, NoteVerifyingKey, encoding};
 /// The most bytes of a checkpoint's text: 2 KiB.
 pub const MAX_CHECKPOINT_TEXT: usize = 2048;
 
-/// The beginning of every statement's first line. No origin begins so, which keeps the kinds apart.
+/// The prefix of every statement's first line. No origin has this prefix, so no text is both a
+/// statement and a checkpoint.
 pub(crate) const OUR_KINDS: &str = "unanimity/";
 
 /// The name of a log in its checkpoints and in manifests.
 ///
-/// It has 1 to 255 bytes of printable ASCII with only single spaces inside, and does not start
-/// with `unanimity/`. This is stricter than C2SP tlog-checkpoint, so that no origin can look like
-/// another origin or like further lines.
+/// An origin has 1 to 255 bytes of printable ASCII with only single spaces inside, and does not
+/// start with `unanimity/`. This is stricter than C2SP tlog-checkpoint, so that no origin can look
+/// like another origin or like several lines.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
@@ -118,10 +119,11 @@ pub enum CheckpointError {
     /// The third line is not a root.
     #[error("line 3: expected the root, the base64 of 32 bytes")]
     Root,
-    /// The extension line with this number is empty or has no newline.
+    /// An extension line is empty or has no newline. The number is that of the last line with a
+    /// newline that was read.
     #[error("line {0}: an empty or unfinished line inside the text")]
     Extension(usize),
-    /// The log's key signed a checkpoint with another origin.
+    /// The log's key signed a checkpoint whose origin is not the log's.
     #[error("the checkpoint is of the log {found:?}, and the log {wanted:?} is needed")]
     OtherLog {
         /// The origin in the text.
@@ -135,7 +137,7 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    /// Reads the text of a checkpoint. Extension lines are checked and dropped.
+    /// Reads the text of a checkpoint. Extension lines must have a valid form and are dropped.
     pub fn parse(text: &str) -> Result<Checkpoint, CheckpointError> {
         if text.len() > MAX_CHECKPOINT_TEXT {
             return Err(CheckpointError::TooLong);
@@ -222,7 +224,7 @@ impl TreeHead {
         self.log
     }
 
-    /// The checkpoint with only the log's signature line. [`TreeHead::verify`] reads it again.
+    /// The checkpoint with only the log's signature line. [`TreeHead::verify`] accepts it.
     pub fn note(&self) -> &str {
         &self.note
     }

@@ -1,10 +1,10 @@
 //! Consistent heads: a head of the log, and the heads that are proven to be prefixes of its tree.
 //!
-//! Peers need not show equal heads, because the log may grow between two answers. The largest head
-//! whose tiles the client can read becomes the head of [`ConsistentHeads`]. A consistency path from
-//! the tiles of that head links every other head.
+//! Peers need not show equal heads, because the log may grow between two answers. The client
+//! chooses one head ([`head_choice`](crate::decision::head_choice)) as the largest head of
+//! [`ConsistentHeads`]. A consistency path from the tiles of that head links each smaller head.
 //!
-//! So one tree serves all proofs, and any host may serve its tiles. Of two linked heads, the
+//! So the tiles of one tree give all proofs, and any host may serve them. Of two linked heads, the
 //! smaller one is a prefix of the larger.
 
 use crate::tree::consistency_roots;
@@ -17,19 +17,23 @@ pub struct ConsistentHeads {
     ancestors: Vec<TreeHead>,
 }
 
-/// The result of a consistency path.
+/// The result of linking an older head to the largest head by a consistency path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consistency {
     /// The older head is a prefix of the largest head.
     Consistent,
     /// The log signed both heads, and they are not consistent.
     Fork(Box<Evidence>),
-    /// The path is missing, or not of the largest head's tree. It proves nothing: try another host.
+    /// The path is missing or not of the largest head's tree, or the older head is larger or of
+    /// another log. Nothing is proven. Another host may serve the right path.
     Unproven,
 }
 
 impl ConsistentHeads {
-    /// Starts with the largest head. Its tiles must give its root, because they prove all links.
+    /// Starts with the largest head.
+    ///
+    /// The caller should have tiles that hash to the root of this head, because all paths come from
+    /// them.
     pub fn new(head: TreeHead) -> ConsistentHeads {
         ConsistentHeads { ancestors: vec![head.clone()], head }
     }
@@ -69,7 +73,7 @@ impl ConsistentHeads {
         Consistency::Consistent
     }
 
-    /// Whether `head` is the largest head or one that was added.
+    /// Whether `head` is the largest head or a head that was added.
     pub fn contains(&self, head: &TreeHead) -> bool {
         self.ancestors.contains(head)
     }

@@ -28,7 +28,7 @@ pub struct CosignedHead {
 impl CosignedHead {
     /// Verifies a checkpoint that `log` signed and `peer` cosigned.
     ///
-    /// Of several cosignatures of the peer, all must verify, and the newest counts.
+    /// If the peer has several cosignatures, all must verify, and the newest counts.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl CosignedHead {
         self.at
     }
 
-    /// The key that cosigned.
+    /// The public key of the witness that cosigned.
     pub fn cosigner(&self) -> PublicKeyBytes {
         self.cosigner
     }

@@ -1,8 +1,8 @@
 //! Bundles of up to 256 log entries (C2SP tlog-tiles).
 
-/// Splits a bundle into its entries, each of which follows its length as a big-endian `u16`.
+/// Splits a bundle into its entries. Before each entry is its length as a big-endian `u16`.
 ///
-/// `None` if the last entry is not complete.
+/// `None` if the last entry is incomplete.
 pub fn split_bundle(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {

@@ -7,18 +7,18 @@
 //! checkpoint 214
 //! (214 bytes: the smaller tree's checkpoint with the log's signature)
 //! checkpoint 215
-//! (215 bytes: the larger one's)
+//! (215 bytes: the larger tree's checkpoint with the log's signature)
 //! ```
 //!
 //! Evidence has one of two forms:
 //!
 //! * One size and two roots. The path is empty.
 //! * Two sizes. The path has the hashes of
-//!   [`consistency_ranges`](crate::tree::consistency_ranges). It gives the larger signed root, and
-//!   for the smaller size another root than the signed one.
+//!   [`consistency_ranges`](crate::tree::consistency_ranges). It gives the signed root of the
+//!   larger size. For the smaller size it gives a root that differs from the signed root.
 //!
-//! A path that gives the larger root consists of true hashes of that tree. So no path turns two
-//! heads of an honest log into evidence. The log's key alone verifies evidence.
+//! A path that gives the root of the larger tree consists of true hashes of that tree. So no path
+//! turns two heads of an honest log into evidence. The log's key is enough to verify evidence.
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Log, TreeHead};
 use crate::line_reader::LineReader;
@@ -33,7 +33,8 @@ const HEADER: &str = "unanimity/evidence/v1";
 /// Evidence fits into one message between peers.
 pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024;
 
-/// Proof that a log's key signed two contradicting tree heads. Only a check makes one.
+/// Proof that a log's key signed two contradicting tree heads. Only functions that check the
+/// contradiction construct this type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     smaller: TreeHead,
@@ -47,13 +48,13 @@ pub enum EvidenceError {
     /// The text has more than [`MAX_EVIDENCE_BYTES`].
     #[error("evidence has at most {MAX_EVIDENCE_BYTES} bytes")]
     TooLong,
-    /// The text is malformed at the line with this number.
+    /// The text is malformed at the line with this number, or directly after that line.
     #[error("line {0}: not a unanimity/evidence/v1")]
     Form(usize),
-    /// One of the checkpoints is not of the log.
+    /// One of the checkpoints is not of the log, or the log's signature does not verify.
     #[error("one of its checkpoints does not verify")]
     Checkpoint(#[from] CheckpointError),
-    /// Both checkpoints can be true.
+    /// The text does not prove that its two checkpoints contradict each other.
     #[error("it proves nothing: both checkpoints can be true")]
     NoContradiction,
 }
@@ -61,8 +62,9 @@ pub enum EvidenceError {
 impl Evidence {
     /// Makes evidence if two heads contradict each other.
     ///
-    /// They do with two roots at one size and an empty `path`, or with a `path` that gives the
-    /// larger root and another root for the smaller size. The order of `a` and `b` does not matter.
+    /// Two heads of one size contradict each other if their roots differ; `path` must be empty. Two
+    /// heads of different sizes do if `path` gives the root of the larger head, and for the smaller
+    /// size a root that differs from the smaller head's. `a` and `b` may be in any order.
     pub fn from_heads(a: &TreeHead, b: &TreeHead, path: &[Hash]) -> Option<Evidence> {
         let (smaller, larger) = if a.size() <= b.size() { (a, b) } else { (b, a) };
         let contradiction = smaller.log() == larger.log()
@@ -73,7 +75,7 @@ impl Evidence {
                     .is_some_and(|(old, new)| new == *larger.root() && old != *smaller.root())
             };
         contradiction.then(|| {
-            // A fixed order gives every pair of heads one text.
+            // Two heads in a fixed order have one text, whatever the order of `a` and `b`.
             let mut pair = [smaller.clone(), larger.clone()];
             pair.sort_by_key(|head| (head.size(), *head.root()));
             let [smaller, larger] = pair;
@@ -94,7 +96,7 @@ impl Evidence {
 
     /// Reads evidence and verifies it with the log's key alone.
     ///
-    /// The origin is that of the checkpoints, which must be equal in both.
+    /// The origin is taken from the first checkpoint. The second one must have the same origin.
     pub fn verify_with_key(text: &str, key: &NoteVerifyingKey) -> Result<Evidence, EvidenceError> {
         let (_, [smaller, _]) = parse(text)?;
         let note = Note::parse(smaller.as_bytes()).map_err(CheckpointError::from)?;
@@ -112,7 +114,7 @@ impl Evidence {
         &self.larger
     }
 
-    /// The id of the contradiction: the first 32 hex digits of SHA-256 over both sizes and roots.
+    /// The id of the evidence: the first 32 hex digits of SHA-256 over both sizes and roots.
     ///
     /// Extension lines and the path do not change the id.
     pub fn id(&self) -> String {

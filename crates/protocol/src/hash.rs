@@ -52,7 +52,7 @@ impl Hash {
         encoding::base64(&self.0)
     }
 
-    /// Reads the one spelling that [`Hash::base64`] writes; `None` for any other text.
+    /// Reads a text that [`Hash::base64`] wrote. `None` for any other text.
     pub fn from_base64(text: &str) -> Option<Self> {
         encoding::from_base64(text)?.try_into().ok().map(Hash)
     }
@@ -62,7 +62,7 @@ impl Hash {
         encoding::hex(&self.0)
     }
 
-    /// Reads the one spelling that [`Hash::hex`] writes. Upper case gives `None`.
+    /// Reads a text that [`Hash::hex`] wrote. `None` for any other text, even in upper case.
     pub fn from_hex(text: &str) -> Option<Self> {
         encoding::from_hex(text)?.try_into().ok().map(Hash)
     }
@@ -73,7 +73,8 @@ const INITIAL: [u32; 8] = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
-/// The two blocks of a node: 0x01, 64 bytes for the children, 0x80, zeros, the length of 520 bits.
+/// The padded SHA-256 input for a node, as two blocks: 0x01, 64 bytes for the hashes of the
+/// children, 0x80, zeros, and the length of the unpadded input, 520 bits.
 const PADDED_NODE: [[u8; 64]; 2] = {
     let mut blocks = [[0; 64]; 2];
     blocks[0][0] = 1;

@@ -3,12 +3,13 @@
 //! A verifier key is one line, `NAME+ID+KEY` (C2SP signed-note). ID is 8 hex digits. KEY is the
 //! base64 of a type byte and 32 key bytes.
 //!
-//! The type byte decides what the key verifies, so each has a Rust type: a [`NoteVerifyingKey`]
-//! (0x01) verifies note texts, a [`CosignatureVerifyingKey`] (0x04) verifies a peer's
-//! cosignatures. A line of one type does not parse as the other.
+//! The type byte decides what the key verifies, so each type byte has its own Rust type: a
+//! [`NoteVerifyingKey`] (0x01) verifies note texts, a [`CosignatureVerifyingKey`] (0x04) verifies a
+//! peer's cosignatures. A key line of one type does not parse as the other type.
 //!
-//! Neither the name nor the id identifies a signer. A name is free to choose, and a key with a
-//! given 4-byte id can be found by trying. [`PublicKeyBytes`], the 32 bytes, identify the signer.
+//! Neither the name nor the id identifies a signer. Any key can have any name, and an attacker can
+//! find a key with a given 4-byte id by trial. The 32 key bytes, [`PublicKeyBytes`], identify the
+//! signer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +33,7 @@ pub type CosignatureSigningKey = SigningKey<COSIGNER>;
 
 /// The name in a key and in its signature lines.
 ///
-/// It has 1 to 255 bytes, without Unicode spaces, control characters and `+`.
+/// A key name has 1 to 255 bytes, without Unicode spaces, control characters and `+`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(String);
 
@@ -62,10 +63,11 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// The first 4 bytes of `SHA-256(name ‖ 0x0A ‖ type ‖ key)`. It selects a key and proves nothing.
+/// A key id: the first 4 bytes of `SHA-256(name ‖ 0x0A ‖ type ‖ key)`. An id selects a key and
+/// proves nothing.
 pub type KeyId = [u8; 4];
 
-/// The reason why a key was refused. It never contains the key.
+/// The reason why a key was refused. The error never contains the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The name breaks the rules of [`KeyName`].
@@ -74,7 +76,7 @@ pub enum KeyError {
     /// The line is not `NAME+ID+KEY`.
     #[error("not a key: expected NAME+ID+KEY, with 8 hex digits and base64")]
     Shape,
-    /// The type byte is that of a key for another use.
+    /// The type byte is not that of a key for the expected use.
     #[error("key {name} is {}, and {} is needed here", kind(*found), kind(*wanted))]
     Type {
         /// The key's name.
@@ -84,7 +86,7 @@ pub enum KeyError {
         /// The type byte of the expected use.
         wanted: u8,
     },
-    /// The 4-byte id differs from the id that name and key give.
+    /// The 4-byte id in the line differs from the id computed from the name and the key.
     #[error("key {0}: the id does not match name and key, so the line was mistyped or altered")]
     Id(KeyName),
     /// The bytes are no point of the curve, or a point of small order: anyone can forge signatures
@@ -102,7 +104,7 @@ fn kind(kind: u8) -> String {
     }
 }
 
-/// A public key with its name. `TYPE` is the type byte, which says what the key verifies.
+/// A public key with its name. `TYPE` is the type byte, which decides what the key verifies.
 #[derive(Clone)]
 pub struct VerifyingKey<const TYPE: u8> {
     name: KeyName,
@@ -142,7 +144,7 @@ impl<const TYPE: u8> VerifyingKey<TYPE> {
         VerifyingKey { name, id, key, cache }
     }
 
-    /// Sets a cache of signatures that this key need not verify again.
+    /// Returns the key with a cache of valid signatures, which it does not verify again.
     pub fn with_cache(self, cache: &SignatureCache) -> Self {
         VerifyingKey { cache: Some(cache.clone()), ..self }
     }
@@ -201,7 +203,7 @@ impl<const TYPE: u8> fmt::Debug for VerifyingKey<TYPE> {
     }
 }
 
-/// A private key with its name. `TYPE` is the type byte, which says what the key signs.
+/// A private key with its name. `TYPE` is the type byte, which decides what the key signs.
 ///
 /// The key bytes are wiped from memory on drop. `Debug` shows only the name.
 #[derive(Clone)]
@@ -219,12 +221,13 @@ impl<const TYPE: u8> SigningKey<TYPE> {
         SigningKey { name, key: ed25519_dalek::SigningKey::from_bytes(seed), cache: None }
     }
 
-    /// Sets a cache that records the signatures this key makes. Its public key uses it, too.
+    /// Returns the key with a cache, to which it adds its signatures. [`SigningKey::public`] then
+    /// returns a public key with that cache, too.
     pub fn with_cache(self, cache: &SignatureCache) -> Self {
         SigningKey { cache: Some(cache.clone()), ..self }
     }
 
-    /// The public key.
+    /// The public key that verifies the signatures of this key.
     pub fn public(&self) -> VerifyingKey<TYPE> {
         VerifyingKey::from_parts(self.name.clone(), self.key.verifying_key(), self.cache.clone())
     }
@@ -239,7 +242,8 @@ impl<const TYPE: u8> SigningKey<TYPE> {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if the line has another form or type, or if its id does not match.
+    /// [`KeyError`] if the line has another form or type, or if its id does not match its name and
+    /// key.
     pub fn from_private_key_line(line: &str) -> Result<Self, KeyError> {
         let (name, id, material) = split(line.strip_prefix(SECRET_PREFIX).ok_or(KeyError::Shape)?)?;
         let key = SigningKey::from_seed(name.clone(), &unpack::<TYPE>(&name, &material)?);

@@ -1,4 +1,5 @@
-//! The formats and rules of the protocol, without I/O: notes, proofs, rounds and the decision.
+//! The formats and rules of the protocol, without I/O: notes, proofs, rounds, and the decision
+//! whether a release may install.
 //!
 //! The functions take bytes and a time, and return a checked type or a refusal.
 //!
@@ -42,7 +43,7 @@
 //!
 //! A value of [`TreeHead`], [`CosignedHead`], [`Evidence`], [`SignedRelease`], [`LoggedRelease`] or
 //! [`ConfirmedRelease`] proves a check: only functions that make the check construct it.
-//! [`CosignedHead::sign`] is the exception: its caller makes the check.
+//! [`CosignedHead::sign`] is the exception: its caller must make the check before the call.
 //!
 //! Reading order: [`key`], [`note`], [`tree`], [`checkpoint`], [`cosigned_head`], [`consistency`],
 //! [`round`], [`decision`], [`manifest`], [`withdrawal`], [`catalog`], [`pipeline`],

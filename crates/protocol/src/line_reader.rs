@@ -2,7 +2,7 @@
 
 use crate::hash::Hash;
 
-/// Reads a text line by line, or by a number of bytes that a line announced.
+/// A reader that takes the next line of a text, or the next block of a given number of bytes.
 pub(crate) struct LineReader<'a> {
     rest: &'a str,
     line: usize,
@@ -13,7 +13,7 @@ impl<'a> LineReader<'a> {
         LineReader { rest: text, line: 0 }
     }
 
-    /// The number of the line that was read last, from 1.
+    /// The number of the line that was read last, from 1; 0 before the first line.
     pub(crate) fn line_number(&self) -> usize {
         self.line
     }
@@ -26,12 +26,13 @@ impl<'a> LineReader<'a> {
         Some(line)
     }
 
-    /// Reads the next line, and returns what follows `word` and one space.
+    /// Reads the next line, `WORD VALUE`, and returns the value. `None` unless the line begins with
+    /// `word` and a space.
     pub(crate) fn field(&mut self, word: &str) -> Option<&'a str> {
         self.line()?.strip_prefix(word)?.strip_prefix(' ')
     }
 
-    /// Reads exactly `count` bytes.
+    /// Reads a block of exactly `count` bytes. `None` if the text is shorter.
     pub(crate) fn block(&mut self, count: u64) -> Option<&'a str> {
         let (block, rest) = self.rest.split_at_checked(usize::try_from(count).ok()?)?;
         self.rest = rest;
@@ -39,7 +40,7 @@ impl<'a> LineReader<'a> {
         Some(block)
     }
 
-    /// Reads `count` lines of one base64 hash each. `limit` is the most that the format allows.
+    /// Reads `count` lines of one base64 hash each. `None` if `count` exceeds `limit`.
     pub(crate) fn hashes(&mut self, count: u64, limit: usize) -> Option<Vec<Hash>> {
         if count > limit as u64 {
             return None;

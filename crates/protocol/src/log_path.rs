@@ -1,4 +1,4 @@
-//! Paths of tiles and entry bundles below a log's prefix (C2SP tlog-tiles).
+//! Paths of a log's files below its URL prefix: tiles, entry bundles (C2SP tlog-tiles), artifacts.
 
 use crate::hash::Hash;
 use crate::tile::{TILE_WIDTH, Tile};
@@ -18,7 +18,7 @@ pub fn entries_path(index: u64, width: u16) -> String {
     format!("tile/entries/{}", index_path(index, width))
 }
 
-/// The meaning of a path below a log's prefix, other than [`CHECKPOINT`].
+/// A parsed path of a tile or an entry bundle, below the log's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogPath {
     /// A tile of hashes.
@@ -33,7 +33,8 @@ pub enum LogPath {
 }
 
 impl LogPath {
-    /// Reads a path in its only spelling. `None` if no log has such a file.
+    /// Reads the path of a tile or an entry bundle, each of which has one spelling. `None` for any
+    /// other path.
     pub fn parse(path: &str) -> Option<LogPath> {
         let (level, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (number, width) = match rest.split_once(".p/") {
@@ -54,7 +55,7 @@ impl LogPath {
     }
 }
 
-/// Writes 1234067 as `x001/x234/067`. A width below 256 follows as `.p/WIDTH`.
+/// Formats a tile index: `x001/x234/067` for 1234067. For a width below 256, `.p/WIDTH` follows.
 fn index_path(index: u64, width: u16) -> String {
     let mut path = format!("{:03}", index % 1000);
     let mut rest = index / 1000;
@@ -65,7 +66,7 @@ fn index_path(index: u64, width: u16) -> String {
     if u64::from(width) < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
 }
 
-/// The path of the artifact with a digest, below the log's prefix.
+/// The path of the artifact with this SHA-256 digest, below the log's prefix.
 pub fn artifact_path(digest: &Hash) -> String {
     format!("artifact/{digest}")
 }

@@ -13,15 +13,15 @@
 //! artifact aarch64-linux hello.tar.zst 51677 SHA256-IN-HEX tar.zst 190464 12
 //! ```
 //!
-//! Every line is required once, in this order, with single spaces. Times are seconds since 1970.
-//! The sequence alone decides which of two releases is newer.
+//! Every line is required, in this order, with single spaces. Only `artifact` lines may repeat.
+//! Times are seconds since 1970. The sequence alone decides which of two releases is newer.
 //!
 //! An `artifact` line has platform, file name, length in bytes, SHA-256 and kind. For an archive
 //! (`tar`, `tar.gz`, `tar.zst`) the unpacked size in bytes and the number of entries follow.
-//! The lines are in ascending order of platform, at most one for each platform.
+//! The `artifact` lines are in ascending order of platform, at most one for each platform.
 //!
-//! A `file` is installed under its name. Of an archive, the tree is installed, by the rules of the
-//! crate `unanimity-archive`.
+//! A `file` is installed under its name. An archive is unpacked by the rules of the crate
+//! `unanimity-archive`, and its tree is installed.
 
 use std::fmt;
 
@@ -43,13 +43,13 @@ pub struct Manifest {
     pub log: Origin,
     /// The product that is released.
     pub product: Name,
-    /// The line of releases, such as `stable` or `beta`.
+    /// The channel: a series of releases, such as `stable` or `beta`.
     pub channel: Name,
     /// The release's number, from 1, below 2^63. It grows with every release of this channel.
     pub sequence: u64,
     /// The name of the release for people.
     pub version: Name,
-    /// The time at which the statement was made.
+    /// The time at which the publisher made the manifest.
     pub issued: Timestamp,
     /// The time from which the release must not be installed, later than `issued`.
     pub expires: Timestamp,
@@ -62,17 +62,17 @@ pub struct Manifest {
 pub struct Artifact {
     /// The platform, such as `x86_64-linux`.
     pub platform: Name,
-    /// The file's name. A single file keeps it when it is installed.
+    /// The file's name. A single file is installed under this name.
     pub file: Name,
-    /// Exact length in bytes, below 2^63.
+    /// The exact length of the file in bytes, below 2^63.
     pub length: u64,
     /// The SHA-256 digest of the file.
     pub sha256: Hash,
-    /// The form of the artifact, which decides how it is installed.
+    /// Whether the file is installed as it is, or is an archive to be unpacked.
     pub kind: ArtifactKind,
 }
 
-/// The form of an artifact.
+/// The kind of an artifact: a single file, or an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArtifactKind {
     /// One file, installed as it is.
@@ -106,7 +106,8 @@ impl ArchiveFormat {
         ("tar.zst", ArchiveFormat::TarZst),
     ];
 
-    /// The format that a publisher's tool assumes for a file name.
+    /// The archive format that a publisher's tool assumes for a file name. `None` for other
+    /// endings.
     ///
     /// The endings are `.tar`, `.tar.gz`, `.tgz` and `.tar.zst`. Clients and installers use the
     /// manifest alone.
@@ -161,14 +162,14 @@ impl Manifest {
         self.artifacts.iter().find(|artifact| artifact.platform == *platform)
     }
 
-    /// The sequence in a text that [`Manifest::label`] wrote; `None` for any other text.
+    /// The sequence in a label, as [`Manifest::label`] writes it. `None` for any other text.
     pub fn sequence_from_label(label: &str) -> Option<u64> {
         let (sequence, version) = label.split_once('-')?;
         version.parse::<Name>().ok()?;
         number(Some(sequence)).filter(|&sequence| sequence > 0)
     }
 
-    /// `SEQUENCE-VERSION`, the name of the release in paths and reports.
+    /// The label `SEQUENCE-VERSION`, which names the release in paths and reports.
     pub fn label(&self) -> String {
         format!("{}-{}", self.sequence, self.version)
     }

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 /// The name of a product, channel, version, platform, file, peer or operator.
 ///
-/// It has 1 to 64 characters of `[A-Za-z0-9._+~-]` and does not start with a dot. So it cannot
-/// leave a directory, hide a file or carry an escape sequence.
+/// A name has 1 to 64 characters of `[A-Za-z0-9._+~-]` and does not start with a dot. So a name
+/// cannot lead out of a directory, hide a file or carry an escape sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// The text is not a [`Name`]. Holds its first 80 characters.
+/// The error for a text that is not a [`Name`], with the first 80 characters of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a safe name: use 1 to 64 of A-Z a-z 0-9 . _ + ~ -, not starting with a dot")]
 pub struct NameError(String);

@@ -1,4 +1,4 @@
-//! Signed notes: a text, an empty line, signature lines (C2SP signed-note).
+//! Signed notes: a text, an empty line, and signature lines (C2SP signed-note).
 //!
 //! ```text
 //! unanimity/manifest/v1
@@ -25,10 +25,11 @@ use crate::public_key::PublicKeyBytes;
 pub const MAX_NOTE_BYTES: usize = 128 * 1024;
 /// The most signature lines of a note. A note with more is refused.
 pub const MAX_SIGNATURES: usize = 64;
-/// The most bytes of a log entry, because its length is a `u16` (C2SP tlog-tiles).
+/// The most bytes of a log entry, because an entry bundle has its length as a `u16` (C2SP
+/// tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;
 
-/// A note as it was read. Its signatures are not verified; [`Note::open`] verifies them.
+/// A note with unverified signature lines. [`Note::open`] verifies them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     text: String,
@@ -42,24 +43,24 @@ pub struct SignatureLine {
     pub name: KeyName,
     /// The key id in the line.
     pub id: KeyId,
-    /// The bytes after the key id: 64 for Ed25519, 72 for a cosignature, other numbers for other
-    /// types.
+    /// The bytes after the key id: 64 for Ed25519, 72 for a cosignature. Lines of unknown types can
+    /// have other numbers.
     pub signature: Vec<u8>,
 }
 
 /// The reason why bytes are not a note, or why a note does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
-    /// The note has more than [`MAX_NOTE_BYTES`].
+    /// The note has more than [`MAX_NOTE_BYTES`] bytes.
     #[error("{0} bytes, and a note has at most {MAX_NOTE_BYTES}")]
     TooLong(usize),
     /// The bytes are not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// The line with this number has a control character other than newline.
+    /// The line with this number has a control character (below U+0020) other than newline.
     #[error("line {0}: a control character")]
     Control(usize),
-    /// The note lacks an empty line followed by signature lines.
+    /// The note lacks an empty line followed by signature lines, or a text lacks its final newline.
     #[error("no empty line between the text and its signatures")]
     NoSignatures,
     /// The signature line with this number is not `— NAME BASE64`.
@@ -77,7 +78,8 @@ pub enum NoteError {
 }
 
 impl Note {
-    /// Reads a note of at most [`MAX_NOTE_BYTES`] and [`MAX_SIGNATURES`]. Verifies no signature.
+    /// Reads a note of at most [`MAX_NOTE_BYTES`] bytes and [`MAX_SIGNATURES`] signature lines.
+    /// Verifies no signature.
     pub fn parse(bytes: &[u8]) -> Result<Note, NoteError> {
         if bytes.len() > MAX_NOTE_BYTES {
             return Err(NoteError::TooLong(bytes.len()));
@@ -126,9 +128,9 @@ impl Note {
         self.signatures.push(line);
     }
 
-    /// Verifies the signatures of `keys`, and returns the signers in the order of `keys`.
+    /// Verifies the signatures of `keys`, and returns the keys that signed, in the order of `keys`.
     ///
-    /// The result has at least one signer. A key under two names counts once.
+    /// The result has at least one key. A key under two names counts once.
     ///
     /// # Errors
     ///
@@ -144,14 +146,15 @@ impl Note {
         if signers.is_empty() { Err(NoteError::Unsigned) } else { Ok(signers) }
     }
 
-    /// Verifies all lines of `key`, and returns the first.
+    /// Verifies all signature lines of `key`, and returns the first one. `None` if there is none.
     pub(crate) fn line_by(
         &self,
         key: &NoteVerifyingKey,
     ) -> Result<Option<&SignatureLine>, NoteError> {
         let mut first = None;
         for line in self.lines_naming(key.name(), key.id()) {
-            // Ed25519 is deterministic and verified strictly, so a repeated line has equal bytes.
+            // Ed25519 is deterministic, so a repeated line usually has equal bytes. Such a line
+            // need not be verified again.
             if first.is_some_and(|first: &SignatureLine| first.signature == line.signature) {
                 continue;
             }

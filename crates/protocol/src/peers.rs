@@ -6,7 +6,8 @@ use crate::key::CosignatureVerifyingKey;
 use crate::name::Name;
 use crate::public_key::PublicKeyBytes;
 
-/// The most peers of a set, because every cycle asks each, and every proof has a head of each.
+/// The most peers in a set. The number is limited because every cycle asks each peer, and every
+/// proof bundle has two cosigned heads of each peer.
 pub const MAX_PEERS: usize = 128;
 
 /// A peer that the client asks for its cosigned head of the log.
@@ -24,7 +25,7 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSet(Vec<Peer>);
 
-/// The reason why peers do not make a set.
+/// The reason why a list of peers is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerSetError {
     /// `min_peers` is 0, so an empty set would confirm every release.
@@ -41,7 +42,7 @@ pub enum PeerSetError {
         /// The required number of distinct operators.
         min_peers: usize,
     },
-    /// Two peers have one key, which would count twice.
+    /// Two peers have one key, so one witness would count twice.
     #[error("peers {0} and {1} have the same key")]
     SameKey(Name, Name),
     /// Two peers have one name, so reports would be ambiguous.
@@ -50,7 +51,7 @@ pub enum PeerSetError {
 }
 
 impl PeerSet {
-    /// Checks the peers and orders them by name.
+    /// Checks the rules of a peer set, and orders the peers by name.
     pub fn new(mut peers: Vec<Peer>, min_peers: usize) -> Result<PeerSet, PeerSetError> {
         if min_peers == 0 {
             return Err(PeerSetError::NoMinimum);
@@ -77,7 +78,7 @@ impl PeerSet {
         Ok(PeerSet(peers))
     }
 
-    /// The peers, ordered by name. At least one.
+    /// Iterates over the peers, ordered by name. There is at least one.
     pub fn iter(&self) -> std::slice::Iter<'_, Peer> {
         self.0.iter()
     }

@@ -1,8 +1,9 @@
-//! The pipeline of a release as types: a log entry, signed, logged, confirmed.
+//! The pipeline of a release, with one type for each stage: log entry, signed, logged, confirmed.
 //!
 //! The stages are `LogEntry -> SignedRelease -> LoggedRelease -> ConfirmedRelease`. The crate
-//! `unanimity-install` installs a [`ConfirmedRelease`]. Only its check makes a stage, and the check
-//! consumes the stage before. A program that skips a stage does not compile.
+//! `unanimity-install` installs a [`ConfirmedRelease`]. Only the check of a stage makes a value of
+//! that stage, and it consumes the value of the stage before. A program that skips a stage does not
+//! compile.
 //!
 //! The peers cannot be skipped:
 //!
@@ -91,7 +92,7 @@ use crate::{
     Timestamp, TreeHead, tree,
 };
 
-/// The longest time between the cosignatures of one round, if only a proof bundle shows the round.
+/// The longest time between the first and the last cosignature of one round in a proof bundle.
 const MAX_COSIGNATURE_SPREAD: Duration = Duration::from_secs(10 * 60);
 
 /// A log entry as a mirror or peer served it. Nothing is checked.
@@ -99,13 +100,13 @@ const MAX_COSIGNATURE_SPREAD: Duration = Duration::from_secs(10 * 60);
 pub struct LogEntry {
     /// The entry's number in the log, from 0.
     pub index: u64,
-    /// The signed note.
+    /// The note in the entry. Its signatures are not verified.
     pub note: Note,
 }
 
 /// A release of the client's product that enough publisher keys signed.
 ///
-/// It was newer than the installed release and had not expired when it was verified.
+/// When it was verified, its sequence was above the floor and it had not expired.
 #[derive(Clone, Debug)]
 pub struct SignedRelease {
     entry: LogEntry,
@@ -113,12 +114,13 @@ pub struct SignedRelease {
 }
 
 impl SignedRelease {
-    /// Checks signatures, product, channel, log, the sequence and the expiry.
+    /// Checks the signatures, the log, product, channel, sequence and expiry of a release.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] of the first check that fails. [`Refusal::SequenceRollback`] unless the
-    /// sequence is above `floor`; [`Refusal::Expired`] from the second of the expiry on.
+    /// The [`Refusal`] of the first check that fails, in this order. [`Refusal::SequenceRollback`]
+    /// unless the sequence is above `floor`. [`Refusal::Expired`] if `now` is the second of the
+    /// expiry or later.
     pub fn verify(
         entry: LogEntry,
         policy: &Policy,
@@ -145,12 +147,13 @@ impl SignedRelease {
         self.entry.index
     }
 
-    /// Checks that the largest of `heads` contains exactly these bytes at their index, and that it
-    /// extends the `trusted` head.
+    /// Checks that the largest of `heads` contains exactly the bytes of this entry at its index.
+    /// Also checks that this head extends the `trusted` head.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotLogged`] if `trusted` is not among `heads`, or if the proof does not fit.
+    /// [`Refusal::NotLogged`] if `trusted` is not among `heads`, or if `inclusion` does not lead to
+    /// the root of the largest head.
     pub fn prove_inclusion(
         self,
         heads: &ConsistentHeads,
@@ -180,16 +183,16 @@ pub struct LoggedRelease {
 impl LoggedRelease {
     /// Checks that every configured peer confirmed this release in both rounds.
     ///
-    /// `earlier` must be at least `settle` before `latest`. Two times are compared: those at which
-    /// the rounds closed, and those that each peer signed.
+    /// `earlier` must be at least `settle` before `latest`, by two comparisons: of the times at
+    /// which the rounds closed, and of the two times that each peer signed.
     ///
-    /// A peer without an answer is in a round with the reason, and a peer set is never empty. So
-    /// "every peer confirms" implies that every peer was asked.
+    /// A round has an entry for each peer, even without an answer, and a peer set is never empty.
+    /// So "every peer confirms" implies that every peer was asked.
     ///
     /// # Errors
     ///
     /// * [`Refusal::NotLogged`] if `heads` has another head than the inclusion proof.
-    /// * [`Refusal::Settling`] if every peer confirms now, but not for long enough.
+    /// * [`Refusal::Settling`] if every peer confirms now, but has not for long enough yet.
     /// * [`Refusal::Incomplete`] with every peer that does not confirm.
     pub fn confirm(
         self,
@@ -250,7 +253,7 @@ impl ConfirmedRelease {
         &self.logged.signed.entry
     }
 
-    /// The head in which the release was proven.
+    /// The log's head in which the release was proven.
     pub fn head(&self) -> &TreeHead {
         &self.logged.head
     }
@@ -260,15 +263,15 @@ impl ConfirmedRelease {
         [&self.earlier, &self.latest]
     }
 
-    /// Limits the validity to `freshness` after the oldest cosignature of the latest round.
+    /// Sets the end of validity to `freshness` after the oldest cosignature of the latest round.
     ///
-    /// An installer without a network uses this, because it cannot ask the peers again. Only the
-    /// times that the peers signed count.
+    /// An installer without a network uses this function, because it cannot ask the peers again.
+    /// The new end replaces the end by `round_ttl`, and depends only on times that peers signed.
     ///
     /// # Errors
     ///
     /// [`Refusal::Bundle`] if the cosignatures of one round are more than 10 minutes apart, or if
-    /// the latest round has a time more than [`CLOCK_SKEW`] after `now`. Else the errors of
+    /// the latest round has a time more than [`CLOCK_SKEW`] after `now`. Otherwise the errors of
     /// [`ConfirmedRelease::check_not_expired`].
     pub fn with_max_age(
         self,
@@ -293,12 +296,14 @@ impl ConfirmedRelease {
         Ok(confirmed)
     }
 
-    /// Checks that the latest round and the release are still valid, before the switch.
+    /// Checks that the latest round and the release are still valid. The installer calls it before
+    /// it switches to the new version.
     ///
     /// # Errors
     ///
-    /// [`Refusal::RoundTooOld`] if the round is older than `round_ttl`, or than the `freshness` of
-    /// [`ConfirmedRelease::with_max_age`]; [`Refusal::Expired`] if the release has expired.
+    /// [`Refusal::RoundTooOld`] if the latest round is older than `round_ttl`, or after
+    /// [`ConfirmedRelease::with_max_age`] older than its `freshness`. [`Refusal::Expired`] if the
+    /// release has expired.
     pub fn check_not_expired(&self, now: Timestamp) -> Result<(), Refusal> {
         if now > self.expires_at {
             return Err(Refusal::RoundTooOld { at: self.latest.closed_at() });

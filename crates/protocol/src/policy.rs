@@ -12,9 +12,9 @@ use crate::withdrawal::Withdrawal;
 /// The product and channel that a client installs, the log, and the publisher's keys.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The product.
+    /// The product that the client installs.
     pub product: Name,
-    /// The channel.
+    /// The channel from which the client installs.
     pub channel: Name,
     /// The log that every release must be in.
     pub log: Log,
@@ -33,7 +33,7 @@ pub enum PolicyError {
     Threshold {
         /// The number of keys that must sign.
         threshold: usize,
-        /// The number of keys.
+        /// The number of publisher keys in the policy.
         keys: usize,
     },
     /// Two publisher keys have equal bytes.
@@ -48,7 +48,8 @@ pub enum PolicyError {
 }
 
 impl Policy {
-    /// Checks that the keys are distinct by bytes and by name, and that the threshold can be met.
+    /// Checks that the publisher keys are distinct by bytes and by name, and differ from the log's
+    /// key. Also checks that the threshold can be met.
     pub fn new(
         product: Name,
         channel: Name,
@@ -100,9 +101,10 @@ impl Policy {
         Ok(signers)
     }
 
-    /// Returns the manifest if enough keys signed it and if it names product, channel and log.
+    /// Returns the manifest if enough keys signed it, and if its product, channel and log are those
+    /// of the policy.
     ///
-    /// Its expiry is not checked.
+    /// The expiry of the manifest is not checked.
     pub(crate) fn verify_manifest(&self, note: &Note) -> Result<Manifest, Refusal> {
         self.verify_threshold(note)?;
         let manifest = Manifest::parse(note.text())?;
@@ -110,7 +112,8 @@ impl Policy {
         Ok(manifest)
     }
 
-    /// Returns the withdrawal if enough keys signed it and if it names product, channel and log.
+    /// Returns the withdrawal if enough keys signed it, and if its product, channel and log are
+    /// those of the policy.
     pub(crate) fn verify_withdrawal(&self, note: &Note) -> Result<Withdrawal, Refusal> {
         self.verify_threshold(note)?;
         let withdrawal = Withdrawal::parse(note.text())?;

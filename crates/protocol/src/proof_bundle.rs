@@ -9,7 +9,7 @@
 //! inclusion N
 //! (N hashes: the release is entry INDEX of that head)
 //! path SIZE N
-//! (N hashes: the head of SIZE is a prefix of it; for each smaller size of a cosigned head)
+//! (N hashes: the tree of SIZE is a prefix of the head; one path for each smaller cosigned head)
 //! round SECONDS COUNT
 //! cosigned-head BYTES
 //! (a c2sp.org/tlog-proof@v1 of the release, its checkpoint cosigned by one peer; COUNT times)
@@ -17,8 +17,8 @@
 //! ...
 //! ```
 //!
-//! The earlier round comes first. Verification runs the stages of an update and returns a
-//! [`ConfirmedRelease`], as an update does. So it is as strict as an update.
+//! The earlier round comes first. Verification runs the same stages as an update and returns a
+//! [`ConfirmedRelease`], so it is as strict as an update.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
 /// The most cosigned heads in one round of a bundle.
 const MAX_COSIGNED_HEADS: u64 = 256;
 
-/// A proof bundle. It is parsed; [`ProofBundle::verify`] verifies it.
+/// A parsed proof bundle. [`ProofBundle::verify`] verifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofBundle {
     index: u64,
@@ -56,10 +56,10 @@ pub struct ProofBundle {
 /// The reason why a text is not a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// The text has more than [`MAX_BUNDLE_BYTES`].
+    /// The text has more than [`MAX_BUNDLE_BYTES`] bytes.
     #[error("a proof bundle has at most {MAX_BUNDLE_BYTES} bytes")]
     TooLong,
-    /// The text is malformed at the line with this number.
+    /// The text is malformed at or near the line with this number.
     #[error("line {0}: not a unanimity/bundle/v1")]
     Form(usize),
 }
@@ -67,17 +67,19 @@ pub enum BundleError {
 /// The hashes of a bundle that come from the log's tiles.
 #[derive(Clone, Debug, Default)]
 pub struct Proofs {
-    /// The inclusion proof of the release for each size of the head and the cosigned heads.
+    /// Inclusion proofs of the release, one for the bundle's head and one for each other size of a
+    /// cosigned head, keyed by size.
     pub inclusion: BTreeMap<u64, Vec<Hash>>,
-    /// The path to the head for each size of a cosigned head that is smaller than the head.
+    /// Consistency proofs to the bundle's head, one for each smaller cosigned head, keyed by its
+    /// size.
     pub paths: BTreeMap<u64, Vec<Hash>>,
 }
 
 impl ProofBundle {
     /// Makes the bundle of a confirmed release.
     ///
-    /// `proofs` has the hashes for every size of the head and the cosigned heads. Without them, the
-    /// bundle does not verify.
+    /// `proofs` must have the hashes for the sizes of the head and of all cosigned heads. If one is
+    /// missing, the bundle does not verify.
     pub fn from_confirmed(confirmed: &ConfirmedRelease, proofs: &Proofs) -> ProofBundle {
         let inclusion = |size| proofs.inclusion.get(&size).cloned().unwrap_or_default();
         let index = confirmed.log_entry().index;
@@ -99,7 +101,7 @@ impl ProofBundle {
         }
     }
 
-    /// The manifest in the bundle. It is parsed; nothing is verified.
+    /// The manifest in the bundle, without any verification. `None` if it is malformed.
     pub fn claimed_manifest(&self) -> Option<Manifest> {
         Manifest::parse(Note::parse(self.manifest.as_bytes()).ok()?.text()).ok()
     }
@@ -195,7 +197,8 @@ impl ProofBundle {
         )
     }
 
-    /// Verifies the cosigned head in a proof. `None` if no configured peer cosigned it.
+    /// Verifies the cosigned head and the inclusion in a proof. `None` if the head has no signature
+    /// line of a configured peer.
     fn verify_cosigned_head(
         &self,
         proof: &TlogProof,
@@ -269,7 +272,7 @@ fn numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
     numbers?.try_into().ok()
 }
 
-/// The book's chapter on the library. Its program runs with the examples of this crate.
+/// The book's chapter on the library, so that its example program is tested with this crate.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/library.md")]
 struct LibraryChapter;

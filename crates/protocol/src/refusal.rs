@@ -1,10 +1,10 @@
-//! Refusals: the checks that keep a release from being installed.
+//! Refusals: the failed checks for which a release is not installed.
 //!
-//! A refusal never leads to a weaker check. A failure to find out (no network, a full disk, a
-//! wrong clock) is an error of the crate where it happens, and no refusal.
+//! A refusal never leads to a weaker check. If a check cannot be made (no network, a full disk, a
+//! wrong clock), that is an error of the crate where it happens, and not a refusal.
 //!
-//! A refusal says what is the case. The program that shows it adds what an operator can do,
-//! because this crate knows no mirrors, files and commands.
+//! The text of a refusal states which check failed. The program that shows it adds advice for the
+//! operator, because this crate knows no mirrors, files or commands.
 
 use crate::bundle_fault::BundleFault;
 use crate::log_mismatch::LogMismatch;
@@ -33,7 +33,7 @@ pub enum Refusal {
         sequence: u64,
         /// The log index of the first release.
         first: u64,
-        /// The log index of the second release.
+        /// The log index of the last different release with this sequence.
         second: u64,
     },
     /// Too few of the publisher's keys signed.
@@ -53,17 +53,17 @@ pub enum Refusal {
     #[error("malformed: {0}")]
     Malformed(#[from] StatementError),
     /// The statement names another log.
-    #[error("not for this log: the release names the log {0:?}")]
+    #[error("not for this log: the statement names the log {0:?}")]
     OtherLog(String),
     /// The statement names another product or channel than the policy.
-    #[error("other product: the release is of {product}, channel {channel}")]
+    #[error("other product: the statement is of {product}, channel {channel}")]
     OtherProduct {
         /// The product in the statement.
         product: Name,
         /// The channel in the statement.
         channel: Name,
     },
-    /// The publisher signed a statement in a format newer than this program knows.
+    /// The publisher signed a statement in a format that this program does not know.
     #[error(
         "entry {index} of the log is a {header:?}, which this version of the program cannot read. \
          No release that was logged before it installs"
@@ -84,7 +84,7 @@ pub enum Refusal {
         }
     )]
     Withdrawn {
-        /// `SEQUENCE-VERSION`.
+        /// The label of the release, `SEQUENCE-VERSION`.
         release: String,
         /// The log index of the withdrawal.
         index: u64,
@@ -96,34 +96,34 @@ pub enum Refusal {
     /// The log's head does not commit to the data that was served.
     #[error("not logged: {0}")]
     NotLogged(LogMismatch),
-    /// The release is not newer than the installed one.
+    /// The release's sequence is not above the floor.
     #[error("rollback: sequence {offered} was offered, and {floor} was installed before")]
     SequenceRollback {
         /// The offered sequence.
         offered: u64,
-        /// The highest sequence that was installed.
+        /// The highest sequence that was installed here and proved good.
         floor: u64,
     },
     /// The release has expired.
     #[error("expired: release {release} was to be installed before {at}")]
     Expired {
-        /// `SEQUENCE-VERSION`.
+        /// The label of the release, `SEQUENCE-VERSION`.
         release: String,
         /// The time of the expiry.
         at: Timestamp,
     },
-    /// At least one peer did not confirm.
+    /// At least one peer did not confirm the release. Has each such peer with the reason.
     #[error("incomplete: {}", list_unconfirmed(.0))]
     Incomplete(Vec<UnconfirmedPeer>),
-    /// Every peer confirms, but not for long enough yet.
+    /// Every peer confirms the release, but has not for the settle time yet.
     #[error(
         "settling: every peer confirms {release}. It installs after every peer has confirmed it \
          for the settle time, at {until} the earliest"
     )]
     Settling {
-        /// `SEQUENCE-VERSION`.
+        /// The label of the release, `SEQUENCE-VERSION`.
         release: String,
-        /// The earliest time of an installation.
+        /// The earliest time at which the release can install.
         until: Timestamp,
     },
     /// Every peer confirmed, and the latest round is too old by now.
@@ -131,18 +131,18 @@ pub enum Refusal {
         "the round of {at} is older than round_ttl, or than the freshness that the installer demands"
     )]
     RoundTooOld {
-        /// The time at which the round closed.
+        /// The time at which the latest round closed.
         at: Timestamp,
     },
     /// The release has no artifact for this platform.
     #[error("release {release} has no artifact for {platform}")]
     NoArtifactForPlatform {
-        /// `SEQUENCE-VERSION`.
+        /// The label of the release, `SEQUENCE-VERSION`.
         release: String,
         /// The platform of this machine.
         platform: Name,
     },
-    /// A proof bundle proves less than it must.
+    /// A proof bundle does not prove its release.
     #[error("bad proof bundle: {0}")]
     Bundle(BundleFault),
 }

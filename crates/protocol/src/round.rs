@@ -8,9 +8,9 @@ use crate::{
     ConsistentHeads, CosignedHead, Name, Peer, PeerFailure, PeerSet, PublicKeyBytes, Timestamp,
 };
 
-/// The answer of every configured peer at one time.
+/// The answers of all configured peers in one round, and the time at which the round closed.
 ///
-/// Answers of other keys are dropped. A peer without an answer has [`PeerFailure::NotAsked`].
+/// Answers under other keys are dropped. A peer without an answer has [`PeerFailure::NotAsked`].
 #[derive(Clone, Debug)]
 pub struct Round {
     at: Timestamp,
@@ -18,7 +18,9 @@ pub struct Round {
 }
 
 impl Round {
-    /// Closes a round at `at`. A cosigned head counts only for the peer with its cosigner's key.
+    /// Closes a round at the time `at`. `received` has the answers by the key of the asked peer.
+    ///
+    /// A cosigned head counts only if its cosigner has the key under which it was received.
     pub fn new(
         peers: &PeerSet,
         at: Timestamp,
@@ -44,19 +46,19 @@ impl Round {
         self.at
     }
 
-    /// Every peer with its answer, ordered by name.
+    /// The configured peers with their answers, ordered by name.
     pub fn answers(&self) -> &[(Peer, Result<CosignedHead, PeerFailure>)] {
         &self.answers
     }
 
-    /// The cosigned heads that count.
+    /// The cosigned heads of all peers with a valid answer, ordered by the peers' names.
     pub fn cosigned_heads(&self) -> impl Iterator<Item = &CosignedHead> {
         self.answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
     }
 
     /// Whether every peer cosigned in this round at least `wait` after it cosigned in `earlier`.
     ///
-    /// Peers that have a cosigned head in only one of the rounds do not matter here.
+    /// Peers without a cosigned head in one of the two rounds are ignored.
     pub(crate) fn is_settled_since(&self, earlier: &Round, wait: Duration) -> bool {
         earlier.answers.iter().all(|(peer, before)| match (before, self.head_of(peer)) {
             (Ok(before), Some(now)) => before.signed_at().after(wait) <= now.signed_at(),
@@ -64,7 +66,7 @@ impl Round {
         })
     }
 
-    /// The time at which the round closed, or that of the last cosignature if it is later.
+    /// The time at which the round closed, or the time of its last cosignature if that is later.
     pub(crate) fn last_signed_at(&self) -> Timestamp {
         self.cosigned_heads()
             .map(CosignedHead::signed_at)
@@ -72,9 +74,9 @@ impl Round {
             .map_or(self.at, |at| at.max(self.at))
     }
 
-    /// The size that all of `peers` confirmed: the smallest of the round's heads.
+    /// The log size that all of `peers` confirmed: the size of the smallest head in the round.
     ///
-    /// `None` unless every peer answered with a head that `heads` contains.
+    /// `None` unless each of `peers` answered with a head that `heads` contains.
     pub fn common_size(&self, peers: &PeerSet, heads: &ConsistentHeads) -> Option<u64> {
         match verdict(&self.confirmations(peers, heads, None), None) {
             Verdict::Settling => self.cosigned_heads().map(|cosigned| cosigned.head().size()).min(),
@@ -84,8 +86,8 @@ impl Round {
 
     /// The confirmation of each of `peers`, in their order.
     ///
-    /// A peer confirms if `heads` contains its head. With `index`, its head must also contain that
-    /// log entry.
+    /// A peer confirms if `heads` contains the peer's head. With `index`, the peer's head must also
+    /// contain the log entry with that number.
     pub fn confirmations(
         &self,
         peers: &PeerSet,
@@ -110,8 +112,8 @@ impl Round {
         self.answers.iter().find(is_same).map(|(_, answer)| answer)
     }
 
-    /// Those of `peers` that did not confirm, with the reasons. `index` is as in
-    /// [`Round::confirmations`].
+    /// The members of `peers` that did not confirm, with the reasons. `heads` and `index` have the
+    /// meaning that they have in [`Round::confirmations`].
     pub fn unconfirmed(
         &self,
         peers: &PeerSet,
@@ -135,16 +137,16 @@ impl Round {
     }
 }
 
-/// A peer that did not confirm.
+/// A peer that did not confirm, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnconfirmedPeer {
     /// The peer's name.
     pub peer: Name,
-    /// The result for this peer.
+    /// The meaning of the peer's answer.
     pub confirmation: Confirmation,
-    /// The size of the peer's head, if it has a valid answer.
+    /// The size of the peer's head. `None` if the peer gave no valid answer.
     pub size: Option<u64>,
-    /// The reason why the peer has no valid answer.
+    /// The reason why the peer gave no valid answer. `None` if it gave one.
     pub failure: Option<PeerFailure>,
     /// The time since which the peer has given no valid answer, if it is known.
     pub since: Option<Timestamp>,

@@ -13,15 +13,16 @@ use crate::PublicKeyBytes;
 
 /// Valid signatures, each with its key and its message. Clones share one cache.
 ///
-/// Only this crate adds to a cache: a signature that passed the strict check, or that the private
-/// key made. So a hit gives the result of the check.
+/// Only this crate adds signatures: those that passed the strict check, and those that a private
+/// key made. So every signature in the cache would pass the check again.
 #[derive(Clone)]
 pub struct SignatureCache(Arc<Mutex<Generations>>);
 
-/// Key and message by signature. The whole message is kept, because a hash could collide.
+/// A map from each signature to its key and its message. The whole message is kept, because a hash
+/// could collide.
 type Generation = HashMap<[u8; 64], (PublicKeyBytes, Box<[u8]>), BuildHasherDefault<DefaultHasher>>;
 
-/// Two generations, so that signatures in use stay longer than unused ones.
+/// Two generations of cached signatures, so that used signatures stay longer than unused ones.
 struct Generations {
     /// The most signatures of one generation.
     capacity: usize,

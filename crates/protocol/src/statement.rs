@@ -6,17 +6,18 @@ use crate::manifest::Manifest;
 use crate::subject::StatementError;
 use crate::withdrawal::Withdrawal;
 
-/// A publisher's statement. It is parsed; its signatures are not verified.
+/// A parsed statement of a publisher. Its signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// A release exists.
+    /// A manifest, which announces a release.
     Release(Manifest),
-    /// A release is withdrawn.
+    /// A withdrawal of a release.
     Withdrawal(Withdrawal),
 }
 
 impl Statement {
-    /// Reads a statement of any kind. A text with an unknown first line is an error of a manifest.
+    /// Reads a statement of any kind. A text with an unknown first line is read as a manifest, and
+    /// gives the error of a malformed manifest.
     pub fn parse(text: &str) -> Result<Statement, StatementError> {
         if text.lines().next() == Some(Withdrawal::HEADER) {
             return Withdrawal::parse(text).map(Statement::Withdrawal);
@@ -24,7 +25,7 @@ impl Statement {
         Manifest::parse(text).map(Statement::Release)
     }
 
-    /// The manifest, if the statement is one.
+    /// The manifest, if the statement announces a release.
     pub fn release(&self) -> Option<&Manifest> {
         match self {
             Statement::Release(manifest) => Some(manifest),

@@ -5,15 +5,15 @@ use crate::encoding;
 use crate::line_reader::LineReader;
 use crate::name::Name;
 
-/// The statement is malformed: the line, and the text expected there.
+/// The error for a malformed statement, with the place and the expected text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} line {line}: expected {expected}")]
 pub struct StatementError {
-    /// `manifest` or `withdrawal`.
+    /// The kind of the statement, `manifest` or `withdrawal`.
     pub kind: &'static str,
-    /// The line's number, from 1.
+    /// The number of the last line that was read, at least 1.
     pub line: usize,
-    /// The form that the line should have.
+    /// The form of the text that is expected at this line or directly after it.
     pub expected: &'static str,
 }
 

@@ -6,7 +6,8 @@ use crate::tree::Subtree;
 /// The number of hashes in a full tile, and of entries in a full bundle.
 pub const TILE_WIDTH: u64 = 256;
 
-/// A tile: `width` hashes of the tree's level `8 * level`, from number `256 * index` on.
+/// A tile's position and width: it has `width` hashes of the tree's level `8 * level`, from number
+/// `256 * index` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tile {
     /// The tile level, 0 to 63. Level 0 has leaf hashes; a hash of any other level is the root of
@@ -27,7 +28,8 @@ impl Tile {
         Some(Tile { level, index, width })
     }
 
-    /// The tile from which the hash of `node` is computed, and the range of the hashes needed.
+    /// The tile from which the hash of `node` is computed, and the range of the hashes in that tile
+    /// that are needed.
     ///
     /// `None` if a tree of `size` leaves does not have all of these hashes.
     pub fn containing(node: Subtree, size: u64) -> Option<(Tile, std::ops::Range<usize>)> {
@@ -44,21 +46,22 @@ impl Tile {
             && Tile::at(self.level, self.index, size).is_some_and(|t| t.width >= self.width)
     }
 
-    /// The full tile at this position, which may have replaced a partial tile.
+    /// The full tile at the position of this tile. A log may serve only the full tile once the
+    /// partial tile has grown into it.
     #[must_use]
     pub fn full(self) -> Tile {
         Tile { width: TILE_WIDTH as u16, ..self }
     }
 }
 
-/// The number of hashes at a tile level of a tree with `size` leaves; at level 0, of entries.
+/// The number of hashes at a tile level of a tree with `size` leaves. At level 0, that is `size`.
 fn hash_count(level: u8, size: u64) -> u64 {
     size.checked_shr(8 * u32::from(level)).unwrap_or(0)
 }
 
-/// The number of items in group `index`, if `count` items are in groups of 256.
+/// The number of items in group `index` when `count` items are cut into groups of 256.
 ///
-/// `None` if there is no such group.
+/// `None` if there is no group with this index.
 pub fn width(count: u64, index: u64) -> Option<u16> {
     let left = count.checked_sub(index.checked_mul(TILE_WIDTH)?)?.min(TILE_WIDTH);
     (left > 0).then_some(left as u16)

@@ -27,7 +27,7 @@ impl Timestamp {
     }
 }
 
-/// The text is not a time in the spelling that [`Timestamp`] writes.
+/// The error for a text that is not a time in the spelling that [`Timestamp`] writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time: expected whole seconds in UTC, such as 2026-08-01T12:00:00Z")]
 pub struct TimestampError;
@@ -45,7 +45,8 @@ impl FromStr for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// Writes RFC 3339 in UTC. After the year 9999, which RFC 3339 lacks, it writes seconds.
+    /// Writes RFC 3339 in UTC. A time after the year 9999, which RFC 3339 lacks, is written as
+    /// seconds after 1970.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const YEAR_10000: u64 = 253_402_300_800;
         if self.0 < YEAR_10000 {

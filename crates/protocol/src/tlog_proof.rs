@@ -20,10 +20,10 @@ use crate::{
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// A proof file. It is parsed; nothing is verified.
+/// A parsed proof file, of which nothing is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlogProof {
-    /// The entry's number, from 0.
+    /// The claimed number of the entry in the log, from 0.
     pub index: u64,
     /// The hashes of the inclusion proof, from the leaf's sibling up.
     pub hashes: Vec<Hash>,
@@ -31,7 +31,7 @@ pub struct TlogProof {
     pub checkpoint: String,
 }
 
-/// The text is malformed at the line with this number.
+/// The error for a proof file that is malformed at the line with this number, or directly after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {0}: not a c2sp.org/tlog-proof@v1")]
 pub struct ProofError(pub usize);
@@ -69,7 +69,7 @@ impl TlogProof {
 
     /// Whether `leaf` has the number [`TlogProof::index`] in the tree of `head`.
     ///
-    /// The caller has verified [`TlogProof::checkpoint`], which gave `head`.
+    /// `head` must be the tree head that the caller got by verifying [`TlogProof::checkpoint`].
     pub fn verify(&self, leaf: &Hash, head: &TreeHead) -> bool {
         tree::verify_inclusion(self.index, head.size(), leaf, &self.hashes, head.root())
     }

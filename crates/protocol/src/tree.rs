@@ -16,10 +16,11 @@ use crate::Hash;
 
 /// The most hashes in a proof over a tree of at most 2^63 leaves.
 ///
-/// The first hash, which [`consistency_ranges`] always includes, is counted.
+/// The number includes the first hash of a consistency path, which [`consistency_ranges`] always
+/// has.
 pub const MAX_PROOF: usize = 65;
 
-/// A complete subtree: the leaves `index << level` up to `(index + 1) << level`.
+/// A complete subtree: the leaves from `index << level` to just before `(index + 1) << level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subtree {
     /// The height above the leaves, 0 to 63.
@@ -30,7 +31,7 @@ pub struct Subtree {
 
 /// Cuts a range of leaves into complete subtrees, left to right.
 ///
-/// The range is a whole tree (`0..size`) or one that [`inclusion_ranges`] or
+/// The range must be a whole tree (`0..size`), or a range that [`inclusion_ranges`] or
 /// [`consistency_ranges`] returned.
 pub fn complete_subtrees(range: Range<u64>) -> Vec<Subtree> {
     let mut nodes = Vec::new();
@@ -67,8 +68,8 @@ fn fold(hashes: &[Hash]) -> Hash {
 
 /// The ranges whose roots prove that leaf `index` is in the tree of `size` leaves.
 ///
-/// They are ordered from the leaf's sibling up (RFC 9162 section 2.1.3.1). The result is empty
-/// unless `index < size`.
+/// The ranges are ordered from the leaf's sibling up (RFC 9162 section 2.1.3.1). The result is
+/// empty unless `index < size`.
 pub fn inclusion_ranges(index: u64, size: u64) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
     let mut tree = 0..size;
@@ -86,11 +87,13 @@ pub fn inclusion_ranges(index: u64, size: u64) -> Vec<Range<u64>> {
     ranges
 }
 
-/// The ranges whose roots prove that the tree of `old` leaves is a prefix of the tree of `new`.
+/// The ranges whose roots prove that the tree of `old` leaves is a prefix of the tree of `new`
+/// leaves.
 ///
-/// This is the path of RFC 9162 section 2.1.4.1, always preceded by the subtree that it starts
-/// from. The RFC leaves that subtree out if `old` is a power of two. With it, both roots follow
-/// from the path alone ([`consistency_roots`]), so a path can be evidence.
+/// This is the path of RFC 9162 section 2.1.4.1, with one difference: the first range is always the
+/// subtree that the path starts from. The RFC leaves that subtree out if `old` is a power of two.
+/// With the subtree, the roots of both trees follow from the path alone ([`consistency_roots`]), so
+/// a path can be evidence.
 ///
 /// The result is empty unless `1 <= old < new`.
 pub fn consistency_ranges(old: u64, new: u64) -> Vec<Range<u64>> {
@@ -151,7 +154,8 @@ pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, proof: &[Hash], root
 /// follow the RFC.
 ///
 /// `None` unless `1 <= old < new` and the path has exactly the length for these sizes. If the
-/// second root is that of the tree, so are the path's hashes, and the first root is true.
+/// second root is the true root of the larger tree, all hashes of the path are true, and so is the
+/// first root.
 pub fn consistency_roots(old: u64, new: u64, path: &[Hash]) -> Option<(Hash, Hash)> {
     if old == 0 || old >= new {
         return None;
@@ -179,8 +183,8 @@ pub fn consistency_roots(old: u64, new: u64, path: &[Hash]) -> Option<(Hash, Has
 
 /// Whether `proof` proves that the tree with `old_root` is a prefix of the tree with `new_root`.
 ///
-/// The proof has the form of RFC 9162: without the first hash if `old` is a power of two. A proof
-/// from size 0 is refused: every tree extends the empty tree, and callers handle that case.
+/// The proof has the form of RFC 9162: without the first hash if `old` is a power of two. Always
+/// false for `old == 0`: every tree extends the empty tree, and callers handle that case.
 pub fn verify_consistency(
     old: u64,
     new: u64,
@@ -220,7 +224,7 @@ impl Frontier {
         fits.then_some(Frontier { size, peaks })
     }
 
-    /// Appends one leaf, given as its [`Hash::leaf`].
+    /// Appends one leaf, given as the result of [`Hash::leaf`].
     pub fn push(&mut self, leaf: Hash) {
         let mut node = leaf;
         for _ in 0..self.size.trailing_ones() {

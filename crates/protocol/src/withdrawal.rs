@@ -1,4 +1,4 @@
-//! Withdrawals: publishers withdraw a release, in fixed lines that they sign as a note.
+//! Withdrawals: statements that withdraw a release, in fixed lines that publishers sign as a note.
 //!
 //! ```text
 //! unanimity/withdrawal/v1
@@ -24,10 +24,10 @@ use crate::{
     subject::{self},
 };
 
-/// The most bytes of a reason.
+/// The most bytes in the reason of a withdrawal.
 pub const MAX_REASON_BYTES: usize = 200;
 
-/// A withdrawal as publishers wrote it. It is parsed; its signatures are not verified.
+/// A parsed withdrawal. Its signatures are not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawal {
     /// The origin of the log that this withdrawal is for.
@@ -38,9 +38,9 @@ pub struct Withdrawal {
     pub channel: Name,
     /// The sequence of the withdrawn release.
     pub sequence: u64,
-    /// The time at which the statement was made.
+    /// The time at which the publisher made the withdrawal.
     pub issued: Timestamp,
-    /// The reason, for people: 1 to [`MAX_REASON_BYTES`] without control characters.
+    /// The reason, for people: 1 to [`MAX_REASON_BYTES`] bytes without control characters.
     pub reason: String,
 }
 

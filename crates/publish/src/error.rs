@@ -15,57 +15,58 @@ pub enum PublishError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// A file that must be new exists, or other users can read a private file.
+    /// A file that must be new exists, or other users have permissions on a private file.
     #[error(transparent)]
     File(#[from] PrivateFileError),
     /// The file is not a private key file.
     #[error("{} is not a private key file", .0.display())]
     NotPrivateKey(PathBuf),
-    /// The file cannot be decrypted: the passphrase is wrong, or the file is damaged.
+    /// The key file cannot be decrypted: the passphrase is wrong, or the file is damaged.
     #[error("{}: wrong passphrase, or the file is damaged", .0.display())]
     Decrypt(PathBuf),
-    /// The decrypted content is not a key of the required kind.
+    /// The decrypted content of a key file is not a key of the required kind.
     #[error("{}: {source}", path.display())]
     Key {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The broken rule.
+        /// The rule that the key breaks.
         source: KeyError,
     },
-    /// The text is neither a valid manifest nor a valid withdrawal.
+    /// The text of a file is neither a valid manifest nor a valid withdrawal.
     #[error("{}: {source}", path.display())]
     Statement {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The broken rule.
+        /// The rule that the text breaks.
         source: StatementError,
     },
-    /// The file is not a valid note, or would not be one with a further signature.
+    /// The file is not a valid note or has a wrong signature of the key, or a further signature
+    /// would make it longer than a log entry may be.
     #[error("{}: {source}", path.display())]
     Note {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The broken rule.
+        /// The rule that the note breaks.
         source: NoteError,
     },
-    /// The text of the file has changed since it was shown to the signer.
+    /// The text of the file has changed since the signer reviewed it.
     #[error(
         "{} was changed after it was shown, so nothing was signed. Review it and sign it again",
         .0.display()
     )]
     Changed(PathBuf),
-    /// The file already has a signature of this key.
+    /// The file already has a signature of the signer's key.
     #[error("{} is already signed by {name}", path.display())]
     AlreadySigned {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The name of the key.
+        /// The name of the key that has signed already.
         name: KeyName,
     },
     /// The requested statement breaks a rule of its format.
     #[error("the statement breaks a rule of its format: {0}")]
     InvalidStatement(StatementError),
-    /// The artifact is an archive that no node would unpack.
+    /// An artifact is an archive that no node would unpack.
     #[error("{file} is an archive that cannot be installed: {why}")]
     Archive {
         /// The file name of the archive.

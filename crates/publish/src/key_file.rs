@@ -15,7 +15,7 @@ use crate::error::PublishError;
 /// The most bytes of a key file: 16 KiB.
 const MAX_KEY_BYTES: usize = 16 * 1024;
 
-/// The cost of each guess at a passphrase, as a power of two (scrypt's parameter N).
+/// The cost of each guess at a passphrase: scrypt's parameter N, a power of two.
 #[derive(Clone, Copy, Debug)]
 pub enum KdfCost {
     /// The cost that takes about one second on this machine.
@@ -58,13 +58,14 @@ pub fn write_key<const TYPE: u8>(
     Ok(write_new(path, &bytes, Mode::Private, disk)?)
 }
 
-/// Whether a file begins like those of [`write_key`]. `false` if it cannot be read.
+/// Whether a file begins with the age header, as every file that [`write_key`] writes. `false` if
+/// the file cannot be read or has more than 16 KiB.
 pub fn is_private_key_file(path: &Path) -> bool {
     let bytes = unanimity_storage::read_at_most(path, MAX_KEY_BYTES);
     bytes.is_ok_and(|bytes| bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"))
 }
 
-/// Refuses a file that is not a private key file, or that other users can read.
+/// Refuses a file that is not a private key file, or on which other users have any permission.
 pub fn check_private_key_file(path: &Path) -> Result<(), PublishError> {
     fs::metadata(path).map_err(StorageError::at(path))?;
     if !is_private_key_file(path) {
@@ -73,10 +74,11 @@ pub fn check_private_key_file(path: &Path) -> Result<(), PublishError> {
     Ok(check_private(path)?)
 }
 
-/// Reads and decrypts a private key. The file must have mode 0600 or stricter.
+/// Reads and decrypts a private key. The file's mode must grant nothing to other users than its
+/// owner.
 ///
-/// [`PublishError::Decrypt`] for a wrong passphrase, and [`PublishError::Key`] for a key of another
-/// kind than `TYPE`.
+/// Fails with [`PublishError::Decrypt`] for a wrong passphrase or a damaged file, and with
+/// [`PublishError::Key`] for a key of another kind than `TYPE`.
 pub fn read_key<const TYPE: u8>(
     path: &Path,
     passphrase: &SecretString,

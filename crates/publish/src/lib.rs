@@ -1,8 +1,8 @@
 //! The publisher's operations: key files, manifests, withdrawals and signatures.
 //!
 //! The formats of statements are in the crate `unanimity-protocol`. A key file is an age file
-//! (scrypt passphrase, ASCII armor) with the one line of [`SigningKey::to_private_key_line`]. Its
-//! mode is 0600; a key file that other users can read is refused.
+//! (scrypt passphrase, ASCII armor) with the one line of [`SigningKey::to_private_key_line`]. A new
+//! key file has mode 0600. A key file on which other users have any permission is refused.
 //!
 //! [`SigningKey::to_private_key_line`]: unanimity_protocol::key::SigningKey::to_private_key_line
 

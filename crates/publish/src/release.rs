@@ -1,4 +1,4 @@
-//! Manifests of releases, and withdrawals.
+//! Building the manifest of a release, and checking a withdrawal.
 
 use std::time::Duration;
 
@@ -21,20 +21,20 @@ pub struct ReleaseDraft {
     pub sequence: u64,
     /// The version, for people.
     pub version: Name,
-    /// The present time.
+    /// The time at which the release is issued: the present time.
     pub issued: Timestamp,
     /// The time from `issued` to the expiry of the release, in whole seconds.
     pub valid_for: Duration,
 }
 
-/// The artifact for one platform.
+/// The artifact of a new release for one platform, with its content.
 #[derive(Clone, Debug)]
 pub struct ArtifactDraft {
     /// The name of the platform, such as `x86_64-linux`.
     pub platform: Name,
     /// The file name of the artifact.
     pub file: Name,
-    /// The whole content of the file.
+    /// The whole content of the artifact.
     pub bytes: Vec<u8>,
     /// Whether the artifact is installed as a file, or unpacked as an archive.
     pub kind: ArtifactKind,
@@ -51,8 +51,8 @@ impl ArtifactDraft {
     /// Makes a draft of an archive or of a file, depending on the file name
     /// ([`ArchiveFormat::from_file_name`]).
     ///
-    /// An archive is read by the rules of a node. [`PublishError::Archive`] if a node would refuse
-    /// it.
+    /// An archive is checked by the rules by which a node unpacks it. Fails with
+    /// [`PublishError::Archive`] if a node would refuse the archive.
     pub fn from_named_file(
         platform: Name,
         file: Name,
@@ -76,7 +76,7 @@ impl ArtifactDraft {
 
 /// Builds the manifest of a release with one artifact for each platform.
 ///
-/// [`PublishError::InvalidStatement`] if the manifest breaks a rule of its format.
+/// Fails with [`PublishError::InvalidStatement`] if the manifest breaks a rule of its format.
 pub fn build_manifest(
     release: ReleaseDraft,
     artifacts: impl IntoIterator<Item = impl Into<ArtifactDraft>>,
@@ -96,9 +96,9 @@ pub fn build_manifest(
     Manifest::parse(&manifest.to_string()).map_err(PublishError::InvalidStatement)
 }
 
-/// Checks a withdrawal by the rules of its format.
+/// Checks a withdrawal by the rules of its format, and returns it.
 ///
-/// [`PublishError::InvalidStatement`] if it breaks one.
+/// Fails with [`PublishError::InvalidStatement`] if the withdrawal breaks a rule.
 pub fn check_withdrawal(withdrawal: Withdrawal) -> Result<Withdrawal, PublishError> {
     // The parser checks all rules of the format.
     Withdrawal::parse(&withdrawal.to_string()).map_err(PublishError::InvalidStatement)

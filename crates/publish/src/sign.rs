@@ -24,8 +24,9 @@ pub fn read_statement(path: &Path) -> Result<(Note, Statement), PublishError> {
 
 /// Adds one signature to the file of a statement, and returns the signed note.
 ///
-/// [`PublishError::Changed`] if its text differs from the one that was `shown`, and
-/// [`PublishError::AlreadySigned`] if the key has signed it. The file is replaced durably.
+/// Fails with [`PublishError::Changed`] if the file's text differs from that of `shown`, the note
+/// that the signer reviewed. Fails with [`PublishError::AlreadySigned`] if `key` has signed the
+/// file. The file is replaced durably.
 pub fn sign_statement(
     path: &Path,
     shown: &Note,
@@ -34,7 +35,7 @@ pub fn sign_statement(
 ) -> Result<Note, PublishError> {
     // If the path is a link, its target is signed, and the link stays.
     let path = &fs::canonicalize(path).map_err(StorageError::at(path))?;
-    // Read again, so that a signature of another key holder since then is kept.
+    // The file is read again, so that a signature which another key holder added meanwhile is kept.
     let (mut note, _) = read_statement(path)?;
     if note.text() != shown.text() {
         return Err(PublishError::Changed(path.clone()));

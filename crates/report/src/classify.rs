@@ -1,4 +1,5 @@
-//! The outcome of an error. Each crate implements [`Classify`] beside its error types.
+//! The trait that gives each error an exit code and a condition. Each crate implements [`Classify`]
+//! beside its error types.
 
 use unanimity_protocol::Refusal;
 use unanimity_storage::{PrivateFileError, StorageError};

@@ -1,4 +1,4 @@
-//! The condition of a node.
+//! The condition of a node after its last cycle, from healthy to fork.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub enum Condition {
     Healthy,
     /// Every peer agrees, and a release can be installed.
     Available,
-    /// Not every peer confirmed, or the node could not find out whether they do.
+    /// Not every peer confirmed, or the node could not find out whether every peer confirms.
     Incomplete,
     /// Every mirror hides log entries that peers have verified.
     Stale,

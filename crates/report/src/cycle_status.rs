@@ -1,11 +1,11 @@
-//! The result of a cycle, as it is reported to the operator.
+//! The result of a cycle, as the operator sees it.
 
 use serde_json::{Value, json};
 
 use crate::condition::Condition;
 use crate::redact::redact;
 
-/// The result of a cycle, as it is reported to the operator.
+/// The result of a cycle, as the operator sees it: a condition, a message and details.
 ///
 /// The message must have passed through [`redact_message`], so that it contains neither onion
 /// addresses nor private keys.
@@ -22,11 +22,12 @@ pub struct CycleStatus {
     pub details: Value,
 }
 
-/// The most bytes of a message, because mirrors and peers influence its length.
+/// The most bytes of a message before its ellipsis. Mirrors and peers influence the length of a
+/// message, so it needs a bound.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// Redacts a message and cuts it to 4096 bytes, because the operator's alert command may send it by
-/// mail.
+/// Redacts a message, because the operator's alert command may send it by mail. Cuts a message of
+/// more than 4096 bytes, and ends it with an ellipsis.
 pub fn redact_message(text: &str) -> String {
     let mut redacted = redact(text);
     if redacted.len() > MAX_TEXT_BYTES {
@@ -37,12 +38,13 @@ pub fn redact_message(text: &str) -> String {
 }
 
 impl CycleStatus {
-    /// Replaces the message. The new one is redacted and cut.
+    /// Replaces the message by `message`, after [`redact_message`].
     pub fn with_message(self, message: &str) -> CycleStatus {
         CycleStatus { message: redact_message(message), ..self }
     }
 
-    /// The status of a node in which no cycle has finished, for the reason `why`: incomplete.
+    /// Makes the status of a node in which no cycle has finished, for the reason `why`. Its
+    /// condition is [`Condition::Incomplete`].
     pub fn no_cycle_finished(why: &str) -> CycleStatus {
         let details = json!({ "outcome": "failed" });
         let (condition, message) = (Condition::Incomplete, redact_message(why));

@@ -6,9 +6,9 @@ use crate::condition::Condition;
 
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $word:literal, $condition:ident;)+) => {
-        /// The exit code of a command or a cycle. 0, 10 and 11 need no action. Every other code
-        /// names the kind of failure. 101, which is not in the table, is a panic: a bug of the
-        /// program.
+        /// The exit code of a command or a cycle. The codes 0, 10 and 11 mean that nothing failed.
+        /// Every other code names a kind of failure. 101, which is not in the table, is a panic: a
+        /// bug of the program.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[repr(u8)]
         pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
@@ -17,23 +17,24 @@ macro_rules! exits {
             /// All exit codes, in ascending order.
             pub const ALL: &[Exit] = &[$(Exit::$name,)+];
 
-            /// Returns the entry with this code, if there is one.
+            /// Returns the exit code with this number. `None` if the table has no such number.
             pub fn of(code: i32) -> Option<Exit> {
                 Exit::ALL.iter().copied().find(|exit| *exit as i32 == code)
             }
 
-            /// The word of the outcome, for reports and JSON.
+            /// The word for this exit code, such as `no-progress`, for reports and JSON.
             pub fn word(self) -> &'static str {
                 match self { $(Exit::$name => $word,)+ }
             }
 
-            /// The condition of a node whose last cycle ended with this code. A node that could not
-            /// find out is `Incomplete`: it does not know whether there is an update.
+            /// The condition of a node whose last cycle ended with this code. A cycle that failed
+            /// before it had a result makes the node `Incomplete`: the node does not know whether
+            /// there is an update.
             pub fn condition(self) -> Condition {
                 match self { $(Exit::$name => Condition::$condition,)+ }
             }
 
-            /// The meaning, which `--help` prints.
+            /// The meaning of this exit code, as `--help` prints it.
             pub fn meaning(self) -> &'static str {
                 match self { $(Exit::$name => concat!($($doc,)+).trim_ascii_start(),)+ }
             }
@@ -60,7 +61,8 @@ exits! {
     Key = 7, "key", Incomplete;
     /// a file that was given does not have the required form
     BadInput = 8, "bad-input", Refused;
-    /// an update can be installed now (check, download; with a spool also update)
+    /// an update can be installed now (from check and download, and from update if spool is set in
+    /// the configuration)
     Available = 10, "available", Available;
     /// every peer confirms an update, but not yet for the whole of settle
     Settling = 11, "settling", Healthy;
@@ -83,7 +85,7 @@ exits! {
     Rollback = 24, "rollback", Refused;
     /// the release has passed its expiry date
     Expired = 25, "expired", Refused;
-    /// a release has a format that is newer than this program
+    /// a release or withdrawal has a format that is newer than this program
     Outdated = 26, "outdated", Refused;
     /// the release has no artifact for this node, or one that it cannot install
     Unsuitable = 27, "unsuitable", Refused;
@@ -92,7 +94,7 @@ exits! {
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof", Refused;
     /// a release was tried, failed and was undone, and is tried again later; for rollback: the
-    /// version is installed, and fails
+    /// earlier version is installed, but a step after that failed
     Unhealthy = 30, "unhealthy", Refused;
     /// the publisher withdrew the release; for check and update: the installed one, and nothing
     /// newer can be installed
@@ -103,7 +105,9 @@ exits! {
 
 /// Returns the table of outcomes as text for `--help`.
 pub fn outcome_table() -> String {
-    let mut text = String::from("Exit codes, and the word for each in --json:\n");
+    let mut text = String::from(
+        "Exit codes of unanimity and unanimity-install, and the word for each in --json:\n",
+    );
     for exit in Exit::ALL {
         let mut line = format!("  {:3}  {:14}", *exit as u8, exit.word());
         for word in exit.meaning().split(' ') {
@@ -118,5 +122,5 @@ pub fn outcome_table() -> String {
     text
 }
 
-/// The width of the table in columns, that of a usual terminal.
+/// The width of the table of outcomes in columns: the width of a usual terminal.
 const TABLE_WIDTH: usize = 80;

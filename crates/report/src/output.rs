@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::command_error::CommandError;
 use crate::outcome::Exit;
 
-/// The output of a command.
+/// The output of a command: its exit code, its text, and the fields of its JSON report.
 #[derive(Serialize, Deserialize)]
 pub struct CommandOutput {
     /// The exit code.
@@ -21,17 +21,18 @@ pub struct CommandOutput {
     pub json: Value,
     /// Whether the text is an error message, which goes to standard error.
     pub failed: bool,
-    /// Whether the text is the content of a file. It is escaped only for a terminal.
+    /// Whether the text is the content of a file. Such text is escaped only if standard output is a
+    /// terminal.
     pub data: bool,
 }
 
 impl CommandOutput {
-    /// Output of a successful command.
+    /// Makes the output of a successful command.
     pub fn ok(text: impl Into<String>, json: Value) -> CommandOutput {
         CommandOutput { exit: Exit::Done, text: text.into(), json, failed: false, data: false }
     }
 
-    /// Output of a successful command whose text is the content of a file.
+    /// Makes the output of a successful command whose text is the content of a file.
     pub fn data(text: impl Into<String>, json: Value) -> CommandOutput {
         CommandOutput { data: true, ..CommandOutput::ok(text, json) }
     }
@@ -39,7 +40,8 @@ impl CommandOutput {
     /// Prints the output: one line of JSON, or the text. An error message goes to standard error
     /// after the name of the program.
     ///
-    /// Returns the exit code of the program: [`Exit::Disk`] if standard output cannot be written.
+    /// Returns the exit code of the program: that of the output, or [`Exit::Disk`] if standard
+    /// output cannot be written.
     pub fn finish(self, program: &str, verb: &str, json: bool) -> ExitCode {
         let printed = if json {
             print(&format_report(verb, self.exit, self.json))
@@ -73,9 +75,9 @@ impl From<CommandError> for CommandOutput {
 
 /// Escapes text with untrusted parts for a terminal.
 ///
-/// Printable ASCII, accented Latin letters, line ends, the dash `—` and the ellipsis `…` stay. All
-/// other characters are escaped: they could move the cursor, reverse the line, be invisible, or
-/// look like another character.
+/// Printable ASCII, accented Latin letters, line feeds, the dash `—` and the ellipsis `…` stay. All
+/// other characters are escaped, because they could move the cursor, reverse the line, be invisible
+/// or look like another character.
 pub fn escape_for_terminal(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -88,7 +90,8 @@ pub fn escape_for_terminal(text: &str) -> String {
     escaped
 }
 
-/// Formats one line of JSON in the schema `unanimity/v1`: verb, exit code, outcome, and `fields`.
+/// Formats a report as one line of JSON in the schema `unanimity/v1`: the verb, the exit code, the
+/// outcome, and `fields`.
 pub fn format_report(verb: &str, exit: Exit, fields: Value) -> String {
     let mut report = json!({
         "schema": "unanimity/v1",
@@ -102,7 +105,7 @@ pub fn format_report(verb: &str, exit: Exit, fields: Value) -> String {
     format!("{report}\n")
 }
 
-/// Prints to standard output. A reader that has closed the pipe is not an error.
+/// Prints text to standard output. A pipe that its reader has closed is not an error.
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -4,21 +4,22 @@ use std::fmt::Display;
 
 /// The replacement for redacted text.
 const HIDDEN: &str = "[hidden]";
-/// Words of at least this length are redacted. The name of an onion service has 56 characters, and
-/// a client authorization key 52; a word that lacks some of them is redacted, too.
+/// The shortest word that is redacted. The name of an onion service has 56 characters, and a client
+/// authorization key has 52. The limit is lower, so that an incomplete name or key is redacted,
+/// too.
 const MIN_REDACTED_LEN: usize = 40;
-/// The length of a SHA-256 digest in hexadecimal, which people compare. It is not redacted: no name
-/// of an onion service is that long.
+/// The length of a SHA-256 digest in hexadecimal. Digests are not redacted, because people compare
+/// them, and no name of an onion service is that long.
 const DIGEST_HEX_LEN: usize = 64;
-/// The beginnings of private keys in lower case: those of this project, and those of age.
+/// The beginnings of private keys, in lower case: one for keys of this project, one for age keys.
 const PRIVATE_KEY_PREFIXES: [&str; 2] = ["private+key", "age-secret"];
 
 /// Redacts an error message for the daemon's log and for alerts.
 ///
 /// Three kinds of text are replaced by `[hidden]`:
 ///
-/// - words of 40 or more ASCII letters and digits, except SHA-256 digests. Characters outside
-///   base32 count, too, because a wrong character may be the subject of the error.
+/// - words of 40 or more ASCII letters and digits, except SHA-256 digests in lower case. Characters
+///   outside base32 count, too, because a wrong character may be the subject of the error.
 /// - the name before `.onion`.
 /// - a private key, from its beginning to the next white space or quote.
 ///

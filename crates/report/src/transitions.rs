@@ -1,7 +1,8 @@
 //! Changes of the node's condition, and which of them become alerts.
 //!
 //! The decision is pure: [`Transitions::observe`] takes a status and a time, and returns at most
-//! one announcement. Each announcement is delivered once.
+//! one announcement. An announcement waits until [`Transitions::mark_delivered`] removes it. At
+//! most [`MAX_UNDELIVERED`] announcements wait.
 
 use std::time::Duration;
 
@@ -49,13 +50,13 @@ impl Announcement {
 #[serde(deny_unknown_fields)]
 pub struct Transitions {
     /// The condition of the newest announcement, delivered or not. An available release counts as
-    /// healthy. `None` if it is unknown: then every condition is news.
+    /// healthy. `None` if the history is unknown: then every condition is news.
     said: Option<ReportedCondition>,
     /// The release that was last announced as available.
     offered: Option<String>,
     /// The present condition, and the time at which it began.
     present: Option<(ReportedCondition, Timestamp)>,
-    /// The time since which no cycle has ended healthy or available.
+    /// The time since which no cycle has ended healthy or available. `None` if the last cycle did.
     unhealthy_since: Option<Timestamp>,
     /// The announcements that are not delivered yet, oldest first.
     waiting: Vec<Announcement>,
@@ -75,7 +76,7 @@ impl ReportedCondition {
 }
 
 impl Default for Transitions {
-    /// The history of a node that has never run. A healthy node then needs no announcement.
+    /// The history of a node that has never run. A healthy first cycle needs no announcement.
     fn default() -> Self {
         Transitions {
             said: Some(ReportedCondition::healthy()),
@@ -85,7 +86,8 @@ impl Default for Transitions {
 }
 
 impl Transitions {
-    /// The history of a node that has lost its record: the next condition is announced in any case.
+    /// The history of a node that has lost its record. The next cycle is announced, whatever its
+    /// condition.
     pub fn with_unknown_history() -> Transitions {
         Transitions {
             said: None,
@@ -96,10 +98,10 @@ impl Transitions {
         }
     }
 
-    /// Records the status of a cycle. If it is news, adds an announcement and returns it.
+    /// Records the status of a cycle. If the status is news, adds an announcement and returns it.
     ///
-    /// An incomplete node is news only after `incomplete_after` without a good cycle, or if the history
-    /// is unknown.
+    /// An incomplete node is news only after `incomplete_after` without a good cycle, or if the
+    /// history is unknown.
     pub fn observe(
         &mut self,
         status: &CycleStatus,
@@ -108,7 +110,8 @@ impl Transitions {
     ) -> Option<&Announcement> {
         let CycleStatus { condition, about, message, details } = status;
         let state = ReportedCondition { condition: *condition, about: about.clone() };
-        // A clock that was set back must not make the wait longer, so no time is after `now`.
+        // A clock that was set back must not make the wait longer, so no recorded time is later
+        // than `now`.
         let since = match &self.present {
             Some((present, since)) if *present == state => now.min(*since),
             _ => now,
@@ -122,7 +125,7 @@ impl Transitions {
             Condition::Healthy => !was_healthy,
             Condition::Available => !was_healthy || self.offered.as_ref() != Some(about),
             Condition::Incomplete => {
-                // Other problems in between count, too: no cycle was good in all that time.
+                // The wait includes cycles with other problems: no cycle since then was good.
                 let long = now.since(unhealthy_since) >= incomplete_after;
                 self.said.as_ref() != Some(&state) && (long || self.said.is_none())
             }
@@ -135,7 +138,8 @@ impl Transitions {
         }
         let mut condition = *condition;
         if condition == Condition::Available {
-            // Each release is announced once. Later, only the return to health is news.
+            // Each release is announced as available once. If the same release is available again
+            // after a problem, the announcement says that the node is healthy.
             let offered = self.offered.replace(about.clone());
             if offered.as_ref() == Some(about) {
                 condition = Condition::Healthy;
@@ -170,12 +174,12 @@ impl Transitions {
         }
     }
 
-    /// The present condition, and the time at which it began.
+    /// The present condition, and the time at which it began. `None` before the first cycle.
     pub fn condition(&self) -> Option<(Condition, Timestamp)> {
         self.present.as_ref().map(|(state, since)| (state.condition, *since))
     }
 
-    /// Formats the file that stores this history, with its digest.
+    /// Formats the text of the file that stores this history. The file has a digest of its content.
     pub fn text(&self) -> String {
         let mut file =
             TransitionsFile { version: VERSION, changes: self.clone(), sha256: String::new() };
@@ -183,8 +187,8 @@ impl Transitions {
         file.text()
     }
 
-    /// Parses the file. `None` if its content differs from everything that [`Transitions::text`]
-    /// writes, according to its version and its digest.
+    /// Parses the text of a file that [`Transitions::text`] formatted. `None` if the text is
+    /// malformed, has another version, or does not match its digest.
     pub fn parse(text: &[u8]) -> Option<Transitions> {
         let file: TransitionsFile = serde_json::from_slice(text).ok()?;
         (file.version == VERSION && file.sha256 == file.digest()).then_some(file.changes)
@@ -198,7 +202,8 @@ const VERSION: u32 = 1;
 struct TransitionsFile {
     version: u32,
     changes: Transitions,
-    /// SHA-256 of this file with this field empty. One changed digit could suppress an alert.
+    /// SHA-256 of this file with this field empty. It detects damage: one changed digit elsewhere
+    /// in the file could suppress an alert.
     sha256: String,
 }
 

@@ -26,16 +26,15 @@ pub struct ClientState {
     pub catalog: Catalog,
     /// The refusals of all entries below this index are reported already.
     pub reported: u64,
-    /// The unanimous rounds that a pending release may need as its first confirmation, oldest
-    /// first.
+    /// The unanimous rounds that a settling release may need as its earlier round, oldest first.
     pub rounds: Vec<Round>,
     /// The largest cosigned head of each peer so far.
     pub largest_heads: BTreeMap<PublicKeyBytes, CosignedHead>,
-    /// For each peer that gives no valid answer, the time since which it does not.
+    /// The peers that give no valid answer, each with the time since which it has given none.
     pub silent_since: BTreeMap<PublicKeyBytes, Timestamp>,
-    /// The newest time at which a unanimous round was closed.
+    /// The latest closing time of all unanimous rounds. A clock more than 60 s behind is refused.
     pub latest_verified_time: Timestamp,
-    /// The time at which all peers last agreed.
+    /// The closing time of the last unanimous round, if there was one.
     pub unanimous_at: Option<Timestamp>,
     /// The highest sequence that was installed and proved good: the floor.
     pub highest_installed: u64,
@@ -46,8 +45,8 @@ pub struct ClientState {
 impl ClientState {
     /// Returns the time since which no round was unanimous, if that is at least `limit` ago.
     ///
-    /// It is the time of the last unanimous round. If there was none, it is the earliest time since
-    /// which a peer has given no valid answer.
+    /// This is the time of the last unanimous round. If no round was unanimous yet, it is the
+    /// earliest time in [`ClientState::silent_since`].
     pub fn no_progress_since(&self, now: Timestamp, limit: Duration) -> Option<Timestamp> {
         let first = self.silent_since.values().min().copied();
         self.unanimous_at.or(first).filter(|since| now.since(*since) >= limit)
@@ -87,12 +86,12 @@ struct StateFile<'a> {
     latest_verified_time: Timestamp,
     unanimous_at: Option<Timestamp>,
     highest_installed: u64,
-    /// Each mirror that failed: the number of consecutive failures, and the time of the last one.
-    /// Not in version 1.
+    /// Each mirror that failed, with the number of consecutive failures and the time of the last
+    /// failure. A file of version 1 lacks this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mirrors: Option<Vec<(String, u32, Timestamp)>>,
     /// SHA-256 of this file with this field empty. Most of the values have no signature, and one
-    /// changed digit could weaken a check. It has to be the last field.
+    /// changed digit could weaken a check. This field has to be the last field.
     sha256: String,
 }
 
@@ -107,13 +106,13 @@ struct RoundFile<'a> {
 const MAX_STATE_BYTES: usize = 256 * 1024 * 1024;
 
 const VERSION: u32 = 2;
-/// The version without mirrors, which can still be read.
+/// The file version without failed mirrors, which can still be read.
 const FIRST_VERSION: u32 = 1;
 
 impl ClientStore {
     /// Opens the state for changes. Creates `directory` if it is missing, and takes its lock.
     ///
-    /// [`StoreError::Busy`] if another process holds the lock.
+    /// Fails with [`StoreError::Busy`] if another process holds the lock.
     pub fn open(
         directory: &Path,
         policy: &Policy,
@@ -130,7 +129,8 @@ impl ClientStore {
         Ok((ClientStore { path, disk, log, policy, stored_head, _lock: lock }, state))
     }
 
-    /// Reads the last saved state, without the lock. The default state if there is no file.
+    /// Reads the last saved state, without the lock. Returns the default state if there is no file,
+    /// or only one of another log without any head.
     pub fn read(
         directory: &Path,
         policy: &Policy,
@@ -151,8 +151,8 @@ impl ClientStore {
         Ok(read_file(directory, policy, disk, open)?.unwrap_or_default())
     }
 
-    /// Replaces the stored state durably. [`StoreError::HeadMoved`] if the head would become
-    /// smaller.
+    /// Replaces the stored state durably. Fails with [`StoreError::HeadMoved`] if the trusted head
+    /// would become smaller.
     pub fn save(&mut self, state: &ClientState) -> Result<(), StoreError> {
         let size = |head: &Option<TreeHead>| head.as_ref().map_or(0, TreeHead::size);
         if size(&state.head) < size(&self.stored_head) {
@@ -166,7 +166,7 @@ impl ClientStore {
     }
 }
 
-/// Reads the file. `None` if there is no file, or one of another log without any verified head.
+/// Reads the state file. `None` if there is no file, or one of another log that has no heads.
 fn read_file<T>(
     directory: &Path,
     policy: &Policy,
@@ -256,8 +256,8 @@ impl<'a> StateFile<'a> {
         text
     }
 
-    /// Returns the stored releases and withdrawals that are valid under this policy. If they were
-    /// read under another policy, only the withdrawals.
+    /// Returns the stored releases and withdrawals that are valid under this policy. Returns only
+    /// the withdrawals if the file was written under another policy. `None` if an entry is no note.
     fn catalog(&self, policy: &Policy) -> Option<Catalog> {
         let mut catalog = Catalog::default();
         for (index, note) in &self.catalog {
@@ -271,7 +271,8 @@ impl<'a> StateFile<'a> {
         Some(catalog)
     }
 
-    /// Verifies every note again. `None` if a note is invalid or the values contradict each other.
+    /// Verifies every stored note again. `None` if a value is malformed, if a head's log signature
+    /// does not verify, or if the frontier does not fit the head.
     fn verify(self, policy: &Policy, peers: &PeerSet) -> Option<ClientState> {
         let head = match &self.head {
             Some(note) => Some(TreeHead::verify(note.as_bytes(), &policy.log).ok()?),
@@ -323,8 +324,8 @@ impl<'a> StateFile<'a> {
     }
 }
 
-/// Verifies a stored head. `None` if the log has not signed it. `Some(None)` if none of the peers
-/// has cosigned it: its cosigner is no longer a peer.
+/// Verifies a stored cosigned head. `None` if the log has not signed it. `Some(None)` if none of
+/// `peers` has cosigned it, because its cosigner is no longer a peer.
 fn verify_cosigned_head(
     note: &str,
     policy: &Policy,

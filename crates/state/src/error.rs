@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::StorageError;
 
-/// The stored state cannot be used.
+/// The reason why the stored state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A file cannot be read or written, or is damaged.
@@ -21,10 +21,10 @@ pub enum StoreError {
         .0.display()
     )]
     OtherLog(PathBuf),
-    /// No evidence with this id is stored.
+    /// No evidence against this log is stored under this id.
     #[error("no evidence {0:?} against this log is stored here")]
     NoEvidence(String),
-    /// The new head is smaller than the stored one.
+    /// The new trusted head is smaller than the stored one.
     #[error("the new head is smaller than the stored one, so the state was not saved")]
     HeadMoved,
 }

@@ -15,27 +15,29 @@ use crate::StoreError;
 /// `ID.acknowledged`. The client and the witness of a node share the store.
 #[derive(Clone, Debug)]
 pub struct EvidenceStore {
-    /// The directories, at least one. Each of them stores new evidence.
+    /// The directories of this store, at least one. New evidence is written to each of them.
     directories: Vec<PathBuf>,
     disk: Storage,
     log: Log,
 }
 
 impl EvidenceStore {
-    /// Creates a store for the evidence against `log`, below the state directory of a node.
+    /// Makes the store of the evidence against `log`, below the state directory `state` of a node.
+    /// Writes nothing.
     pub fn new(state: &Path, log: &Log, disk: Storage) -> EvidenceStore {
         EvidenceStore { directories: Vec::new(), disk, log: log.clone() }.also_record_in(state)
     }
 
-    /// Adds a second state directory. New evidence is stored there, too, and evidence that is found
-    /// there latches, too.
+    /// Adds another state directory. New evidence is stored there, too, and evidence that another
+    /// process stored there latches, too.
     pub fn also_record_in(mut self, state: &Path) -> EvidenceStore {
         let id = Hash(self.log.id().0).hex();
         self.directories.push(state.join("evidence").join(&id[..16]));
         self
     }
 
-    /// Stores evidence durably and returns its id. From now on the fork latches.
+    /// Stores evidence durably and returns its id. The fork then latches, unless this evidence is
+    /// already acknowledged.
     pub fn add(&self, evidence: &Evidence) -> Result<String, StorageError> {
         let id = evidence.id();
         for directory in &self.directories {
@@ -49,7 +51,7 @@ impl EvidenceStore {
         self.disk.make_dir(directory, Mode::Private).map_err(StorageError::at(&path))?;
         let text = evidence.to_string();
         let written = match self.disk.write_new(&path, text.as_bytes(), Mode::Private) {
-            // The process that wrote the file may have ended before the sync of its name.
+            // The process that wrote the file may have ended before it synced the directory.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 self.disk.sync_dir(directory)
             }
@@ -63,8 +65,8 @@ impl EvidenceStore {
         self.directories.iter().any(|directory| self.disk.exists(&evidence_path(directory, id)))
     }
 
-    /// Lists the id of each stored evidence, and whether it is acknowledged in every directory that
-    /// has it.
+    /// Lists the ids of all stored evidence. Each has a flag: whether the evidence is acknowledged
+    /// in every directory that has it.
     pub fn list(&self) -> Result<Vec<(String, bool)>, StorageError> {
         let mut ids: BTreeMap<String, bool> = BTreeMap::new();
         for directory in &self.directories {
@@ -88,8 +90,8 @@ impl EvidenceStore {
         Ok(self.list()?.into_iter().find(|(_, acknowledged)| !acknowledged).map(|(id, _)| id))
     }
 
-    /// Returns the tree heads of all acknowledged evidence, two for each. The operator has decided to
-    /// continue from them.
+    /// Returns the tree heads of all acknowledged evidence, two for each piece of evidence. The
+    /// client goes on without these heads.
     pub fn acknowledged_heads(&self) -> Result<Vec<TreeHead>, StoreError> {
         let mut heads = Vec::new();
         for (id, _) in self.list()?.into_iter().filter(|(_, acknowledged)| *acknowledged) {
@@ -100,7 +102,8 @@ impl EvidenceStore {
         Ok(heads)
     }
 
-    /// Reads the text of stored evidence. [`StoreError::NoEvidence`] if there is none with this id.
+    /// Reads the text of stored evidence. Fails with [`StoreError::NoEvidence`] if there is none
+    /// with this id.
     pub fn text(&self, id: &str) -> Result<String, StoreError> {
         if self.list()?.iter().any(|(stored, _)| stored == id) {
             for directory in &self.directories {
@@ -114,7 +117,8 @@ impl EvidenceStore {
         Err(StoreError::NoEvidence(id.to_owned()))
     }
 
-    /// Records durably that the operator acknowledges the evidence. It then no longer latches.
+    /// Records durably that the operator acknowledges the evidence. The evidence then no longer
+    /// latches.
     pub fn acknowledge(&self, id: &str) -> Result<(), StoreError> {
         self.text(id)?;
         for directory in &self.directories {

@@ -1,8 +1,8 @@
 //! The identity of a node: the key that cosigns its heads, and the key for client authorization.
 //!
-//! Both keys are generated at the first use, in the directory of the witness. They are in one
-//! directory with the witness's head, so that both are lost together: a witness that has lost its
-//! head must not cosign with its old key.
+//! Both keys are generated at the first use, in the directory of the witness. The witness's head is
+//! in the same directory, so that keys and head are lost together: a witness that has lost its head
+//! must not cosign with its old key.
 
 use std::path::{Path, PathBuf};
 
@@ -15,16 +15,17 @@ use unanimity_protocol::key::KeyName;
 use unanimity_report::{Classify, Exit};
 use unanimity_storage::{Mode, PrivateFileError, Storage, StorageError};
 
-/// The two private keys of a node. `Debug` shows only the name.
+/// The two private keys of a node. `Debug` shows no key bytes.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The key that cosigns the heads of this node.
     pub cosigning_key: CosignatureSigningKey,
-    /// The key with which this node finds the onion services of its peers.
+    /// The key with which this node finds the onion services of its peers (Tor client
+    /// authorization).
     pub client_auth: ClientAuthSecret,
 }
 
-/// The node's own keys cannot be used.
+/// The reason why the node's own keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read or written, or is damaged.
@@ -33,7 +34,7 @@ pub enum IdentityError {
     /// Other users can read the file, or it exists already.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// The configuration has another name than the key.
+    /// The configured name of the node is not the name in its cosigning key.
     #[error(
         "{}: this node's key has the name {bears}, but [serve] name is {named}. \
          Set it to {bears}: the peers know that name",
@@ -42,7 +43,7 @@ pub enum IdentityError {
     Renamed {
         /// The file of the keys.
         path: PathBuf,
-        /// The name of the key.
+        /// The name in the cosigning key.
         bears: KeyName,
         /// The name in the configuration.
         named: KeyName,
@@ -60,7 +61,7 @@ struct IdentityFile {
 const MAX_FILE_BYTES: usize = 4096;
 
 impl Identity {
-    /// Generates both keys with a secure generator.
+    /// Generates both keys with the secure random generator `rng`.
     pub fn generate(name: KeyName, rng: &mut impl CryptoRng) -> Identity {
         let mut seeds = [[0; 32]; 2];
         seeds.iter_mut().for_each(|seed| rng.fill_bytes(seed));
@@ -70,10 +71,10 @@ impl Identity {
         }
     }
 
-    /// Reads the identity from the state directory of a node. Generates and stores it if there is
-    /// none.
+    /// Reads the identity from the state directory of a node. Generates and stores an identity if
+    /// there is none.
     ///
-    /// [`IdentityError::Renamed`] if the stored key has another name than `name`.
+    /// Fails with [`IdentityError::Renamed`] if the stored key has another name than `name`.
     pub fn open(
         state: &Path,
         name: &KeyName,

@@ -1,9 +1,9 @@
 //! The persistent state of a node: the trusted head, evidence, the peers' heads, failed mirrors,
 //! and the node's own keys.
 //!
-//! Every signed value is stored as its original note and verified again when it is read. A damaged
-//! or edited file is therefore an error. The client and the witness each have a head of their own,
-//! in files of their own.
+//! Every signed value is stored as its original note and verified again when it is read. So a
+//! damaged or edited file is an error. The client and the witness each keep their own head, in
+//! separate files.
 //!
 //! The record of installed versions is the journal in the install root (crate `unanimity-install`).
 

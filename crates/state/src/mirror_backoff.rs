@@ -1,7 +1,7 @@
 //! The backoff of the client's mirrors: a mirror that failed recently is asked after the others.
 //!
-//! Only the order depends on the backoff. No mirror is left out, and every answer is checked in the
-//! same way.
+//! The backoff changes only the order of the mirrors. No mirror is left out, and the answers of all
+//! mirrors pass the same checks.
 //!
 //! The witness has no backoff and chooses its mirrors at random. Otherwise an attacker could flood
 //! honest mirrors until they fail, and so choose which mirrors a witness sees and what it confirms.
@@ -26,16 +26,16 @@ pub struct MirrorFailures {
 }
 
 impl MirrorFailures {
-    /// The end of the backoff.
+    /// The time at which the backoff of the mirror ends.
     pub fn until(&self) -> Timestamp {
         let times = 1_u32.checked_shl(self.consecutive.saturating_sub(1)).unwrap_or(u32::MAX);
         self.last.after(INITIAL_BACKOFF.saturating_mul(times).min(MAX_BACKOFF))
     }
 
-    /// Whether the mirror is asked last at the time `now`.
+    /// Whether the mirror is asked after the others at the time `now`.
     ///
-    /// Before the time of the failure it is not: a wrong clock that is set back would otherwise
-    /// extend the backoff.
+    /// A failure later than `now` has no effect. Otherwise a failure that was recorded with a wrong
+    /// clock would still count after the clock is set back.
     pub fn is_backing_off(&self, now: Timestamp) -> bool {
         self.last <= now && now < self.until()
     }
@@ -63,8 +63,8 @@ impl MirrorBackoff {
         self.0.get(mirror).copied().filter(|failures| failures.is_backing_off(now))
     }
 
-    /// Forgets the failures of all mirrors except those that are known. Returns whether there were
-    /// any.
+    /// Forgets the failures of every mirror for which `is_known` is false. Returns whether there
+    /// was such a mirror.
     pub fn retain(&mut self, is_known: impl Fn(&str) -> bool) -> bool {
         let before = self.0.len();
         self.0.retain(|mirror, _| is_known(mirror));

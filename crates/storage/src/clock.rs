@@ -1,4 +1,4 @@
-//! Clocks that are passed as arguments: the machine's, and one that tests set.
+//! Clocks that are passed as arguments: the machine's clock, and a clock that tests set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,12 +23,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that changes only by a call. Clones share one time.
+/// A clock that moves only when a caller advances or sets it. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock at the time `now`.
+    /// Makes a clock that shows the time `now`.
     pub fn at(now: Timestamp) -> Self {
         ManualClock(Arc::new(AtomicU64::new(now.0)))
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file or directory cannot be used.
+/// The reason why a file or directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The operating system reported an error.
@@ -14,18 +14,18 @@ pub enum StorageError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The file's content differs from everything that this program writes.
+    /// The file's content is not in a form that this program writes.
     #[error("{} is damaged: {remedy}", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
-        /// The operator's way to repair it.
+        /// The advice to the operator on how to repair the file.
         remedy: &'static str,
     },
 }
 
 impl StorageError {
-    /// Adds the path to an error of the operating system, for `map_err`.
+    /// Returns a function that adds `path` to an error of the operating system, for `map_err`.
     pub fn at(path: &Path) -> impl FnOnce(io::Error) -> StorageError + use<> {
         let path = path.to_owned();
         move |source| StorageError::Io { path, source }

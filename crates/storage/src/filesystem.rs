@@ -1,9 +1,9 @@
 //! The file operations below [`Storage`](crate::Storage): one method for each operation of an
 //! operating system.
 //!
-//! This crate implements the trait for the operating system's files. A simulation implements it
-//! once more, with one file system for each simulated machine. The order of writes, syncs and
-//! renames is the same on both.
+//! This crate implements [`FileSystem`] for the operating system's files. A simulation implements
+//! it, too, with one file system for each simulated machine. Writes, syncs and renames come in the
+//! same order on each file system, because [`Storage`](crate::Storage) decides the order.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -15,12 +15,13 @@ use crate::mode::Mode;
 
 /// The file operations of one machine.
 pub trait FileSystem: Send + Sync {
-    /// Creates a new file for writing. [`io::ErrorKind::AlreadyExists`] if the name is taken.
+    /// Creates a new file for writing. Fails with [`io::ErrorKind::AlreadyExists`] if the name is
+    /// taken.
     fn create(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
     /// Opens a file for appending. Fails if [`FileSystem::create`] with this mode could not have
-    /// left the file.
+    /// made the file, such as for a link or for a file with another mode.
     fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>>;
-    /// Opens a regular file for reading. Every other kind is an error.
+    /// Opens a regular file for reading. Fails for every other kind of file.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadableFile>>;
     /// Opens a directory, to create entries in it. A link to a directory is an error.
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DirHandle>>;
@@ -41,7 +42,7 @@ pub trait FileSystem: Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a file or link, or a directory with its content.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Whether an entry has this name, including a link to a missing file.
+    /// Whether the path exists. Links are not followed, so a link to a missing file exists.
     fn symlink_exists(&self, path: &Path) -> bool;
     /// Whether the path exists. Links are followed.
     fn exists(&self, path: &Path) -> bool;
@@ -56,8 +57,8 @@ pub trait ReadableFile: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> ReadableFile for T {}
 
-/// An open directory. New entries are created in this directory, even if its path leads elsewhere
-/// by then.
+/// An open directory. New entries are created in this directory, even if its path has come to lead
+/// elsewhere.
 ///
 /// Names are single names without a slash. No link is followed and nothing is replaced: an existing
 /// entry is an error of [`io::ErrorKind::AlreadyExists`].
@@ -84,15 +85,15 @@ pub trait WritableFile: Write + Send + Sync {
     fn start_writeback(&self, from: u64, length: u64) {
         let _ = (from, length);
     }
-    /// Copies the group of another file, then its mode. In this order, no further user can read the
-    /// file in between.
+    /// Copies the group of another file, then its mode. In this order, no additional user can read
+    /// the file between the two steps.
     fn copy_permissions_from(&self, other: &Path) -> io::Result<()>;
     /// Turns the open file into a reader at its first byte.
     fn read_back(self: Box<Self>) -> io::Result<Box<dyn ReadableFile>>;
 }
 
-/// Makes the content of all files durable, with up to 16 threads. A disk needs for many syncs at
-/// once little more time than for one.
+/// Makes the content of all files durable, with up to 16 threads. Many syncs at the same time take
+/// a disk little longer than one sync.
 pub(crate) fn sync_all_files(files: &[Box<dyn WritableFile>]) -> io::Result<()> {
     let sync_each = |files: &[Box<dyn WritableFile>]| files.iter().try_for_each(|file| file.sync());
     if files.len() < 3 {
@@ -107,7 +108,7 @@ pub(crate) fn sync_all_files(files: &[Box<dyn WritableFile>]) -> io::Result<()> 
     })
 }
 
-/// The exclusive use of a directory, until the lock is dropped.
+/// A lock on a directory, held until this value is dropped.
 pub struct Lock {
     _guard: Box<dyn Any + Send + Sync>,
 }

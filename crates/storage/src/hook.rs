@@ -1,20 +1,23 @@
-//! The steps of a durable write, and the type of the hook that sees each step first.
+//! The steps of a durable write, and the type of the hook that is called before each step.
 
 use std::io;
 use std::path::PathBuf;
 
-/// One change to the file system, shortly before it is made. The path is the final one.
+/// One change to the file system, as the hook sees it before the change is made.
+///
+/// The step of a temporary file has the path for which the temporary name was made, not the
+/// temporary name itself. Only [`WriteStep::Remove`] has the actual path of the removed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteStep {
     /// Create a directory.
     MakeDir(PathBuf),
-    /// Create a file under its temporary name.
+    /// Create a file: in a tree under its own name, elsewhere under its temporary name.
     Create(PathBuf),
-    /// Write to a file under its temporary name.
+    /// Write to a file that was created before.
     Write(PathBuf),
     /// Make the content of a file durable.
     SyncFile(PathBuf),
-    /// Rename a file or directory to this path. An existing file is replaced.
+    /// Rename a file or directory to this path.
     Rename(PathBuf),
     /// Make the names in a directory durable.
     SyncDir(PathBuf),

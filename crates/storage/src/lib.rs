@@ -7,9 +7,9 @@
 //! 3. rename it,
 //! 4. sync the directory.
 //!
-//! A [`Storage`] can have a hook that sees every [`WriteStep`] before it is done and can fail it.
-//! Tests record the order of the steps with it, and stop the program at each of them. Below
-//! [`Storage`] is a [`FileSystem`]: the operating system's, or the one of a simulation.
+//! A [`Storage`] can have a hook that sees every [`WriteStep`] before it is done and can fail the
+//! step. Tests use the hook to record the order of the steps, and to stop the program at each step.
+//! Below [`Storage`] is a [`FileSystem`]: that of the operating system or of a simulation.
 
 mod clock;
 mod error;

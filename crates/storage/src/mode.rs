@@ -1,4 +1,4 @@
-//! File modes.
+//! The permissions with which files and directories are created.
 
 /// The permissions of a new file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The operating system's file system.
+//! The implementation of [`FileSystem`] for the operating system's files.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -22,7 +22,7 @@ use crate::filesystem::{DirHandle, FileSystem, Lock, ReadableFile, WritableFile}
 use crate::mode::Mode;
 use crate::read::open_regular_file;
 
-/// The operating system's files.
+/// The file system of the operating system.
 pub(crate) struct OsFileSystem;
 
 impl FileSystem for OsFileSystem {
@@ -38,7 +38,7 @@ impl FileSystem for OsFileSystem {
     }
 
     fn append(&self, path: &Path, mode: Mode) -> io::Result<Box<dyn WritableFile>> {
-        // Does not follow a link, and does not wait for the other end of a pipe.
+        // The open does not follow a link, and does not wait for the other end of a pipe.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
         let file = OpenOptions::new().read(true).append(true).custom_flags(flags).open(path)?;
         let found = file.metadata()?;
@@ -113,7 +113,7 @@ impl FileSystem for OsFileSystem {
 
     fn lock(&self, directory: &Path) -> io::Result<Option<Lock>> {
         let path = directory.join(".lock");
-        // Does not follow a planted link, and does not wait for the other end of a pipe.
+        // The open does not follow a planted link, and does not wait for the other end of a pipe.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600).custom_flags(flags.bits() as i32);
@@ -144,7 +144,7 @@ impl WritableFile for File {
     }
 
     /// Calls `posix_fadvise` with `DONTNEED`: Linux starts the writeback and does not wait for it.
-    /// It drops only pages that are on the disk already.
+    /// The call drops only cached pages that are on the disk already.
     fn start_writeback(&self, from: u64, length: u64) {
         if let Some(length) = NonZeroU64::new(length) {
             fadvise(self, from, Some(length), Advice::DontNeed).ok();
@@ -168,14 +168,14 @@ impl WritableFile for File {
 /// An open directory of the operating system.
 ///
 /// Entries are created by single names and never through a link, so all of them are below this
-/// directory. `openat2` with `RESOLVE_BENEATH` gives that for a whole path. It needs Linux 5.6, and
-/// sandboxes that do not know the call refuse it.
+/// directory. `openat2` with `RESOLVE_BENEATH` would guarantee this for a whole path. But it needs
+/// Linux 5.6, and sandboxes that do not know the call refuse it.
 struct OsDirHandle(OwnedFd);
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The mode argument of `open`, which counts only for a new file.
+/// The mode argument of an `open` that creates no file. It is ignored.
 const NO_RIGHTS: rustix::fs::Mode = rustix::fs::Mode::empty();
 
 impl DirHandle for OsDirHandle {
@@ -220,7 +220,7 @@ impl DirHandle for OsDirHandle {
     }
 }
 
-/// Refuses every text but a single name, such as a path with a slash or `..`.
+/// Refuses a text that is not a single name, such as a path with a slash, or `..`.
 fn check_single_name(name: &str) -> io::Result<&str> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a single file name"));

@@ -1,4 +1,4 @@
-//! Files that must be new, and files that only their owner may read.
+//! Writes of files that must not exist yet, and the check that only its owner can read a file.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use crate::error::StorageError;
 use crate::mode::Mode;
 use crate::storage::Storage;
 
-/// A new file was not written, or a private file can be read by other users.
+/// The reason why a new file was not written, or why a private file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
     /// The file cannot be read or written.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// The file exists, and would be overwritten.
+    /// The file exists already, and is not overwritten.
     #[error("{} exists already and is not overwritten", .0.display())]
     Exists(PathBuf),
-    /// Other users can read or write the file.
+    /// Other users can read, write or execute the file.
     #[error(
         "{} can be read by other users (mode {mode:03o}). Run chmod 600 on it, \
          and treat its secrets as compromised",
@@ -26,12 +26,12 @@ pub enum PrivateFileError {
     Exposed {
         /// The exposed file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
 }
 
-/// Writes a file durably that must not exist yet. [`PrivateFileError::Exists`] if it does.
+/// Writes a new file durably. Fails with [`PrivateFileError::Exists`] if the file exists.
 pub fn write_new(
     path: &Path,
     bytes: &[u8],

@@ -12,7 +12,7 @@ use crate::error::StorageError;
 
 /// Reads a regular file of at most `limit` bytes. `None` if it does not exist.
 ///
-/// Other errors are those of [`read_at_most`].
+/// All other errors are those of [`read_at_most`].
 pub fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StorageError> {
     none_if_not_found(read_at_most(path, limit))
 }
@@ -29,7 +29,8 @@ pub(crate) fn none_if_not_found(
     }
 }
 
-/// Reads a regular file of at most `limit` bytes. Safe for a file that an attacker has written.
+/// Reads a regular file of at most `limit` bytes. Safe for a file that an attacker has made: the
+/// call neither blocks on a pipe nor reads without end.
 ///
 /// A larger file is an error of [`io::ErrorKind::FileTooLarge`], and a directory, device or pipe is
 /// one of [`io::ErrorKind::InvalidInput`].
@@ -49,8 +50,8 @@ pub(crate) fn read_bounded(file: impl Read, limit: usize) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// Opens a regular file for reading. Every other kind is an error of
-/// [`io::ErrorKind::InvalidInput`], because reading a pipe could block for ever.
+/// Opens a regular file for reading. Fails with [`io::ErrorKind::InvalidInput`] for every other
+/// kind of file, because reading a pipe could block for ever.
 pub fn open_regular_file(path: &Path) -> io::Result<File> {
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let nonblocking = OFlags::NONBLOCK.bits() as i32;

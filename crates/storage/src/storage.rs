@@ -1,6 +1,7 @@
-//! Durable writes of the whole project: a file is complete under its name, or unchanged.
+//! Durable writes for the whole project: after each write, a file is complete under its name or
+//! unchanged.
 //!
-//! The crate's documentation has the order of the steps.
+//! The documentation of this crate states the order of the steps of a write.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use crate::os::OsFileSystem;
 use crate::paths::{parent, temporary_path};
 use crate::read::{none_if_not_found, read_bounded};
 
-/// An unfinished file: a reader at its first byte, and a writer that appends to it.
+/// An unfinished file, as a reader at its first byte and a writer that appends to it.
 pub type ResumedFile = (Box<dyn ReadableFile>, Box<dyn WritableFile>);
 
 /// Durable writes to a [`FileSystem`], and reads from it. Cheap to clone.
@@ -27,7 +28,7 @@ pub struct Storage {
 }
 
 impl Default for Storage {
-    /// Storage on the operating system's files, without a hook.
+    /// The storage on the operating system's files, without a hook.
     fn default() -> Storage {
         Storage { hook: None, files: Arc::new(OsFileSystem) }
     }
@@ -40,7 +41,7 @@ impl std::fmt::Debug for Storage {
 }
 
 impl Storage {
-    /// Storage on the operating system's files that calls `hook` before every step.
+    /// Makes a storage on the operating system's files that calls `hook` before every step.
     ///
     /// If the hook returns an error, the step is not done and the write fails with that error.
     pub fn with_hook(
@@ -90,8 +91,8 @@ impl Storage {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(&step))
     }
 
-    /// Writes a file, and replaces an existing one. On success it is durable under its name. On an
-    /// error, the file is the complete old one or the complete new one.
+    /// Writes a file, and replaces an existing one. On success, the new file is durable under its
+    /// name. On an error, the complete old file or the complete new file is under that name.
     pub fn write(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
         self.write_all([(path.to_owned(), bytes)], mode)
     }
@@ -117,8 +118,8 @@ impl Storage {
         written
     }
 
-    /// Writes several files: first all contents, then all names, then the directories. A crash
-    /// leaves no name without its content.
+    /// Writes several files: syncs all contents first, then renames all files, then syncs the
+    /// directories. After a crash, each name has its complete old or new content.
     pub fn write_all<'a>(
         &self,
         files: impl IntoIterator<Item = (PathBuf, &'a [u8])>,
@@ -134,7 +135,7 @@ impl Storage {
     }
 
     /// Replaces an existing file and keeps its mode and its group. At no time can more users read
-    /// it than before.
+    /// the file than before.
     ///
     /// The new owner is the user of this process. Access control lists are not copied. Fails with
     /// [`io::ErrorKind::NotFound`] if the file does not exist.
@@ -189,8 +190,8 @@ impl Storage {
         self.files.create(&temporary, mode)
     }
 
-    /// Opens what an interrupted run has written of the file that will become `path`, for reading
-    /// and for appending.
+    /// Opens the temporary file that an interrupted run has left for `path`, for reading and for
+    /// appending.
     ///
     /// `None` if there is no file that [`Storage::create`] with this `mode` could have left.
     pub fn resume(&self, path: &Path, mode: Mode) -> io::Result<Option<ResumedFile>> {
@@ -199,29 +200,29 @@ impl Storage {
         Ok(Some((self.files.open(&path)?, file)))
     }
 
-    /// Runs the hook for a write to the file that [`Storage::create`] made for `path`. Call it
-    /// before the write.
+    /// Runs the hook for a write to the file that [`Storage::create`] made for `path`. The caller
+    /// calls this before it writes.
     pub fn announce_write(&self, path: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::Write(path.to_owned()))
     }
 
     /// Syncs a file of [`Storage::create`] or [`Storage::resume`], and renames it to `path`.
     ///
-    /// An existing file is replaced. On success the new one is durable under its name.
+    /// An existing file is replaced. On success, the new file is durable under its name.
     pub fn finish(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.sync_file(file, path)?;
         self.rename(&temporary_path(path), path)?;
         self.sync_dir(parent(path))
     }
 
-    /// Makes a file's content durable.
+    /// Runs the hook, and makes the content of the file for `path` durable.
     fn sync_file(&self, file: &dyn WritableFile, path: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::SyncFile(path.to_owned()))?;
         file.sync()
     }
 
-    /// Renames a file or directory and replaces an existing file. Durable after
-    /// [`Storage::sync_dir`] of the directory.
+    /// Renames a file or directory and replaces an existing file. The new name is durable after
+    /// [`Storage::sync_dir`] of its directory.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.run_hook(WriteStep::Rename(to.to_owned()))?;
         self.files.rename(from, to, false)
@@ -233,15 +234,17 @@ impl Storage {
         self.files.sync_dir(directory)
     }
 
-    /// Creates a directory and its missing ancestors. Each is durable in the directory above it.
+    /// Creates a directory and its missing ancestors. On success, the name of each new directory is
+    /// durable.
     pub fn make_dir(&self, path: &Path, mode: Mode) -> io::Result<()> {
         if path.as_os_str().is_empty() {
             return Ok(());
         }
         let above = parent(path);
         if self.files.is_dir(path) {
-            // An interrupted run may have created it without a sync of its name. Its ancestors were
-            // durable before that. If this user may not open `above`, it has created nothing there.
+            // An interrupted run may have created `path` without a sync of its name. The ancestors
+            // of `path` were durable before that. A user who may not open `above` has created
+            // nothing in it.
             return match self.sync_dir(above) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
                 synced => synced,

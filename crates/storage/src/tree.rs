@@ -1,18 +1,21 @@
 //! A writer for a whole directory tree, which gets its final name when all of it is durable.
 //!
+//! The caller takes three steps:
+//!
 //! 1. Create and write all entries, without a sync.
 //! 2. Call [`TreeWriter::sync`], which makes all of them durable.
 //! 3. Rename the tree to its final name.
 //!
-//! If the process ends before the third step, the next run removes the unfinished tree.
+//! If the process ends before the third step, the next [`Storage::create_tree`] with this path
+//! removes the unfinished tree.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{DirHandle, Mode, Storage, StorageError, WritableFile, WriteStep};
 
-/// A directory that is being filled. Every new entry is inside it: each name of a path is looked up
-/// in the open directory above it, and no link is followed.
+/// A writer that fills one new directory. Every new entry is inside that directory: each name of a
+/// path is looked up in the open directory above it, and no link is followed.
 pub struct TreeWriter {
     disk: Storage,
     path: PathBuf,
@@ -24,7 +27,8 @@ pub struct TreeWriter {
 }
 
 impl Storage {
-    /// Creates an empty directory to be filled. An existing file or tree with this name is removed.
+    /// Creates an empty directory, and the writer that fills it. An existing file or tree at `path`
+    /// is removed first.
     pub fn create_tree(&self, path: &Path) -> Result<TreeWriter, StorageError> {
         let make = || {
             self.remove(path)?;
@@ -43,7 +47,8 @@ impl Storage {
     }
 }
 
-/// Paths are relative, with slashes between names. The directories above the last name must exist.
+/// All paths are relative to the root of the tree, with slashes between names. The directories
+/// above the last name must exist.
 impl TreeWriter {
     /// Creates a directory of mode 0755.
     pub fn make_dir(&mut self, path: &str) -> Result<(), StorageError> {
@@ -65,8 +70,8 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Appends bytes to the file that was created last. [`io::ErrorKind::InvalidInput`] if another
-    /// entry was created since.
+    /// Appends bytes to the file that was created last. Fails with [`io::ErrorKind::InvalidInput`]
+    /// if there is no such file, or if another entry was created after it.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         let Some((path, file)) = &mut self.file else {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "no file is open for writing");
@@ -103,8 +108,8 @@ impl TreeWriter {
         create().map_err(StorageError::at(&full_path))
     }
 
-    /// Opens the directory at a path, or the root. Directories that are open already are used
-    /// again.
+    /// Opens the directory at a path, or the root of the tree for `None`. Uses directories again
+    /// that are open already.
     fn open_dir_at(&mut self, path: Option<&str>) -> io::Result<&dyn DirHandle> {
         let names = || path.into_iter().flat_map(|path| path.split('/'));
         let common =

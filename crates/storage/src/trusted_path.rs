@@ -12,18 +12,19 @@ use std::{
 
 use crate::StorageError;
 
-/// Another user could replace the file at a path, or change its content.
+/// The reason why a path is not trusted: another user controls a part of it, or it cannot be
+/// examined.
 #[derive(Debug, thiserror::Error)]
 pub enum UntrustedPath {
     /// Another user owns or can write a part of the path.
     #[error("{}: {why}", path.display())]
     ControlledByOthers {
-        /// The part of the path: a directory, a link or the file.
+        /// The part that another user controls: a directory, a link or the file.
         path: PathBuf,
-        /// The reason, and the remedy.
+        /// The way in which another user controls the part, and the remedy.
         why: &'static str,
     },
-    /// The path cannot be examined.
+    /// The file system reported an error while the path was examined.
     #[error(transparent)]
     Disk(#[from] StorageError),
 }
@@ -39,7 +40,7 @@ const WRITABLE_BY_OTHERS: &str = "other users may write to it: run chmod go-w on
 ///
 /// Owner and mode are checked for every directory on the path, for every link and the path of its
 /// target, and for the file or directory at the end. A directory on the path with the sticky bit,
-/// such as `/tmp`, may be writable by others: they cannot replace the entries of this user.
+/// such as `/tmp`, may be writable by other users: they cannot replace the entries of this user.
 pub fn check_trusted_path(path: &Path) -> Result<(), UntrustedPath> {
     let absolute = std::path::absolute(path).map_err(StorageError::at(path))?;
     let mut left: VecDeque<OsString> = path_components(&absolute).collect();
@@ -95,8 +96,8 @@ fn list_entries(directory: &Path) -> Result<Vec<PathBuf>, StorageError> {
     paths.collect()
 }
 
-/// Refuses an entry that another user owns or can write, without a look at its path. An entry that
-/// is missing by now passes.
+/// Refuses an entry that another user owns or can write. The directories above it are not checked.
+/// An entry that has been removed in the meantime passes.
 fn check_trusted_entry(path: &Path) -> Result<(), UntrustedPath> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

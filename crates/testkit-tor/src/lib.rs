@@ -1,7 +1,7 @@
 //! Five peers and a client as processes over a private Tor network on loopback.
 //!
-//! [`PrivateTorNetwork`] is the network, [`OnionWorld`] the files of the nodes, and
-//! [`OnionBackend`] the running nodes. The attacks are those of `unanimity-testkit`.
+//! [`PrivateTorNetwork`] is the network, [`OnionWorld`] has the files of the nodes, and
+//! [`OnionBackend`] has the running nodes. The attacks are in `unanimity-testkit`.
 
 mod onion;
 mod tornet;

@@ -1,4 +1,4 @@
-//! Valid and hostile archives, built byte by byte, and the trees that unpacking makes.
+//! Valid and hostile archives, built byte by byte, and lists of the unpacked trees.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +63,7 @@ pub fn with_checksum(mut block: Block) -> Block {
     block
 }
 
-/// Builds a file's header with other bytes at one position, and the right checksum.
+/// Builds a file's header with `bytes` at the position `at`, and with the right checksum.
 pub fn tampered_header(at: Range<usize>, bytes: &[u8]) -> Vec<u8> {
     let mut block = header(b'0', b"file", 0o644, b"", 0);
     block[at][..bytes.len()].copy_from_slice(bytes);
@@ -77,7 +77,7 @@ pub fn padded(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Builds a file entry with these permissions and this content.
+/// Builds a file entry with the permissions `mode` and the content `bytes`.
 pub fn file_with(name: &[u8], mode: u32, bytes: &[u8]) -> Vec<u8> {
     [&header(b'0', name, mode, b"", bytes.len())[..], &padded(bytes)].concat()
 }
@@ -97,12 +97,12 @@ pub fn link(name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Vec<u8> {
     header(b'2', name.as_ref(), 0o777, target.as_ref(), 0).to_vec()
 }
 
-/// Builds an entry of another kind, without content.
+/// Builds an entry whose type flag is `kind`, without content.
 pub fn entry_of_kind(kind: u8) -> Vec<u8> {
     header(kind, b"file", 0o644, b"", 0).to_vec()
 }
 
-/// Builds an extended header (pax) with these bytes as its records.
+/// Builds an extended header (pax) with the type flag `kind` and the records `bytes`.
 pub fn extended(kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&header(kind, b"PaxHeaders/x", 0o644, b"", bytes.len())[..], &padded(bytes)].concat()
 }
@@ -183,7 +183,7 @@ pub fn sample_archive() -> Vec<u8> {
     ])
 }
 
-/// The largest totals: more than any archive may have.
+/// The largest totals, which no archive may exceed.
 pub const MAX_TOTALS: Totals = Totals { unpacked: u64::MAX, entries: MAX_ENTRIES };
 
 /// Computes the totals that a publisher signs for this tar archive.

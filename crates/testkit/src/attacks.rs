@@ -1,4 +1,4 @@
-//! The attacks of the threat model, each on a copy of a fixture in which release 1 is installed.
+//! The attacks of the threat model. Each runs on a copy of a fixture with release 1 installed.
 
 use std::fs;
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub struct AttackResult {
     pub title: &'static str,
     /// The client's message at the end.
     pub message: String,
-    /// Whether the client refused for the expected reason with release 1 still installed, or
-    /// `updated` is set.
+    /// Whether the attack failed: the client refused for the expected reason and release 1 is still
+    /// installed, or `updated` is set.
     pub resisted: bool,
     /// Whether the client installed the honest release in spite of the attack.
     pub updated: bool,
@@ -32,10 +32,10 @@ pub enum Attack {
     TamperedArtifact,
     /// One of the publisher's keys is stolen, and two must sign.
     OneKeyStolen,
-    /// The attacker has enough publisher keys and the mirror, and not the log's key.
+    /// The attacker has enough publisher keys, and the client's mirror, but not the log's key.
     ThresholdStolenUnlogged,
-    /// The attacker has enough publisher keys, and the log contains what they sign. The publisher
-    /// finds the entry and withdraws the release.
+    /// The attacker has enough publisher keys, and the log contains the attacker's release. The
+    /// publisher finds the entry and withdraws the release.
     ThresholdStolenLogged,
     /// The attacker has the publisher's keys and the log's key, and forks the log for this victim.
     ForkedLog,
@@ -61,7 +61,7 @@ pub enum Attack {
     RelayingPeer,
 }
 
-/// The resolution of timestamps.
+/// One second, the resolution of timestamps.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// The artifact of the publisher's release.
 const HONEST: &[u8] = b"#!/bin/sh\necho hello again\n";
@@ -119,7 +119,8 @@ impl Attack {
     /// lets the client update.
     pub async fn run(self, mut backend: impl DemoBackend) -> Result<AttackResult, TestError> {
         self.prepare(&mut backend).await?;
-        // Two cycles, `settle` apart: a release that is refused only as settling would install now.
+        // Two updates, `settle` apart. The second one would install a release that the first one
+        // refused only as settling.
         let mut cycle = backend.run_client_update().await?;
         if cycle.exit == Exit::Settling {
             backend.advance_time(backend.settle() + SECOND).await;
@@ -144,7 +145,8 @@ impl Attack {
         })
     }
 
-    /// Returns the expected exit code, and the only peer that must not confirm.
+    /// Returns the expected exit code and, for an attack in which exactly one peer must not
+    /// confirm, the number of that peer.
     fn expected_result(self) -> (Exit, Option<usize>) {
         match self {
             Attack::TamperedArtifact => (Exit::BadArtifact, None),
@@ -275,8 +277,8 @@ impl Attack {
 /// The number of the peer that is the victim of [`Attack::EquivocatingPeer`].
 const VICTIM: usize = PEERS - 1;
 
-/// Lets the victim show its fork to every peer. No peer may cosign it, and a peer that compares
-/// the two heads must find the fork and pass the evidence on.
+/// Lets peer 0 ask every peer, so that the victim shows its fork. Fails unless peer 0 finds the
+/// fork, and every honest peer keeps the head of the honest log.
 async fn equivocate_to_all(backend: &mut impl DemoBackend) -> Result<(), TestError> {
     if backend.run_peer_check(0).await?.exit != Exit::Fork {
         return Err("a peer compared the victim's head with its own head and found no fork".into());

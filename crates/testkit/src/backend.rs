@@ -18,7 +18,7 @@ use crate::{Fixture, TestError};
 /// a process over Tor, in real time.
 #[expect(async_fn_in_trait, reason = "an attack is awaited where it is started, on one thread")]
 pub trait DemoBackend: Sized {
-    /// What is real here and what is simulated, in one sentence or two.
+    /// A text for the demo's output, which says what this backend simulates.
     const DESCRIPTION: &str;
 
     /// Returns the keys and files of peers and client.
@@ -28,18 +28,19 @@ pub trait DemoBackend: Sized {
     /// Returns the client's `settle`: how long every peer must have seen a release.
     fn settle(&self) -> Duration;
 
-    /// Stops the peers and the client, and continues on a copy of the fixture in another directory.
+    /// Copies the fixture to another directory, and returns a backend that runs on the copy. The
+    /// peers and the client of `self` may be stopped.
     async fn resume_in(&mut self, directory: &Path) -> Result<Self, TestError>;
-    /// Lets this much time pass.
+    /// Lets the time `time` pass.
     async fn advance_time(&mut self, time: Duration);
 
     /// Waits until every running peer has polled its mirror.
     async fn poll_all_peers(&mut self) -> Result<(), TestError>;
     /// Stops a peer: its address accepts no connections.
     async fn stop_peer(&mut self, peer: usize) -> Result<(), TestError>;
-    /// Replaces a peer by an impostor that relays the answers of another peer.
+    /// Replaces peer `peer` by an impostor that relays the answers of peer `other`.
     async fn relay_peer(&mut self, peer: usize, other: usize) -> Result<(), TestError>;
-    /// Starts a peer again from a copy of its state, or of the part of it that the witness keeps.
+    /// Starts a peer again from `backup`, which holds the witness's part of the peer's state.
     async fn restart_peer_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError>;
     /// Runs one cycle of a peer's own client, without installing.
     async fn run_peer_check(&mut self, peer: usize) -> Result<CycleSummary, TestError>;
@@ -56,14 +57,15 @@ pub struct CycleSummary {
     pub exit: Exit,
     /// The outcome as a text for people.
     pub message: String,
-    /// The number of entries in the log that the client knows.
+    /// The size of the head that the client chose. `None` without such a head.
     pub size: Option<u64>,
-    /// Every peer's name, and how many entries it confirms. `None` if it gave no valid answer.
+    /// Every peer's name, and the size of the head that the peer cosigned. `None` if the peer gave
+    /// no valid answer.
     pub peers: Vec<(String, Option<u64>)>,
 }
 
 impl CycleSummary {
-    /// Returns the names of the peers that do not confirm the whole log.
+    /// Returns the names of the peers that do not confirm the whole log up to `size`.
     pub fn unconfirmed(&self) -> Vec<&str> {
         let short = self.peers.iter().filter(|(_, confirms)| *confirms < self.size);
         short.map(|(name, _)| name.as_str()).collect()

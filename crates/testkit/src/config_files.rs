@@ -1,4 +1,4 @@
-//! Configuration files of a [`World`]'s client, as an operator would have written them.
+//! Configuration files for the client of a [`World`], as an operator would have written them.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ impl World {
             ("client/peers.toml", &self.peers_toml()),
             ("log.pub", &key),
         ] {
-            // A copy of this world may share the old file, so it is not modified in place.
+            // A copy of this world may share the old file, so the file is replaced, not modified.
             fs::remove_file(self.directory.join(file)).ok();
             fs::write(self.directory.join(file), text)?;
         }
@@ -28,7 +28,7 @@ impl World {
         let policy = &config.cycle.policy;
         let keys: Vec<String> =
             policy.publishers().iter().map(|key| format!("    \"{key}\",\n")).collect();
-        // HTTP hosts exist only in the memory of this process. The directory replaces them.
+        // HTTP hosts exist only in the memory of this process, so the file names the directory.
         let directory = self.mirror("client");
         let mirrors = self.mirrors.iter().map(Mirror::to_string);
         let mirrors: Vec<String> = mirrors

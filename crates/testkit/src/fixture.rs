@@ -1,4 +1,4 @@
-//! Keys and files of a publisher, a log, five peers and a client. Nothing runs here.
+//! Keys and files of a publisher, a log, five peers and a client, without running programs.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use unanimity_storage::{Mode, Storage};
 
 use crate::{FixtureKeys, PEER_NAMES, TestError, parse_name};
 
-/// The keys, and the files below one directory:
+/// The keys of a publisher, a log and five peers, and the files of a test below one directory:
 ///
 /// ```text
 /// log/                the publisher's log, honest
@@ -44,7 +44,7 @@ pub struct ReleaseSpec {
     pub sequence: u64,
     /// The release's version, for people.
     pub version: &'static str,
-    /// The bytes of its one artifact.
+    /// The bytes of the release's only artifact.
     pub artifact: Vec<u8>,
     /// The artifact's file name. If it is an archive's name, the archive's tree is installed.
     pub file: &'static str,
@@ -64,7 +64,8 @@ impl ReleaseSpec {
 }
 
 impl Fixture {
-    /// Makes an empty log in an empty directory. Every peer and the client read it.
+    /// Makes an empty log in an empty directory. The mirrors of every peer and of the client are
+    /// links to this log.
     pub fn create(directory: &Path, keys: FixtureKeys) -> Result<Fixture, TestError> {
         fs::create_dir_all(directory.join("mirrors"))?;
         let (log, origin) = (directory.join("log"), keys.log.origin.clone());
@@ -75,7 +76,7 @@ impl Fixture {
         Ok(Fixture { directory: directory.to_owned(), keys })
     }
 
-    /// Copies the fixture to another directory. No program may be using its files.
+    /// Copies the fixture to another directory. No program may use the files meanwhile.
     pub fn copy_to(&self, directory: &Path) -> Result<Fixture, TestError> {
         copy_tree(&self.directory, directory)?;
         Ok(Fixture { directory: directory.to_owned(), keys: self.keys.clone() })
@@ -101,7 +102,7 @@ impl Fixture {
         self.directory.join("log")
     }
 
-    /// Signs a release, issued at `now`, and does not log it.
+    /// Signs a release, issued at `now`, without appending it to a log.
     pub fn sign_release_at(
         &self,
         spec: &ReleaseSpec,
@@ -221,7 +222,7 @@ impl Fixture {
         Mirror::from_directory(self.mirror_path(reader))
     }
 
-    /// Returns the path of a reader's mirror, which is a symbolic link to a log.
+    /// Returns the path of the mirror of `reader`. It is a symbolic link to a log's directory.
     pub fn mirror_path(&self, reader: &str) -> PathBuf {
         self.directory.join("mirrors").join(reader)
     }
@@ -258,17 +259,17 @@ impl Fixture {
     }
 }
 
-/// Replaces a file, without durability: as an attacker would.
+/// Replaces a file by a new one with other bytes, without a sync to the disk.
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::remove_file(path)?;
     fs::write(path, bytes)
 }
 
-/// Copies share files larger than this, in bytes, as hard links.
+/// The size in bytes above which [`copy_tree`] makes a hard link instead of a copy.
 const HARD_LINK_MIN_BYTES: u64 = 64 * 1024;
 
-/// Files that are modified in place, which two copies must not share: a daemon's log, and arti's
-/// directory cache.
+/// The names of files that programs modify in place, so copies must not share them: a daemon's log,
+/// and arti's directory cache.
 const MODIFIED_IN_PLACE: [&str; 2] = ["log", "dir.sqlite3"];
 
 /// Copies a directory with its links and permissions, without locks and sockets. Large files become

@@ -16,7 +16,7 @@ use unanimity_protocol::{Refusal, Timestamp};
 
 use crate::{ReleaseSpec, World};
 
-/// The onion address of these mirrors, without a port.
+/// The onion address of all hosts in [`HostileMirrors`], without a port.
 pub const ONION: &str = "lwdjqhcno6qwh3m2bcggcs2rvohlcz7tcymipalmlhkl6wdhsx3bzkqd.onion";
 
 /// A mirror's fault.
@@ -30,20 +30,21 @@ pub enum HttpFault {
     Silent,
     /// Sends this many bytes a second.
     Slow(usize),
-    /// Ends an artifact after this many bytes, and announces its whole length.
+    /// Ends an artifact after this many bytes, and announces all that remain.
     Truncated(usize),
     /// Sends at most this many bytes of an artifact on one connection, and announces all that
     /// remain.
     Capped(usize),
     /// Sends one wrong byte of an artifact on each connection, and announces all that remain.
     Poison,
-    /// Ends an artifact after this many bytes, and announces only these.
+    /// Ends an artifact after this many bytes, and announces only the bytes that it sends.
     Short(usize),
     /// Sends the file again and again, without an end.
     Endless,
     /// Flips one bit in the last byte of every file but the checkpoint.
     LateBit,
-    /// Ends an artifact after this many bytes, and flips a bit in its first byte.
+    /// Flips a bit in an artifact's first byte, ends the artifact after this many bytes, and
+    /// announces all that remain.
     WrongStart(usize),
     /// Answers with a redirect to another host.
     Redirects,
@@ -59,7 +60,8 @@ pub enum HttpFault {
     NoArtifact,
 }
 
-/// Every fault, once, without [`HttpFault::Capped`]: a client can download from such a mirror.
+/// Every fault once, except [`HttpFault::Honest`] and [`HttpFault::Capped`]: from such mirrors, a
+/// client can download.
 pub const ALL_FAULTS: [HttpFault; 15] = [
     HttpFault::Poison,
     HttpFault::Dead,
@@ -78,11 +80,11 @@ pub const ALL_FAULTS: [HttpFault; 15] = [
     HttpFault::NoArtifact,
 ];
 
-/// HTTP hosts, each on a port of its own. The first has port 1.
+/// HTTP hosts, each with a fault and on a port of its own. The first host has port 1.
 #[derive(Clone, Default)]
 pub struct HostileMirrors {
     hosts: Vec<(PathBuf, HttpFault)>,
-    /// The requests for artifacts: the host's index from 0, and the first byte.
+    /// The requests for artifacts: the host's index from 0, and the first requested byte.
     pub requested_ranges: Arc<Mutex<Vec<(usize, u64)>>>,
     /// How often a client asked for an isolated connector.
     pub isolations: Arc<AtomicUsize>,
@@ -113,7 +115,7 @@ impl WebConnector for HostileMirrors {
 }
 
 impl HostileMirrors {
-    /// Makes a host for each log directory, with its fault. The first has port 1.
+    /// Makes a host for each log directory, with the fault beside it. The first host has port 1.
     pub fn new(hosts: Vec<(PathBuf, HttpFault)>) -> HostileMirrors {
         HostileMirrors { hosts, ..HostileMirrors::default() }
     }
@@ -161,7 +163,7 @@ async fn serve_connection(
     }
 }
 
-/// Answers one request. `None`: the host closes the connection.
+/// Answers one request. Returns `None` if the host then closes the connection.
 async fn send_response(
     directory: &Path,
     fault: HttpFault,

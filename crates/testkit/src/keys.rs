@@ -12,10 +12,10 @@ pub const PEERS: usize = 5;
 /// The peers' names.
 pub const PEER_NAMES: [&str; PEERS] = ["alice", "bela", "carol", "dario", "elif"];
 
-/// The keys of a fixture. Copies of a fixture share them.
+/// The secret keys of a fixture. Copies of a fixture have the same keys.
 #[derive(Clone)]
 pub struct FixtureKeys {
-    /// The publisher's keys; two must sign.
+    /// The publisher's three keys. Two of them must sign.
     pub publisher_keys: Vec<NoteSigningKey>,
     /// The log's key.
     pub log_key: NoteSigningKey,
@@ -46,7 +46,7 @@ impl FixtureKeys {
         FixtureKeys { publisher_keys, log_key, peer_keys, log }
     }
 
-    /// Signs a head with the log's key, also one that is not the log's true head.
+    /// Signs any size and root with the log's key, as a log operator could.
     pub fn sign_head(&self, size: u64, root: Hash) -> TreeHead {
         let checkpoint = Checkpoint { origin: self.log.origin.clone(), size, root };
         let note = checkpoint.sign(&self.log_key).to_string();

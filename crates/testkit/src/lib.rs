@@ -2,10 +2,12 @@
 //! a client in one process, and every attack of the threat model.
 //!
 //! [`Fixture`] holds the keys and files of a test. [`DemoBackend`] is the interface to five peers
-//! and a client, and every attack runs through it. [`World`] implements it in one process, over
-//! streams in memory, with a clock that the caller moves. `OnionBackend` in `unanimity-testkit-tor`
-//! implements it with processes over a private Tor network. Both run the code that ships.
-//! `unanimity demo` and the tests use both.
+//! and a client, and every attack runs through it. Two types implement this interface:
+//!
+//! - [`World`] runs in one process, over streams in memory, with a clock that the caller moves.
+//! - `OnionBackend` in `unanimity-testkit-tor` runs processes over a private Tor network.
+//!
+//! Both types run the code that ships, and `unanimity demo` and the tests use both.
 
 pub mod archives;
 pub mod attacks;

@@ -11,7 +11,7 @@ use unanimity_config::{MirrorHost, MirrorUrl, OnionAddress};
 use unanimity_net::message::ANSWER_BYTES;
 use unanimity_net::{ByteStream, Listener, Transport, WebConnector};
 
-/// The listeners of a network, by address. Clones share the network.
+/// A network in memory: its listeners, by address. Clones share the network.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryNetwork {
     listeners: Arc<Mutex<BTreeMap<OnionAddress, mpsc::Sender<DuplexStream>>>>,
@@ -24,7 +24,7 @@ pub struct MemoryListener {
 }
 
 impl MemoryNetwork {
-    /// Listens at an address. It replaces an earlier listener at this address.
+    /// Listens at an address. The new listener replaces an earlier one at this address.
     pub fn listen(&self, at: OnionAddress) -> MemoryListener {
         let (sender, incoming) = mpsc::channel(64);
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).insert(at, sender);
@@ -50,7 +50,7 @@ impl Transport for MemoryNetwork {
     }
 }
 
-/// Connects to onion services only. There are no other hosts.
+/// Connects to onion services only, because the network in memory has no other hosts.
 impl WebConnector for MemoryNetwork {
     fn connect<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! A model of power cuts over real files: which of them would survive.
+//! A model of power cuts over real files. It tells which files may survive a power cut.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::scratch_dir::scratch_dir;
 use crate::signed_heads::SignedHeads;
 use crate::storage_hooks::no_space;
 
-/// The files of a directory that would survive a power cut.
+/// A model of the files of a directory that may survive a power cut.
 ///
 /// A file's contents survive if the file was synced. A name survives if its directory was synced.
 /// Any part of the other names may survive.
@@ -24,11 +24,11 @@ pub struct PowerCutModel {
 #[derive(Clone, Default)]
 struct DurableState {
     names: BTreeMap<PathBuf, DurableEntry>,
-    /// Names that were given and not yet synced, in order.
+    /// Names whose directory was not synced since they were given, in the order of their creation.
     unsynced: Vec<(PathBuf, DurableEntry)>,
     /// The synced contents of files that still have their temporary names.
     synced: BTreeMap<PathBuf, Vec<u8>>,
-    /// The step that was announced last. It has been completed when the next one is announced.
+    /// The step that was announced last. It is complete when the next step is announced.
     pending_step: Option<WriteStep>,
 }
 
@@ -39,13 +39,14 @@ enum DurableEntry {
 }
 
 impl PowerCutModel {
-    /// A model of the empty directory `root`.
+    /// Makes a model of the empty directory `root`.
     pub fn new(root: &Path) -> PowerCutModel {
         PowerCutModel { root: root.to_owned(), durable: Arc::default() }
     }
 
-    /// Returns storage that the model observes, with a log in the directory `log` below its root.
-    /// Every step from step number `killed_before` on fails, as if the program was killed.
+    /// Returns storage that the model observes. Before each step, `seen` records the checkpoint of
+    /// the log in the directory `log` below the root. Every step from number `killed_before` on,
+    /// counted from 0, fails as if the program was killed.
     pub fn disk(&self, killed_before: Option<usize>, seen: &SignedHeads) -> Storage {
         let (root, durable, seen) = (self.root.clone(), self.durable.clone(), seen.clone());
         let count = Mutex::new(0);
@@ -66,7 +67,7 @@ impl PowerCutModel {
         })
     }
 
-    /// Copies the model for a copy of the directory at `root`.
+    /// Copies the model, for a copy of its directory at `root`.
     pub fn copy_to(&self, root: &Path) -> PowerCutModel {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();
@@ -81,17 +82,17 @@ impl PowerCutModel {
         PowerCutModel { root: root.to_owned(), durable: Arc::new(Mutex::new(durable)) }
     }
 
-    /// Whether a power cut now differs from a kill.
+    /// Whether a power cut now could lose a name, so that it differs from a kill.
     pub fn has_unsynced_names(&self) -> bool {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();
         !durable.unsynced.is_empty()
     }
 
-    /// Returns what may survive a power cut now: a directory for each case.
+    /// Returns the directories that a power cut may leave now, one for each case.
     ///
-    /// Up to two unsynced names give every subset of them. More give none, all, each alone, and
-    /// all but each.
+    /// The cases differ in the unsynced names that survive. Up to two unsynced names have a case
+    /// for every subset. For more names, the cases are: none, all, only one, and all but one.
     pub fn power_cut_states(&self) -> Vec<TempDir> {
         let mut durable = self.durable.lock().unwrap().clone();
         durable.apply_pending_step();

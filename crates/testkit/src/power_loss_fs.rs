@@ -1,13 +1,13 @@
 //! A file system in memory that models power cuts. It makes no calls to the operating system, and
 //! follows no links in paths.
 //!
-//! If the power may fail, a power cut leaves everything that was synced and any part of the rest. A
+//! If the power may fail, a power cut leaves all durable changes and any part of the others. A
 //! file's bytes are durable after a sync of the file. A name is durable after a sync of its
 //! directory. Changes that are not durable survive singly or together. However, no directory has
 //! two names after a power cut, because a file system with a journal prevents that.
 //!
 //! If the power never fails, a program that dies loses nothing. Such a file system stores only its
-//! present state, so that a simulation has memory for many.
+//! present state, so that a simulation can hold many file systems in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use unanimity_storage::{DirHandle, FileSystem, Lock, Mode, ReadableFile, WritableFile, parent};
 
-/// The files of one machine. Clones share them.
+/// The file system of one machine. Clones share its files.
 #[derive(Clone)]
 pub struct PowerLossFs(Arc<Mutex<FsState>>);
 
 struct FsState {
     nodes: Vec<Inode>,
-    /// The indices of inodes that have no name any more.
+    /// The indices of inodes without a name, for reuse. Empty if the power may fail.
     free: Vec<usize>,
     locks: BTreeSet<PathBuf>,
     may_lose_power: bool,
@@ -36,18 +36,18 @@ enum Inode {
     Link(PathBuf),
 }
 
-/// The present state, and the durable state if the power may fail.
+/// The present state of a file or directory and, if the power may fail, its durable state.
 #[derive(Clone, Default)]
 struct Buffered<T> {
     now: T,
     durable: T,
 }
 
-/// The names in a directory and their inodes, sorted by name. Most directories have a few.
+/// The names in a directory and their inodes, sorted by name. Most directories have only a few.
 #[derive(Clone, Default)]
 struct DirEntries(Vec<(Box<OsStr>, usize)>);
 
-/// A file's bytes. A program that opened the file shares them, also after a rename.
+/// A file's bytes. A program that has opened the file shares the bytes, also after a rename.
 #[derive(Clone, Default)]
 struct FileContent(Arc<Mutex<Buffered<Vec<u8>>>>);
 
@@ -93,15 +93,15 @@ impl PowerLossFs {
         PowerLossFs::from_inodes(nodes, held.may_lose_power)
     }
 
-    /// Returns how many files, directories and links are in memory, with or without a name.
+    /// Returns the number of inodes in memory, including those of removed files.
     pub fn inode_count(&self) -> usize {
         self.state().nodes.len()
     }
 
-    /// Returns what may survive a power cut now: a file system for each case.
+    /// Returns the file systems that a power cut may leave now, one for each case.
     ///
-    /// The cases are: none of the changes, all, each alone, and all but each. Panics if the power
-    /// never fails.
+    /// The cases differ in the unsynced changes that survive: none of them, all of them, only one
+    /// of them, and all but one of them. Panics if the power never fails.
     pub fn power_cuts(&self) -> Vec<PowerLossFs> {
         let held = self.state();
         assert!(held.may_lose_power, "this file system was made without power loss");
@@ -196,7 +196,7 @@ impl FileContent {
         durable.clone_from(now);
     }
 
-    /// Returns a reader of the present bytes. Later writes do not change what it reads.
+    /// Returns a reader of the present bytes. The reader does not see later writes.
     fn reader(&self) -> Box<dyn ReadableFile> {
         Box::new(Cursor::new(lock_unpoisoned(&self.0).now.clone()))
     }
@@ -245,7 +245,7 @@ impl FsState {
         self.nodes.iter().map(Inode::copy).collect()
     }
 
-    /// Lists the changes that are not durable, of inodes that have a name or a durable name.
+    /// Lists the changes that are not durable, of all inodes with a present or durable name.
     fn unsynced_changes(&self) -> Vec<UnsyncedChange> {
         let (mut unsynced, mut seen, mut ahead) = (Vec::new(), BTreeSet::new(), vec![ROOT]);
         while let Some(node) = ahead.pop() {
@@ -277,7 +277,7 @@ impl FsState {
         unsynced
     }
 
-    /// Removes the old name of each renamed directory that has its new name, too.
+    /// Removes the old name of each renamed directory for which both names would survive.
     fn drop_old_directory_names(&self, nodes: &mut [Inode]) {
         let mut named = BTreeMap::<usize, usize>::new();
         for node in nodes.iter() {
@@ -473,7 +473,8 @@ impl FileSystem for PowerLossFs {
     }
 }
 
-/// An open directory. It is found by its path, so it is valid until a program renames it.
+/// An open directory. Each call finds the directory by its path, so the value is valid until a
+/// program renames the directory.
 struct OpenDir {
     machine: PowerLossFs,
     path: PathBuf,
@@ -513,7 +514,7 @@ impl Drop for HeldLock {
     }
 }
 
-/// An open file, independent of its name.
+/// An open file. It stays usable if the file is renamed or removed.
 struct OpenFile {
     content: FileContent,
     may_fail: bool,

@@ -1,8 +1,8 @@
-//! The Merkle tree of RFC 6962, section 2.1, in the words of the RFC: recursive, and slow.
+//! A slow, recursive implementation of the Merkle tree, as RFC 6962, section 2.1 defines it.
 
 use unanimity_protocol::Hash;
 
-/// The largest power of two smaller than `n`, for `n` > 1.
+/// Returns the largest power of two that is smaller than `n`, for `n` > 1.
 fn split(n: usize) -> usize {
     let mut k = 1;
     while k * 2 < n {
@@ -42,8 +42,8 @@ pub fn proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, true)
 }
 
-/// Computes `PROOF(m, D[n])`, always with the root of the subtree from which it starts as the first
-/// hash.
+/// Computes `PROOF(m, D[n])`. Its first hash is always the root of the subtree from which the proof
+/// starts, also where the RFC and [`proof`] omit that hash.
 pub fn full_proof(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     subproof(m, leaves, false)
 }

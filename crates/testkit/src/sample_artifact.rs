@@ -3,7 +3,7 @@
 use unanimity_protocol::Hash;
 use unanimity_protocol::manifest::{Artifact, ArtifactKind};
 
-/// Describes these bytes as the file `hello` for the platform `x86_64-linux`.
+/// Describes `bytes` as the artifact `hello` for the platform `x86_64-linux`.
 pub fn sample_artifact(bytes: &[u8]) -> Artifact {
     Artifact {
         platform: "x86_64-linux".parse().unwrap(),

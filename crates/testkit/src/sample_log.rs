@@ -1,4 +1,4 @@
-//! A log with one key for tests: its notes, and a reader that verifies everything.
+//! A sample log for tests: its key, its notes, and a reader that verifies all of its files.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::rfc6962;
 /// The log's origin.
 pub const ORIGIN: &str = "log.example/claims";
 
-/// Returns the signing key of a seed. Seed 1 is the log's key.
+/// Makes a signing key from a seed. The log's key has seed 1.
 pub fn signing_key(seed: u8) -> NoteSigningKey {
     NoteSigningKey::from_seed(format!("key-{seed}").parse().unwrap(), &[seed; 32])
 }
@@ -28,13 +28,13 @@ pub fn sample_log() -> Log {
     Log { origin: origin(), key: signing_key(1).public() }
 }
 
-/// Returns an entry that names this log, different for each `word` and `i`.
+/// Returns an entry for this log. It is different for each `word` and `i`.
 pub fn sample_note(word: &str, i: u64) -> Vec<u8> {
     // The writer checks only the form of a note. Readers of the log check its signatures.
     format!("unanimity/example/v1\nlog {ORIGIN}\n{word} {i}\n\n— writer AAAAAAAA\n").into_bytes()
 }
 
-/// Returns the notes of one word with the numbers 0 to `count` - 1.
+/// Returns the entries of [`sample_note`] for one `word` and the numbers 0 to `count` - 1.
 pub fn sample_notes(word: &str, count: u64) -> Vec<Vec<u8>> {
     (0..count).map(|i| sample_note(word, i)).collect()
 }

@@ -30,7 +30,8 @@ impl DemoSummary {
 }
 
 /// Runs the whole demo with two releases of `artifact`, and writes each step to `out`. `backend`
-/// begins with an empty log. It continues on copies of its fixture, all of them below `directory`.
+/// must begin with an empty log. The second release and each attack run on a copy of its fixture,
+/// below `directory`.
 pub async fn run_script<C: DemoBackend>(
     mut backend: C,
     directory: &Path,
@@ -122,7 +123,8 @@ fn shell_quote(word: &str) -> String {
     }
 }
 
-/// Publishes a release and runs the client until it is installed. Returns whether it was.
+/// Publishes a release, and lets the client update twice, `settle` apart. Returns whether the first
+/// update was refused as settling and the release is then installed.
 async fn run_release(
     backend: &mut impl DemoBackend,
     spec: &ReleaseSpec,

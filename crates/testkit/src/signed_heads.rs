@@ -8,21 +8,22 @@ use std::sync::{Arc, Mutex};
 use unanimity_protocol::{Checkpoint, Hash, Note};
 use unanimity_storage::{Storage, temporary_path};
 
-/// Every checkpoint of a log that was ever in its directory. Two roots for one size are a fork.
-/// Clones share the record.
+/// A record of every checkpoint that was ever in a log's directory. Two roots for one size are a
+/// fork. Clones share the record.
 #[derive(Clone, Default)]
 pub struct SignedHeads(Arc<Mutex<SignedHeadsState>>);
 
 #[derive(Clone, Default)]
 struct SignedHeadsState {
     roots: BTreeMap<u64, Hash>,
-    /// The bytes of both files at the last look, so that unchanged files are not parsed again.
+    /// The last bytes of the temporary file and of the checkpoint, so that unchanged files are not
+    /// parsed again.
     last: [Vec<u8>; 2],
 }
 
 impl SignedHeads {
-    /// Records the checkpoint in a log's directory, and the one in its temporary file, which is
-    /// signed and not yet published. Panics at a fork.
+    /// Records the checkpoint in a log's directory. Also records the checkpoint in the temporary
+    /// file, which is signed and not yet published. Panics at a fork.
     pub fn record(&self, directory: &Path) {
         let path = directory.join("checkpoint");
         let mut seen = self.0.lock().unwrap();
@@ -39,7 +40,7 @@ impl SignedHeads {
         }
     }
 
-    /// Copies the record. The copy no longer shares it.
+    /// Copies the record. The copy and the original are then independent.
     pub fn snapshot(&self) -> SignedHeads {
         SignedHeads(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }

@@ -18,9 +18,11 @@ use crate::{MirrorAccess, ReleaseSpec, TestError, World};
 const CHECK: &str =
     "case $UNANIMITY_RELEASE in 2-*) echo the service does not answer >&2; exit 1;; esac";
 
-/// Runs the split installation in `directory`, with the program `installer`. Its simulated time
-/// begins at `start` and must end before now, because the installer uses this machine's clock.
-/// Returns whether all went as expected.
+/// Runs the split installation in `directory`, with the program `installer`. Returns whether each
+/// step ended as expected.
+///
+/// The simulated time of the peers and the client begins at `start`. It must end before the present
+/// time, because the installer uses this machine's clock.
 pub async fn run_split_install(
     directory: &Path,
     start: Timestamp,
@@ -61,7 +63,7 @@ pub async fn run_split_install(
     Ok(is_good)
 }
 
-/// Publishes a release, and downloads it when it has settled.
+/// Publishes a release, lets it settle, and downloads it into the spool.
 async fn download_release(world: &mut World, spec: &ReleaseSpec) -> Result<(), TestError> {
     world.publish(spec)?;
     world.poll_all().await?;

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use unanimity_net::{BoxedReader, Mirror};
 
-/// A mirror of a directory. While a test holds its gate, reads from it wait.
+/// A mirror of a directory. While a test holds the guard of [`StallingMirror::stall`], reads wait.
 pub struct StallingMirror {
-    /// The mirror, for a client to read.
+    /// The mirror that a client reads.
     pub mirror: Mirror,
     gate: Arc<Mutex<()>>,
     begun: Arc<AtomicUsize>,
@@ -39,7 +39,7 @@ impl StallingMirror {
         self.gate.clone().lock_owned().await
     }
 
-    /// Returns the number of reads that have begun, whether they are stalled or complete.
+    /// Returns the number of reads that have begun, both stalled and complete.
     pub fn reads_begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }

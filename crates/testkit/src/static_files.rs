@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use unanimity_net::file_server::{FileStore, ServedFile};
 
-/// The files of a directory, which the caller can replace by another one. Clones share it.
+/// A store of the files in one directory. The caller can set another directory, for all clones.
 #[derive(Clone, Debug)]
 pub struct StaticFiles(Arc<Mutex<PathBuf>>);
 

@@ -1,4 +1,4 @@
-//! Storage that records every write step, or fails at one.
+//! Storage for tests: it records every write step, or fails from a chosen step on.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ pub fn no_space() -> io::Error {
 
 /// Returns storage that fails the write steps from `from` up to `until`, counted from 0.
 ///
-/// `until` is exclusive. Without it, the storage behaves as if the program was killed: the file
-/// that it was about to sync keeps half of its bytes.
+/// `until` is exclusive. Without `until`, the storage behaves as if the program was killed before
+/// step `from`. If this step would have synced a file, the file keeps half of its bytes.
 pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
     let count = Mutex::new(0);
     Storage::with_hook(move |step| {
@@ -35,7 +35,7 @@ pub fn failing_disk(from: usize, until: Option<usize>) -> Storage {
     })
 }
 
-/// Returns storage that records its write steps, and the record.
+/// Returns storage that records its write steps, and the record of these steps.
 pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let record = steps.clone();
@@ -46,7 +46,7 @@ pub fn recording_disk() -> (Storage, Arc<Mutex<Vec<WriteStep>>>) {
     (disk, steps)
 }
 
-/// Returns the path of a write step.
+/// Returns the path that a write step concerns.
 pub fn step_path(step: &WriteStep) -> &Path {
     match step {
         WriteStep::MakeDir(path)

@@ -57,7 +57,7 @@ impl DerefMut for TestWorld {
     }
 }
 
-/// Describes release 1, release 2, or a later one, by its sequence.
+/// Describes the release with the sequence `sequence`, for tests.
 pub fn release_spec(sequence: u64) -> ReleaseSpec {
     match sequence {
         1 => ReleaseSpec::new(1, "1.0.0", FIRST_ARTIFACT),
@@ -67,14 +67,14 @@ pub fn release_spec(sequence: u64) -> ReleaseSpec {
 }
 
 impl TestWorld {
-    /// A world with an empty log, and peers that have not polled it yet.
+    /// Makes a world with an empty log. The peers have not polled it yet.
     pub fn new(seed: u64) -> TestWorld {
         let scratch = scratch_dir();
         let world = World::create(&scratch.path().join("world"), seed, NOW).unwrap();
         TestWorld { world, scratch }
     }
 
-    /// A world in which the client has installed release 1.
+    /// Makes a world in which the client has installed release 1.
     pub async fn with_first_installed(seed: u64) -> TestWorld {
         let mut world = TestWorld::new(seed);
         world.publish(&release_spec(1)).unwrap();
@@ -85,8 +85,8 @@ impl TestWorld {
         world
     }
 
-    /// A world with release 1 installed and release 2 in the log. The client has just completed the
-    /// first round that confirms release 2.
+    /// Makes a world with release 1 installed and release 2 in the log. The client has just
+    /// completed the first round that confirms release 2.
     pub async fn with_second_settling(seed: u64) -> TestWorld {
         let mut world = TestWorld::with_first_installed(seed).await;
         world.publish(&release_spec(2)).unwrap();
@@ -129,8 +129,8 @@ impl TestWorld {
         });
     }
 
-    /// Replaces a peer by an impostor that sends `bytes` on each connection, one every `pace`, and
-    /// then nothing. If `pace` is zero, it sends them at once.
+    /// Replaces a peer by an impostor that sends `bytes` on each connection, and then nothing. It
+    /// waits `pace` before each byte. If `pace` is zero, it sends all bytes at once.
     pub fn replace_with_bytes(&mut self, peer: usize, bytes: Vec<u8>, pace: Duration) {
         self.replace_peer(peer, move |mut listener| async move {
             let mut streams = Vec::new();
@@ -264,8 +264,8 @@ pub fn expect_error((report, outcome): CycleRun) -> ClientError {
     }
 }
 
-/// Returns the peers that have not confirmed, if a cycle ended as incomplete. Panics at any other
-/// end.
+/// Returns the peers that have not confirmed, after a cycle that ended as incomplete. Panics at any
+/// other end.
 #[track_caller]
 pub fn expect_unconfirmed(run: CycleRun) -> Vec<UnconfirmedPeer> {
     match expect_refusal(run) {
@@ -274,8 +274,8 @@ pub fn expect_unconfirmed(run: CycleRun) -> Vec<UnconfirmedPeer> {
     }
 }
 
-/// Returns the only peer that has not confirmed, its confirmation and its failure. Panics at any
-/// other end, or if more peers are missing.
+/// Returns the name, confirmation and failure of the only peer that has not confirmed. Panics at
+/// any other end, or if several peers have not confirmed.
 #[track_caller]
 pub fn expect_one_unconfirmed(run: CycleRun) -> (String, Confirmation, Option<PeerFailure>) {
     match &expect_unconfirmed(run)[..] {

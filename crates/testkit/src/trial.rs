@@ -1,4 +1,4 @@
-//! Fixtures for releases on trial: a world before an installation, and hooks that log their runs.
+//! Fixtures for tests of trials: a world before an installation, and hooks that log their runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,8 @@ pub async fn expect_update_up_to_date(world: &mut World) {
     assert!(matches!(outcome, Ok(CycleOutcome::UpToDate)), "{outcome:?} {report:?}");
 }
 
-/// Returns the sequence that is installed. Panics if its files or `current` are not of that
-/// release.
+/// Returns the sequence of the installed release. Panics if the file in its directory or below
+/// `current` is not the file of that release.
 pub fn installed_sequence(world: &World) -> Option<u64> {
     let Installed { sequence, directory, .. } = world.installed_version().unwrap()?;
     assert_eq!(fs::read(directory.join("hello")).unwrap(), release_bytes(sequence));
@@ -102,8 +102,8 @@ pub fn install_root(world: &World) -> InstallRoot {
         .with_hooks(world.config.cycle.hooks.clone())
 }
 
-/// Runs an update, and returns its report, the reason, and when the client tries again. Panics
-/// unless the update ended as unhealthy.
+/// Runs an update that must end as unhealthy, and panics otherwise. Returns its report, the reason,
+/// and the time from which the client may try again.
 pub async fn expect_update_unhealthy(
     world: &mut World,
 ) -> (CycleReport, String, Option<Timestamp>) {
@@ -115,7 +115,7 @@ pub async fn expect_update_unhealthy(
     }
 }
 
-/// Returns the path of the log that hooks write.
+/// Returns the path of the file that the hooks write: `diary`, beside the install root.
 pub fn hook_log_path(world: &mut World) -> PathBuf {
     world.config.cycle.install_root.with_file_name("diary")
 }
@@ -125,7 +125,8 @@ pub fn read_lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Returns a command that appends its step and release to `log`, and then runs `end` in a shell.
+/// Returns a command that appends a line to `log`, and then runs `end` in a shell. The line has the
+/// step, the release, and the release before it.
 pub fn logging_command(log: &Path, end: &str) -> Vec<String> {
     shell_command(&format!(
         "echo $UNANIMITY_STEP $UNANIMITY_RELEASE after ${{UNANIMITY_BEFORE:-nothing}} >> {}; {end}",
@@ -133,7 +134,7 @@ pub fn logging_command(log: &Path, end: &str) -> Vec<String> {
     ))
 }
 
-/// Waits until a killed process has ended, or is a zombie. Panics after 10 seconds.
+/// Waits until a killed process has ended or is a zombie. Panics if that takes over 10 seconds.
 pub fn wait_until_gone(pid: &str) {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {

@@ -29,7 +29,8 @@ use crate::{
     PEERS, ReleaseSpec, StaticFiles, TestError, copy_tree, relay_answers,
 };
 
-/// A fixture with five running peers and a client. All code but Tor and the clock is what ships.
+/// A fixture with five running peers and a client. They run the code that ships, except for Tor and
+/// the clock.
 pub struct World {
     /// The clock of all peers and of the client. Only the caller moves it.
     pub clock: ManualClock,
@@ -77,7 +78,7 @@ impl Deref for World {
 
 impl World {
     /// Makes a log, five peers and a client in an empty directory. No peer has polled yet. Mirrors
-    /// are read as [`MirrorAccess::Files`]. Call it inside a tokio runtime.
+    /// are read as [`MirrorAccess::Files`]. Call this function inside a tokio runtime.
     pub fn create(directory: &Path, seed: u64, now: Timestamp) -> Result<World, TestError> {
         World::create_with_access(directory, seed, now, MirrorAccess::Files)
     }
@@ -167,8 +168,8 @@ impl World {
         Ok(WorldPeer { witness, server })
     }
 
-    /// Returns a reader's mirror: its directory, or a host that serves that directory. `reader` is
-    /// a peer's name or `client`.
+    /// Returns the mirror of `reader`, which is a peer's name or `client`. The mirror is the
+    /// reader's directory, or a host that serves that directory.
     fn mirror_for(&self, reader: &str) -> Mirror {
         if self.mirror_access == MirrorAccess::Files {
             return self.mirror(reader);
@@ -208,7 +209,7 @@ impl World {
         self.clock.advance(by);
     }
 
-    /// Signs a release and does not log it.
+    /// Signs a release, without appending it to a log.
     pub fn sign_release(&self, spec: &ReleaseSpec) -> Result<(Manifest, Note), TestError> {
         self.sign_release_at(spec, self.clock.now())
     }
@@ -260,8 +261,9 @@ impl World {
         self.peers[peer].server = self.spawn_server(peer, self.peers[peer].witness.clone());
     }
 
-    /// Ends a peer and starts it again from its state directory, with other storage. The caller
-    /// must have dropped every clone of its witness ([`World::peer`]), or this waits for ever.
+    /// Ends a peer and starts it again from its state directory, with the storage `disk`. The
+    /// caller must have dropped every clone of the peer's witness ([`World::peer`]), or this waits
+    /// for ever.
     pub async fn restart(&mut self, peer: usize, disk: Storage) -> Result<(), TestError> {
         let WorldPeer { witness, server } = self.peers.remove(peer);
         server.abort();
@@ -274,7 +276,7 @@ impl World {
         Ok(())
     }
 
-    /// Replaces a peer by an impostor: `serve` takes the connections to the peer's address.
+    /// Replaces a peer by an impostor: `serve` receives the connections to the peer's address.
     pub fn replace_peer<F>(&mut self, peer: usize, serve: impl FnOnce(MemoryListener) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -284,8 +286,8 @@ impl World {
         self.peers[peer].server = tokio::spawn(serve(listener)).abort_handle();
     }
 
-    /// Starts a peer again from a copy of other state, such as a backup. The caller must have
-    /// dropped every clone of its witness ([`World::peer`]).
+    /// Starts a peer again from a copy of the state in `backup`. The caller must have dropped every
+    /// clone of the peer's witness ([`World::peer`]).
     pub fn restart_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         let state = self.peer_state(peer);
         self.peers[peer].server.abort();
@@ -302,7 +304,8 @@ impl World {
         self.check_with(&config, &mirrors).await
     }
 
-    /// Runs one cycle without installing, of a client with another configuration and other mirrors.
+    /// Runs one cycle without installing, of a client with the configuration `config` and the
+    /// mirrors `mirrors`.
     pub async fn check_with(
         &mut self,
         config: &ClientConfig,
@@ -395,7 +398,7 @@ impl DemoBackend for World {
     }
 }
 
-/// Derives a peer's onion address from its name. No onion service has this address.
+/// Derives the onion address of peer number `peer` from its name. No onion service has the address.
 fn onion_address(peer: usize) -> OnionAddress {
     OnionAddress { key: Hash::digest(PEER_NAMES[peer].as_bytes()).0, port: 4242 }
 }

@@ -14,8 +14,8 @@ use crate::TorError;
 /// circuits with the oldest bytes. So a peer that does not read cannot choose our memory use.
 const MAX_QUEUED_BYTES: usize = 256 * 1024 * 1024;
 
-/// The tables that the description of a private network may have. Others, such as bridges or a
-/// proxy, could lead to hosts outside the machine.
+/// The tables that the description of a private network may have. Other tables, such as bridges or
+/// a proxy, could lead to hosts outside the machine.
 const PRIVATE_TABLES: [&str; 6] = [
     "address_filter",
     "circuit_timing",
@@ -35,7 +35,7 @@ pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, To
         }
         TorNetwork::Public(bridges) => public_config(bridges)?,
         TorNetwork::Private(text) => private_config(text)?,
-        // It is enough to know our own address. `TorClient::new` refuses it.
+        // An offline node only reads its own address. `TorClient::new` refuses to run offline.
         TorNetwork::Offline => TorClientConfigBuilder::default(),
     };
     let storage = builder.storage();
@@ -57,8 +57,8 @@ pub(crate) fn build_config(settings: &TorSettings) -> Result<TorClientConfig, To
     Ok(config)
 }
 
-/// Makes the configuration for the public network. If there are bridges, only they are used to
-/// enter it.
+/// Makes the configuration for the public network. If bridges are configured, the client enters the
+/// network only through them.
 fn public_config(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> {
     let mut builder = TorClientConfigBuilder::default();
     for line in &bridges.lines {
@@ -79,8 +79,8 @@ fn public_config(bridges: &Bridges) -> Result<TorClientConfigBuilder, TorError> 
     Ok(builder)
 }
 
-/// Makes the configuration for a private network. The network names its own authorities and first
-/// hops, and all of them are on loopback.
+/// Makes the configuration for a private network. The description must name its own authorities and
+/// first hops. The caller checks that all of them are on loopback.
 fn private_config(text: &str) -> Result<TorClientConfigBuilder, TorError> {
     let settings = |error: &dyn std::fmt::Display| TorError::Settings(error.to_string());
     let tables: toml::Table = toml::from_str(text).map_err(|error| settings(&error))?;

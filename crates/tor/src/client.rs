@@ -27,7 +27,8 @@ use unanimity_net::{Transport, WebConnector};
 use crate::arti_config::build_config;
 use crate::error::TorError;
 
-/// A client of the Tor network, and a host of onion services. Clones share it.
+/// A client of the Tor network, and a host of onion services. Clones share one connection to the
+/// network.
 #[derive(Clone)]
 pub struct TorClient {
     pub(crate) client: Arc<ArtiClient<PreferredRuntime>>,
@@ -42,7 +43,7 @@ const CIRCUIT_IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// public network, one round trip in a thousand takes longer than 8.6 s.
 const WARM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The circuit to one peer, and whether it has failed.
+/// The circuit to one peer, and whether the circuit has failed.
 #[derive(Clone)]
 struct Circuit {
     tunnel: Arc<ClientTunnel>,
@@ -53,7 +54,7 @@ struct Circuit {
 impl Circuit {
     /// Opens a stream on the circuit. `None` if the circuit is dead.
     async fn open_stream(&self, port: u16) -> Option<DataStream> {
-        // A service gets the port only (rend-spec-v3). arti does the same.
+        // Only the port is sent to an onion service (rend-spec-v3), as arti does.
         let mut parameters = StreamParameters::default();
         parameters.suppress_hostname().suppress_begin_flags();
         timeout(WARM_TIMEOUT, self.tunnel.begin_stream("", port, Some(parameters))).await.ok()?.ok()
@@ -110,8 +111,8 @@ impl TorClient {
 }
 
 impl TorClient {
-    /// Fails before the bootstrap is done. arti would wait until the deadline instead, and hide the
-    /// reason.
+    /// Fails if the bootstrap is not done yet. arti would wait until the deadline instead, and hide
+    /// the reason.
     pub(crate) fn check_connected(&self) -> io::Result<()> {
         if self.connected.load(Ordering::Relaxed) {
             return Ok(());
@@ -120,8 +121,8 @@ impl TorClient {
         Err(io::Error::other(format!("{NOT_CONNECTED} ({status})")))
     }
 
-    /// Registers our client authorization key with arti for a service. It has an effect at the
-    /// first dial of a peer, and after our key was replaced.
+    /// Registers this node's client authorization key with arti for a service. The keystore changes
+    /// only at the first dial of a peer, and after this node's key was replaced.
     fn register_client_auth_key(&self, to: &OnionAddress) -> Result<(), arti_client::Error> {
         let Some(secret) = &self.client_auth else { return Ok(()) };
         let (id, store) = (HsId::from(to.key), KeystoreSelector::Primary);
@@ -143,8 +144,8 @@ impl TorClient {
         let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
         circuits.retain(|_, circuit| circuit.last_used.elapsed() < CIRCUIT_IDLE_TIMEOUT);
         let circuit = circuits.get_mut(to)?;
-        // Until the peer has answered, it counts as failed: a caller's deadline drops the stream
-        // without an error.
+        // Until the peer has answered, the circuit counts as failed: a caller's deadline drops the
+        // stream without an error.
         if circuit.failed.swap(true, Ordering::Relaxed) || circuit.tunnel.is_closed() {
             circuits.remove(to);
             return None;
@@ -181,7 +182,8 @@ impl Transport for TorClient {
         Ok(TorStream { stream, failed: Some(failed) })
     }
 
-    /// Connects to the files of a peer only after a dial: arti then knows our key for the peer.
+    /// The connector for the files that peers serve. It reaches a peer only after a dial, which
+    /// gives arti this node's key for the peer.
     fn web_connector(&self) -> Option<Arc<dyn WebConnector>> {
         Some(Arc::new(self.clone()))
     }
@@ -214,7 +216,7 @@ pub(crate) fn describe_error(error: &arti_client::Error) -> String {
     format!("{step} ({error})")
 }
 
-/// A stream to or from a peer. A successful read proves that its circuit is alive.
+/// A stream to or from a peer. A read of at least one byte proves that the circuit is alive.
 #[derive(Debug)]
 pub struct TorStream {
     pub(crate) stream: DataStream,

@@ -1,4 +1,5 @@
-//! Connections to mirrors over Tor. An exit relay looks up their names: this machine never does.
+//! Connections to mirrors over Tor. An exit relay looks up the names of mirrors. This machine never
+//! does.
 
 use std::io;
 use std::sync::Arc;

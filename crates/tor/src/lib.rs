@@ -6,7 +6,7 @@
 //! fetch the descriptor for each connection.
 //!
 //! After a failure, the next connection uses a new circuit: a circuit to a restarted service is
-//! dead without a sign.
+//! dead, but shows no error.
 
 mod arti_config;
 mod authorized_clients;

@@ -1,5 +1,5 @@
-//! The onion services of this node. A service has the same address in every run, and only
-//! authorized clients find it.
+//! The onion services of this node. A service has the same address in every run. Client
+//! authorization can limit the clients that find it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +26,13 @@ use crate::arti_config::build_config;
 use crate::authorized_clients::AuthorizedClients;
 use crate::{TorClient, TorError, TorStream};
 
-/// The most streams that one client may have open on one circuit to a service of ours.
+/// The most streams that one client may have open on one circuit to a service of this node.
 pub const MAX_STREAMS_PER_CIRCUIT: u32 = 16;
 
-/// How long it may take to confirm a stream to its client. Other clients wait meanwhile.
+/// The most time for confirming or rejecting a stream. Other clients wait meanwhile.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most requests that wait at a port of ours until there is room for a connection.
+/// The most requests that wait at a port of a service until there is room for a connection.
 ///
 /// All other requests wait in arti, which takes them from the circuits in turn. So a client with
 /// many requests on a few circuits is not served before clients with one request.
@@ -67,8 +67,8 @@ impl ServiceSettings {
             let discovery = config.restricted_discovery();
             discovery.enabled(true);
             for key in keys {
-                // The name of the client for arti, which does not accept all characters of our
-                // names.
+                // The name of the client for arti, which does not accept all characters of the
+                // names in the configuration.
                 let name: HsClientNickname =
                     HEXLOWER.encode(&key.0).parse().map_err(service_error)?;
                 let key: HsClientDescEncKey = key.to_string().parse().map_err(service_error)?;
@@ -183,7 +183,8 @@ impl OnionListener {
 }
 
 impl OnionListener {
-    /// Waits for the next request for one of these ports. Returns the index of the port.
+    /// Waits for the next request for one of these ports, and rejects all other requests. Returns
+    /// the index of the port.
     async fn next_request(&mut self, ports: &[u16]) -> io::Result<(usize, StreamRequest)> {
         loop {
             let request = self.requests.next().await.ok_or_else(service_ended_error)?;
@@ -200,7 +201,8 @@ impl OnionListener {
 
     /// Splits the service into two listeners: at its own port, and at another port.
     ///
-    /// Both get requests while the returned future runs. It completes when the service ends.
+    /// The listeners get requests only while the returned future runs. The future completes when
+    /// the service ends.
     pub fn split_by_port(
         mut self,
         port: u16,
@@ -237,7 +239,7 @@ fn service_ended_error() -> io::Error {
     io::Error::other("the onion service ended")
 }
 
-/// Accepts a request. `None` if the stream does not open: no other client is affected.
+/// Accepts a request. `None` if the stream does not open, which affects no other client.
 async fn accept_stream(request: StreamRequest) -> Option<TorStream> {
     let opened = timeout(ACCEPT_TIMEOUT, request.accept(Connected::new_empty())).await;
     let stream = opened.ok()?.ok()?;

@@ -10,7 +10,7 @@ pub fn service_settings(serve: &ServeSettings) -> ServiceSettings {
     ServiceSettings { nickname, port: serve.port, proof_of_work: serve.proof_of_work }
 }
 
-/// The settings of the service for artifacts. A node has it if it serves artifacts.
+/// The settings of the service for artifacts. Only a node that serves artifacts has this service.
 pub fn artifact_service_settings() -> ServiceSettings {
     let nickname = "unanimity-artifacts".to_owned();
     ServiceSettings { nickname, port: WEB_PORT, proof_of_work: false }

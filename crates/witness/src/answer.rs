@@ -30,7 +30,8 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 impl<C: Clock> Witness<C> {
     /// Answers a question from the stored state, without any fetching.
     ///
-    /// The answer about a head is the cosigned head, evidence of a fork, or the reason for neither.
+    /// A question for the head gets the cosigned head, evidence of a fork, or the time since which
+    /// no mirror has shown the head. A question about another log gets [`Answer::OtherLog`].
     ///
     /// # Errors
     ///
@@ -82,8 +83,8 @@ impl<C: Clock> Witness<C> {
     /// Answers the questions on one connection, in order.
     ///
     /// The connection ends when the client closes it, after [`MAX_QUESTIONS`] questions, or after
-    /// [`STREAM_TIMEOUT`]. A client with more questions connects again, so that others get their
-    /// turn.
+    /// [`STREAM_TIMEOUT`]. A client with more questions connects again, so that other clients get
+    /// their turn.
     ///
     /// # Errors
     ///
@@ -115,9 +116,9 @@ impl<C: Clock> Witness<C> {
 
     /// Answers all connections until the listener ends, at most [`MAX_STREAMS`] at once.
     ///
-    /// Another connection displaces the oldest one, once that has lasted [`MIN_CONNECTION_HOLD`]. A
-    /// client with many connections therefore cannot exclude others. A failed connection does not
-    /// affect the others.
+    /// At this limit, a new connection displaces the oldest one, once the oldest has lasted
+    /// [`MIN_CONNECTION_HOLD`]. A client with many connections therefore cannot exclude others. A
+    /// failed connection does not affect the others.
     pub async fn serve_connections(self: Arc<Self>, mut listener: impl Listener)
     where
         C: 'static,

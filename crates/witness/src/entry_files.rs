@@ -7,7 +7,7 @@ use unanimity_protocol::log_path::entries_path;
 use unanimity_protocol::tile::TILE_WIDTH;
 use unanimity_storage::{Storage, StorageError};
 
-/// Counts the entries on the disk without a gap from the first one, for a head of `size` entries.
+/// Counts the stored entries from the first one up to the first gap, at most `size`.
 pub(crate) fn count_held_entries(
     directory: &Path,
     size: u64,

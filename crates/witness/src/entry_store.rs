@@ -1,7 +1,8 @@
-//! Storage of the entries below the witness's head, for other clients.
+//! Storage of the entries below the witness's head, for clients that use the witness as a mirror.
 //!
 //! The witness fetches the entries bundle by bundle from the first one. It checks each entry
-//! against its own tree before it writes the bundle. Cosigned heads do not wait for the entries.
+//! against its own tree before it writes the bundle. The witness cosigns a head without waiting for
+//! the entries.
 
 use std::io;
 
@@ -35,12 +36,12 @@ impl<C: Clock> TileSource for OwnTiles<'_, C> {
     }
 }
 
-/// Complete bundles that are not written yet.
+/// Bundles that are fetched but not written yet.
 #[derive(Default)]
 struct BundleBatch {
     files: Vec<(u64, u16, Vec<u8>)>,
     bytes: usize,
-    /// The bundle that is not complete yet.
+    /// The first entries of the bundle that is still being received.
     open: Vec<u8>,
 }
 
@@ -50,7 +51,8 @@ impl<C: Clock> Witness<C> {
     ///
     /// # Errors
     ///
-    /// No mirror serves the next entries, or the storage fails. The bundles before are stored.
+    /// No mirror serves the next entries, or the storage fails. If a mirror fails, the bundles that
+    /// were fetched before are stored.
     pub async fn fetch_entries(&self, rng: &mut impl Rng) -> Result<(), WitnessError> {
         let (head, held) = {
             let state = self.state();
@@ -120,7 +122,7 @@ impl<C: Clock> Witness<C> {
         index: u64,
         width: u16,
     ) -> Result<Option<Vec<u8>>, StorageError> {
-        // A larger bundle may replace this one between the two reads.
+        // A larger bundle may replace this one after the count is read and before the file is read.
         for _ in 0..2 {
             let held = self.state().entries;
             let Some(stored) = unanimity_protocol::tile::width(held, index).filter(|w| *w >= width)

@@ -7,9 +7,9 @@
 //! /tile/entries/N[.p/W]       the entries below the head, as far as they are stored
 //! ```
 //!
-//! Any client of tlog-tiles can read it. No witness cosigns a head because of it: a witness
-//! advances only along trees that its own mirrors served, and no mirror of a node may be one of its
-//! peers.
+//! Any client of tlog-tiles can read these files. No witness cosigns a head because of them: a
+//! witness advances only along trees that its own mirrors served, and no mirror of a node may be
+//! one of its peers.
 
 use std::io::Cursor;
 use std::io::{self};

@@ -23,7 +23,7 @@ use unanimity_storage::{Clock, Lock, Mode, Storage, StorageError};
 use crate::entry_files;
 
 /// Time after which a poll queries the next mirror in parallel. New entries usually arrive in a
-/// fraction of it.
+/// fraction of this time.
 const POLL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Settings of a witness: its log, its key, its mirrors, and when it polls.
@@ -61,8 +61,8 @@ pub(crate) struct WitnessState {
     pub(crate) head: Option<TreeHead>,
     /// The tree of the head.
     pub(crate) tiles: TileStore,
-    /// Time of the last poll in which a mirror showed this head or a larger one. At first, the
-    /// start time.
+    /// Time of the last poll in which a mirror showed this head. Before the first such poll, the
+    /// time at which the witness was opened.
     pub(crate) last_shown_at: Timestamp,
     /// Whether a mirror has shown the head since the start.
     shown_since_start: bool,
@@ -107,10 +107,10 @@ fn indent_lines(lines: &[String]) -> String {
 /// Result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollOutcome {
-    /// A mirror showed this head, which is now the head of the witness. It is not smaller than
-    /// before.
+    /// A mirror showed this head, which is now the head of the witness. It is the previous head or
+    /// a larger one.
     Fresh(TreeHead),
-    /// Every mirror showed a smaller head than the witness has, or could not be read.
+    /// No mirror showed the witness's head, or a larger head with a tree that extends it.
     NoFreshHead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
@@ -119,9 +119,9 @@ pub enum PollOutcome {
 /// Relation of another head to the head of the witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadRelation {
-    /// The witness's head extends the other head.
+    /// The witness's head equals the other head or extends it.
     Ancestor,
-    /// The other head is larger than the witness's head.
+    /// The other head is larger than the witness's head, or the witness has no head yet.
     Ahead,
     /// The log has forked; the evidence is stored.
     Fork(Box<Evidence>),
@@ -133,7 +133,7 @@ impl<C: Clock> Witness<C> {
     /// # Errors
     ///
     /// [`WitnessError::Busy`] if another process holds the lock. [`StorageError::Corrupt`] if the
-    /// head does not verify, or if the tree does not have its root.
+    /// head does not verify, or if the stored tree has another root than the head.
     pub fn open(
         config: WitnessConfig,
         state: &Path,
@@ -197,8 +197,8 @@ impl<C: Clock> Witness<C> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queries the mirrors in random order until one shows the witness's head, or a larger one that
-    /// extends it.
+    /// Queries the mirrors in random order until one shows the witness's head, shows a larger head
+    /// that extends it, or proves a fork.
     ///
     /// If a mirror exceeds `POLL_PATIENCE`, the next mirror is queried in parallel.
     ///
@@ -307,7 +307,8 @@ impl<C: Clock> Witness<C> {
         Ok(state.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop())
     }
 
-    /// Moves the head to `to`, if the head is still `from`, onto which the growth was hashed.
+    /// Moves the head to `to`, if the head is still `from`. `growth` holds the new leaves, hashed
+    /// onto the tree of `from`.
     fn advance(
         &self,
         from: Option<&TreeHead>,

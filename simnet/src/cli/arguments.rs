@@ -75,7 +75,7 @@ pub(super) enum Command {
         /// The directory to write to
         #[arg(long)]
         out: PathBuf,
-        /// Take questions and plots from this file; its worlds must be the same
+        /// Take words and plots from this scenario file; its worlds must be those of FILE
         #[arg(long)]
         scenario: Option<PathBuf>,
     },

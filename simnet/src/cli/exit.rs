@@ -45,7 +45,7 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Bug, "a bug of the simulator"),
 ];
 
-/// The table for `--help`.
+/// Formats the table of exit codes for `--help`.
 pub(super) fn format_exit_codes() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning) in EXIT_CODES {

@@ -8,7 +8,7 @@ use crate::trace::TraceHead;
 const MINUTE: Millis = 60_000;
 
 impl Environment {
-    /// The adversary's release: its index and its chain.
+    /// The adversary's release, as its index and its chain; `None` if the attack has no release.
     pub fn trojan(&self) -> Option<(u32, u8)> {
         let adversary = self.scenario.adversary.as_ref()?;
         match adversary.attack {
@@ -18,8 +18,8 @@ impl Environment {
         }
     }
 
-    /// The sequence of the adversary's release. In the log it is the next one, so later releases
-    /// are newer. In a fork it is above all others.
+    /// The sequence of the adversary's release. In the log, it lies between those of the releases
+    /// before and after it. In a fork, it is above all others.
     pub fn trojan_sequence(&self) -> u32 {
         match self.trojan_logged_at {
             Millis::MAX => u32::MAX,
@@ -27,8 +27,8 @@ impl Environment {
         }
     }
 
-    /// The index of the log entry that withdraws the trojan, which is later than the trojan's
-    /// entry.
+    /// The index of the log entry that withdraws the trojan; `None` if no entry does. It is above
+    /// the index of the trojan's entry.
     pub fn withdrawal_index(&self) -> Option<u32> {
         (self.trojan_withdrawn_at < Millis::MAX)
             .then(|| self.log_size(self.trojan_withdrawn_at) - 1)
@@ -44,7 +44,8 @@ impl Environment {
         self.trojan() == Some((index, chain))
     }
 
-    /// The size up to which the adversary's chain equals the log. The next entry is the trojan.
+    /// The size up to which the adversary's chain equals the log; `u32::MAX` without a fork. The
+    /// next entry of the adversary's chain is the trojan.
     pub fn split_size(&self) -> u32 {
         match &self.scenario.adversary {
             Some(Adversary { start, attack, shape, .. }) if attack.is_fork() => {
@@ -63,7 +64,8 @@ impl Environment {
         }
     }
 
-    /// The head that a node's mirror shows while it is up ([`Environment::mirror_service`]).
+    /// The head that a node's mirror shows while the mirror is up
+    /// ([`Environment::mirror_service`]).
     pub fn mirror_head(&self, node: u32, at: Millis) -> TraceHead {
         let honest = |at| TraceHead { chain: 0, size: self.log_size(at) };
         let Some(adversary) = self.active_adversary(at) else { return honest(at) };
@@ -85,7 +87,7 @@ impl Environment {
         }
     }
 
-    /// Whether an honest node is one of those that are shown a flash fork.
+    /// Whether the mirror of a node that is no victim shows a flash fork.
     fn is_deceived(&self, node: u32, percent: u32) -> bool {
         self.deceived_draws.unit(node.into(), 0) * 100.0 < f64::from(percent)
     }

@@ -4,7 +4,7 @@ use super::distributions::{lognormal_millis, uniform_millis};
 use super::model::Environment;
 use crate::Millis;
 
-/// Relays between a client and an onion service.
+/// The number of relays between a client and an onion service.
 const RELAYS: f64 = 6.0;
 const HOUR: f64 = 3_600_000.0;
 
@@ -13,8 +13,8 @@ const HOUR: f64 = 3_600_000.0;
 pub enum ConnectOutcome {
     /// Connected after this time.
     Connected(Millis),
-    /// Refused after this time because the service is down, or broken after it because a relay
-    /// left.
+    /// Refused after this time because the service is down, or broken after this time because a
+    /// relay left.
     Refused(Millis),
     /// Neither connected nor refused before any deadline.
     Stuck,
@@ -86,7 +86,7 @@ impl Environment {
         (whole_trip / 2, whole_trip - whole_trip / 2)
     }
 
-    /// Whether the whole network has a bad day.
+    /// Whether the whole network has a bad day at `at`.
     pub fn is_bad_day(&self, at: Millis) -> bool {
         self.tor_conditions.is_bad(at)
     }

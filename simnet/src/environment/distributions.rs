@@ -2,7 +2,7 @@
 
 use crate::Millis;
 
-/// Longer than any deadline, and short enough to be added to any time.
+/// The limit of drawn times: longer than any deadline, and short enough to be added to any time.
 const MAX_MILLIS: Millis = 1 << 40;
 
 /// A uniform time in whole milliseconds, both ends included.

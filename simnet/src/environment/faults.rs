@@ -26,8 +26,8 @@ impl Environment {
         self.scenario.faults.iter().filter(lasts).filter(move |fault| self.affects(fault, node))
     }
 
-    /// The fault of a peer's answers to a client that connects at a time. A colluding peer has none
-    /// towards the clients that it lies to.
+    /// The fault of a peer's answers to a client that connects at a time. A colluding peer has no
+    /// fault towards the clients that it lies to.
     pub fn peer_fault(&self, peer: u32, client: u32, at: Millis) -> Option<FaultKind> {
         let kind = self.faults_at(peer, at).find(|kind| kind.is_peer_fault())?;
         (!self.lies_to(peer, client)).then_some(kind)
@@ -98,7 +98,7 @@ impl Environment {
         TraceHead { chain: 0, size: self.log_size(at.saturating_sub(HOUR)) }
     }
 
-    /// Whether a node ever has a fault of its answers as a peer.
+    /// Whether a fault ever affects a node's answers as a peer.
     pub fn is_ever_faulty_peer(&self, node: u32) -> bool {
         let mut faults = self.scenario.faults.iter();
         faults.any(|fault| fault.kind.is_peer_fault() && self.affects(fault, node))

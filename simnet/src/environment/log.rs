@@ -37,7 +37,8 @@ impl Environment {
 
     /// The index of the n-th release in the log.
     pub fn release_index(&self, n: u64) -> u32 {
-        // Of entries of one time, releases come first, and the trojan and its withdrawal last.
+        // Among entries with the same time, releases come first, and the trojan and its withdrawal
+        // last.
         let at = self.release_at(n);
         let others = (at.saturating_sub(1)).checked_div(self.scenario.background).unwrap_or(0);
         let appended = [self.trojan_logged_at, self.trojan_withdrawn_at]

@@ -1,8 +1,8 @@
 //! The environment of the nodes: peers, availability, Tor, mirrors and faults. It is a pure
 //! function of scenario and seed, and both tiers use it.
 //!
-//! Only questions for cosigned heads take time. Mirrors and tiles cost none: a cycle ends when its
-//! round closes.
+//! Only questions for cosigned heads take time. Reads of mirrors and of peers' tiles take no time,
+//! so a cycle ends when its round closes.
 
 mod adversary;
 mod connect;

@@ -25,8 +25,8 @@ impl Environment {
         self.initial_schedule(ScheduledHost::OnionService, node)
     }
 
-    /// The schedule of a node's mirror, at the beginning of the world. Both roles of the node use
-    /// it.
+    /// The schedule of a node's mirror, at the beginning of the world. The node's witness and its
+    /// client use this mirror.
     pub fn mirror_service(&self, node: u32) -> ServiceSchedule {
         self.initial_schedule(ScheduledHost::Mirror, node)
     }
@@ -66,8 +66,8 @@ impl ServiceSchedule {
         self.up || matches!(self.host, ScheduledHost::Mirror) && !(from..until).contains(&at)
     }
 
-    /// The state at the last call of [`ServiceSchedule::is_up`], without the scenario's period of
-    /// outages.
+    /// Whether the service or mirror was up at the last call of [`ServiceSchedule::is_up`]. Ignores
+    /// that mirrors have outages only in the scenario's period.
     pub fn was_up(&self) -> bool {
         self.up
     }

@@ -36,7 +36,7 @@ impl TorConditions {
         }
     }
 
-    /// Whether the whole network has a bad day.
+    /// Whether the whole network has a bad day at `at`.
     pub(super) fn is_bad(&self, at: Millis) -> bool {
         let passed = self.changes.partition_point(|change| *change <= at);
         self.begins_bad ^ (passed % 2 == 1)

@@ -19,7 +19,8 @@ impl Environment {
     pub fn round_wait(&self, node: u32, cycles: u64) -> Millis {
         let (min, max) = self.scenario.round_interval;
         match cycles {
-            // Every node has polled by then.
+            // The longest first wait for a poll is added, so every node polls before its first
+            // cycle.
             0 => {
                 self.scenario.poll.1 + uniform_millis(self.round_draws.unit(node.into(), 0), 0, max)
             }

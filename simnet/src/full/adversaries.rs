@@ -14,8 +14,8 @@ use super::world::SimulatedWorld;
 use crate::scenario::fault::FaultKind;
 use crate::trace::TraceHead;
 
-/// Answers the questions of one connection with the heads that the adversary shows this client.
-/// Before the attack, the answers are honest.
+/// Answers the questions of one connection with the heads that the adversary shows `client`. Before
+/// the attack, the answers are honest.
 pub(super) async fn answer_as_colluder(
     node: Arc<HonestPeer>,
     client: u32,
@@ -105,7 +105,7 @@ async fn faulty_answer_bytes(
             }
         }
         FaultKind::Relay => {
-            // Another relaying peer might pass the question back, so it is left out.
+            // Another relaying peer might pass the question back, so relaying peers are left out.
             let relays =
                 |peer| world.environment.faults_at(peer, at).any(|kind| kind == FaultKind::Relay);
             let mut peers = world.environment.peers_of(node.number).iter();
@@ -138,8 +138,8 @@ async fn faulty_answer_bytes(
     Some(answer.encode())
 }
 
-/// The file that a mirror with the fault `kind` sends for a path. Without a fault it is the file of
-/// the log whose head is `shown`.
+/// The file that a mirror with the fault `kind` sends for a path. Without a fault, the mirror sends
+/// the file of the log whose head is `shown`.
 pub(super) fn read_faulty_mirror(
     world: &SimulatedWorld,
     kind: Option<FaultKind>,

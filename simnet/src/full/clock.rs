@@ -25,7 +25,7 @@ impl VirtualClock {
         sleep_until(self.began + Duration::from_millis(at)).await;
     }
 
-    /// Waits until `at`; without a time, for ever.
+    /// Waits until `at`, or for ever if `at` is `None`.
     pub(super) async fn wait_until_or_forever(self, at: Option<Millis>) {
         match at {
             Some(at) => self.wait_until(at).await,

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use unanimity_storage::Storage;
 use unanimity_testkit::power_loss_fs::PowerLossFs;
 
-/// Counts disk steps down and fails all steps from zero on. The largest number stands for no crash.
+/// A countdown of a machine's disk steps. At zero, all further steps fail. `u64::MAX` stands for no
+/// crash.
 #[derive(Clone)]
 pub(super) struct CrashInjector(Arc<AtomicU64>);
 

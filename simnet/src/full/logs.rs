@@ -18,7 +18,7 @@ use crate::Seed;
 use crate::environment::{EPOCH, Environment};
 use crate::trace::TraceHead;
 
-/// Both logs and the keys that sign them.
+/// The log and the adversary's fork, with the keys that sign them.
 pub(super) struct SimulatedLogs {
     pub(super) keys: FixtureKeys,
     chains: [LogContents; 2],
@@ -54,7 +54,7 @@ fn name(text: &str) -> Name {
 }
 
 impl SimulatedLogs {
-    /// Generates the keys and both logs, with all entries up to the end of the world.
+    /// Generates the keys, the log and the fork, with all entries up to the end of the world.
     pub(super) fn generate(
         environment: &Environment,
         seed: Seed,
@@ -73,7 +73,7 @@ impl SimulatedLogs {
         let mut logs = SimulatedLogs {
             keys,
             chains: [log, LogContents::empty()],
-            // This release has no index, so the largest number stands for one.
+            // The unlogged release has no index, so the largest number takes its place.
             releases: BTreeMap::from([(UNLOGGED, (u32::MAX, 0))]),
             heads: Mutex::default(),
             unlogged,
@@ -155,8 +155,8 @@ impl SimulatedLogs {
         }
     }
 
-    /// An entry bundle, as [`SimulatedLogs::read`] returns it, with a release that is in no log in
-    /// place of the last entry.
+    /// An entry bundle as [`SimulatedLogs::read`] returns it, except that its last entry is
+    /// replaced by a release that is in no log.
     pub(super) fn read_with_unlogged_release(
         &self,
         head: TraceHead,

@@ -12,7 +12,7 @@ use super::delayed_stream::{DelayedStream, delayed_stream_pair};
 use crate::Millis;
 use crate::environment::{Environment, ServiceSchedule};
 
-/// The schedule of every node's service, and the queue of connections to it.
+/// The schedule of every node's onion service, and the queue of connections to every node.
 pub(super) struct SimulatedNetwork {
     services: Mutex<Vec<ServiceSchedule>>,
     dial_queues: Mutex<Vec<DialQueue>>,
@@ -28,7 +28,8 @@ impl SimulatedNetwork {
         SimulatedNetwork { services: Mutex::new(services.collect()), dial_queues: Mutex::default() }
     }
 
-    /// Opens the port of the next node, in order of node numbers.
+    /// Opens the port of one node, and returns its connections. The n-th call (from 0) is for node
+    /// n.
     pub(super) fn listen(&self) -> UnboundedReceiver<(u32, DelayedStream)> {
         let (queue, arriving) = mpsc::unbounded_channel();
         self.dial_queues.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
@@ -41,8 +42,8 @@ impl SimulatedNetwork {
         services[node as usize].is_up(environment, node, at)
     }
 
-    /// Connects a client to a node at once. The pair has the delays in milliseconds, to the node
-    /// and back. Fails if the node does not listen.
+    /// Connects a client to a node at once. Bytes take `there` milliseconds to the node, and `back`
+    /// milliseconds to the client. Fails if the node does not listen.
     pub(super) fn connect(
         &self,
         from: u32,
@@ -71,7 +72,7 @@ pub(super) fn node_at(address: &OnionAddress) -> u32 {
     u32::from_be_bytes([address.key[0], address.key[1], address.key[2], address.key[3]])
 }
 
-/// The connections that an honest witness answers, as a listener.
+/// A listener that yields the connections that a node's honest witness answers.
 pub(super) struct AcceptedStreams(pub(super) UnboundedReceiver<DelayedStream>);
 
 impl Listener for AcceptedStreams {

@@ -44,12 +44,13 @@ pub(super) struct SimulatedNode {
     evidence_recorded: OnceLock<()>,
 }
 
-/// The state directory and the install root of a node, on the node's own file system.
+/// The state directory of a node, on the node's own file system.
 const STATE_DIR: &str = "/state";
+/// The install root of a node, on the node's own file system.
 const INSTALL_ROOT: &str = "/root";
 
 fn node_name(number: u32) -> Name {
-    // Names have the order of the numbers.
+    // Leading zeros give the names the order of the numbers.
     format!("n{number:07}").parse().expect("a safe name")
 }
 
@@ -219,7 +220,8 @@ impl SimulatedNode {
                 () = world.clock.wait_until_or_forever(goes_off) => continue,
                 updated = client.update(&mut rng) => updated,
             };
-            // A client that was killed after the switch has installed, whatever its outcome.
+            // A client that was killed after the switch to a release has installed that release,
+            // whatever its cycle returned.
             let installed = root.installed().ok().flatten();
             let installed = installed.filter(|new| new.sequence != installed_sequence);
             installed_sequence =
@@ -237,7 +239,7 @@ impl SimulatedNode {
         }
     }
 
-    /// Records the event `Evidence` if a role that was killed had stored evidence before.
+    /// Records the event `Evidence` if a killed witness or client had stored evidence before.
     fn check_stored_evidence(&self) {
         if let Ok(Some(_)) = self.evidence_store.find_unacknowledged() {
             self.record_evidence();
@@ -264,8 +266,8 @@ impl SimulatedNode {
                 Refusal::Incomplete(_) => CycleResult::Incomplete,
                 Refusal::Fork(_) => CycleResult::Fork,
                 Refusal::Withdrawn { installed: true, .. } => CycleResult::Withdrawn,
-                // The client reports a withdrawn release that is not installed once; nothing is new
-                // then.
+                // The client reports each withdrawn release that it has not installed only once.
+                // Nothing is new in that cycle.
                 Refusal::Withdrawn { installed: false, .. } => CycleResult::UpToDate,
                 _ => CycleResult::Undecided,
             },
@@ -281,11 +283,11 @@ impl SimulatedNode {
     }
 }
 
-/// Upper bound of the disk step at which a client crashes. Most cycles have fewer steps, so some
-/// finish.
+/// Exclusive upper bound of the disk step at which a client crashes. Most cycles have fewer steps,
+/// so some finish.
 const MAX_CYCLE_STEPS: u64 = 40;
-/// Upper bound of the disk step at which a witness crashes. Most polls have fewer steps, so some
-/// finish.
+/// Exclusive upper bound of the disk step at which a witness crashes. Most polls have fewer steps,
+/// so some finish.
 const MAX_POLL_STEPS: u64 = 12;
 
 /// The witness of a node as a process that is not running yet.
@@ -314,8 +316,9 @@ fn peer_process(
     })
 }
 
-/// A node's mirror. While it is up, it shows the head that the environment says. A client reads it
-/// for the first time after its round has closed, which ends the time that Tor costs.
+/// A node's mirror. While the mirror is up, it shows the head that the environment gives. A client
+/// first reads its mirror after its round has closed. That read tells `client` that further
+/// connections take no time.
 fn simulated_mirror(
     world: &Arc<SimulatedWorld>,
     number: u32,

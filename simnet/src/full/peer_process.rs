@@ -1,4 +1,4 @@
-//! The peer role as a process that can be started, killed with all its connections, and started
+//! A node's witness as a process that can be started, killed with all its connections, and started
 //! again from the same disk.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,15 +60,15 @@ impl PeerProcess {
         let running = self.running().take();
         let Some(PeerTasks { peer, mut tasks, .. }) = running else { return };
         tasks.shutdown().await;
-        // Tasks that the witness started end soon after. Only then may another witness use the
-        // disk.
+        // Tasks that the witness itself started end soon after the shutdown. Another witness may
+        // use the disk only after the end of these tasks.
         while Arc::strong_count(&peer) > 1 {
             yield_now().await;
         }
     }
 
-    /// The witness and its crash injector; `None` while it does not run. The `Arc` keeps the
-    /// witness alive, so hold it only briefly: [`PeerProcess::stop`] waits for it.
+    /// The witness and its crash injector; `None` while the witness does not run. Hold the `Arc`
+    /// only briefly: [`PeerProcess::stop`] waits until all others are dropped.
     pub(super) fn peer(&self) -> Option<(SharedPeer, CrashInjector)> {
         self.running()
             .as_ref()

@@ -69,7 +69,7 @@ async fn play(environment: Environment, seed: Seed) -> Result<Vec<Event>, FullRu
     }
     sleep_until(world.clock.began + Duration::from_millis(horizon)).await;
     for task in tasks.into_iter().filter(JoinHandle::is_finished) {
-        // A panic of a node is a bug, so it must not pass for a silent node.
+        // A panic of a node is a bug, so a node that panicked must not look like a silent node.
         if let Err(error) = task.await {
             std::panic::resume_unwind(error.into_panic());
         }

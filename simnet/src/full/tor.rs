@@ -40,12 +40,13 @@ impl SimulatedTor {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a cycle: from now on connections take the time of the model, for cosigned heads.
+    /// Begins a cycle. From now on, connections are for cosigned heads, and take the time that the
+    /// environment draws.
     pub(super) fn begin_cycle(&self, cycle: u64) {
         *self.progress() = CycleDials { cycle, ..CycleDials::default() };
     }
 
-    /// Ends the round of the cycle: from now on connections take no time, for tiles.
+    /// Ends the round of the cycle. From now on, connections are for tiles, and take no time.
     pub(super) fn close_round(&self) {
         self.progress().closed = true;
     }

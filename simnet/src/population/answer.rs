@@ -19,8 +19,8 @@ pub(super) fn whole_seconds(at: Millis) -> u32 {
     (at / 1000) as u32
 }
 
-/// The time that a peer signs, in seconds after the world's beginning. With a slow clock it can be
-/// negative.
+/// The time that a peer signs, in seconds after the world's beginning. The type is signed, because
+/// a peer with a slow clock signs an earlier time, which can be negative.
 pub(super) fn signing_second(at: Millis) -> i32 {
     (at / 1000) as i32
 }

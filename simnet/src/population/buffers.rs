@@ -1,4 +1,4 @@
-//! Buffers that the decisions reuse.
+//! Buffers that the decisions of all cycles reuse.
 
 use unanimity_protocol::decision::confirmation::Confirmation;
 

@@ -1,4 +1,4 @@
-//! The decision of a cycle after its round has closed, after `decide` of `unanimity_client`.
+//! The decision of a cycle once its round has closed, modelled on `decide` of `unanimity_client`.
 
 use unanimity_protocol::Timestamp;
 use unanimity_protocol::decision::confirmation::{Confirmation, Verdict, verdict};
@@ -44,7 +44,8 @@ impl<W: EventObserver> Population<'_, W> {
         self.list_candidates(now, node, head);
         self.keep_rounds(now, node, head);
         match self.choose_release(now, node, head) {
-            // The artifact cannot be downloaded; the next cycle tries again.
+            // While the mirror is down, the artifact cannot be downloaded. The next cycle tries
+            // again.
             CycleResult::Installed { .. } if up.is_none() => CycleResult::Undecided,
             CycleResult::Installed { index, chain } => CycleResult::Installed { index, chain },
             _ if self.runs_withdrawn_release(node) => CycleResult::Withdrawn,
@@ -54,7 +55,7 @@ impl<W: EventObserver> Population<'_, W> {
 
     /// Decides which answers count
     /// ([`RoundLimits::check`](unanimity_protocol::decision::admission::RoundLimits::check)), and
-    /// updates the largest head that each peer ever showed.
+    /// updates the largest head that each peer ever showed this client.
     fn admit_answers(&mut self, now: Millis, node: u32, id: ActiveRoundId) {
         let slots = self.active_rounds.slots(id);
         let began = self.active_rounds.get(id).began_at;
@@ -83,9 +84,9 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// The head that the client adopts, chosen by [`HeadChoice`] as in `unanimity_client`. It is at
-    /// least as large as the mirror's. A mirror that is down shows [`PackedHead::NONE`]. If no host
-    /// serves any known head, the result is [`PackedHead::NONE`].
+    /// The head that the client adopts, chosen by [`HeadChoice`] as in `unanimity_client`. `shown`
+    /// is the mirror's head, or [`PackedHead::NONE`] while the mirror is down. The result is at
+    /// least as large as `shown`, and [`PackedHead::NONE`] if no host serves any known head.
     fn adopt_head(
         &mut self,
         now: Millis,
@@ -109,8 +110,8 @@ impl<W: EventObserver> Population<'_, W> {
             let remembered = [client.trusted].into_iter().chain(largest.iter().copied());
             remembered.chain(kept.clone()).chain(answers.clone()).filter(|tree| !tree.is_none())
         };
-        // Fast path: the mirror's head contains all known heads, so the choice would end with it at
-        // once.
+        // Fast path: the mirror's head contains all known heads, so the choice would end with that
+        // head at once.
         if known_heads().all(|tree| shown.contains(tree, self.split)) {
             return Ok(shown);
         }
@@ -132,8 +133,8 @@ impl<W: EventObserver> Population<'_, W> {
         chosen
     }
 
-    /// Runs a choice with what the mirror and the peers serve to a node. The mirror shows `shown`,
-    /// or [`PackedHead::NONE`].
+    /// Runs the choice of a head with the tiles and entries that the mirror and the peers serve to
+    /// a node. `shown` is the mirror's head, or [`PackedHead::NONE`] while the mirror is down.
     fn choose_head(
         &mut self,
         now: Millis,
@@ -174,7 +175,8 @@ impl<W: EventObserver> Population<'_, W> {
         environment.peers_of(node).iter().any(|peer| self.serves_tiles(now, *peer, node, tree))
     }
 
-    /// The largest size that every peer confirmed in the latest round (`Round::common_size`).
+    /// The largest size that every peer confirmed in the latest round (`Round::common_size`);
+    /// `None` if a peer gave no valid answer, or its head is not a prefix of `head`.
     fn common_size(&mut self, head: PackedHead) -> Option<u32> {
         let DecisionBuffers { latest, confirmations, .. } = &mut self.buffers;
         fill_confirmations(latest, confirmations, head, self.split, None);
@@ -182,7 +184,8 @@ impl<W: EventObserver> Population<'_, W> {
         (verdict(confirmations, None) == Verdict::Settling).then(size).flatten()
     }
 
-    /// Lists the releases in a tree that are newer than the installed one, newest first.
+    /// Lists the releases in a tree that are newer than the installed release, newest first. A
+    /// trojan whose withdrawal the client has read is left out.
     fn list_candidates(&mut self, now: Millis, node: u32, head: PackedHead) {
         let environment = self.environment;
         let client = &self.clients[node as usize];
@@ -209,8 +212,8 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// Keeps the latest and the earlier rounds, if each is the first to cover a candidate
-    /// (`adopt_head` of `unanimity_client`).
+    /// Adds the latest round to the kept rounds, and drops every round that is not the first to
+    /// cover some candidate (`adopt_head` of `unanimity_client`).
     fn keep_rounds(&mut self, now: Millis, node: u32, head: PackedHead) {
         let (client, split) = (&mut self.clients[node as usize], self.split);
         let DecisionBuffers { latest, candidates, .. } = &self.buffers;
@@ -231,7 +234,8 @@ impl<W: EventObserver> Population<'_, W> {
     }
 
     /// Chooses the newest candidate that every peer confirms now and confirmed `settle` ago
-    /// (`LoggedRelease::confirm`). Without one, the result is that of the newest candidate.
+    /// (`LoggedRelease::confirm`). Without such a candidate, the result is the verdict on the
+    /// newest candidate, or `UpToDate` if there is no candidate.
     fn choose_release(&mut self, now: Millis, node: u32, head: PackedHead) -> CycleResult {
         let (at, split) = (i64::from(whole_seconds(now)), self.split);
         let settle = i64::from(whole_seconds(self.environment.scenario.settle));

@@ -9,7 +9,8 @@ pub(super) struct AnsweredHead {
     pub(super) signed: i32,
 }
 
-/// The kept rounds of a node, earliest first, as the number of the first (its index plus one).
+/// The linked list of a node's kept rounds, earliest first. It is stored as the number of its first
+/// round, which is that round's index in the pool plus one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeptRounds(Option<std::num::NonZeroU32>);
 
@@ -19,14 +20,14 @@ impl KeptRounds {
     }
 }
 
-/// When a round closed, in seconds, and the node's next kept round.
+/// A kept round: the time at which it closed, in seconds, and the node's next kept round.
 #[derive(Clone, Copy, Debug)]
 struct KeptRound {
     at: u32,
     next: KeptRounds,
 }
 
-/// The kept rounds of all nodes. Each has an answer of every peer.
+/// The kept rounds of all nodes. Each round has an answer of every peer.
 #[derive(Clone, Debug)]
 pub(super) struct KeptRoundPool {
     peers_per_node: usize,
@@ -63,8 +64,9 @@ impl KeptRoundPool {
         })
     }
 
-    /// Adds a round after the kept rounds of a node, and frees those that are not `needed`. Its
-    /// argument is the position in the list, from 0.
+    /// Adds a round at the end of a node's kept rounds, drops every round that is not `needed`, and
+    /// returns the new list. The argument of `needed` is a round's position from 0; the added round
+    /// is last.
     pub(super) fn keep(
         &mut self,
         kept: KeptRounds,

@@ -10,7 +10,7 @@
 //! - The decision (`decide`), after the client's own `decide`: remembered heads, staleness, the
 //!   trusted head, the rounds kept while a release settles, and the choice among releases.
 //! - Three rules are the client's own code, in [`unanimity_protocol::decision`]: which answers
-//!   count, which head is adopted, and what a round amounts to.
+//!   count, which head is adopted, and the verdict of a round.
 //! - Times that are signed or compared are whole seconds, as in the client.
 //!
 //! **Not modelled**:

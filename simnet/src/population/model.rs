@@ -122,7 +122,7 @@ impl<'a, W: EventObserver> Population<'a, W> {
         is_up.then(|| PackedHead::new(shown, self.split))
     }
 
-    /// Stores evidence of a fork, for both roles of a node. It stays for ever.
+    /// Stores evidence of a fork, for a node's witness and client. The evidence is never removed.
     pub(super) fn store_evidence(&mut self, now: Millis, node: u32) {
         if !std::mem::replace(&mut self.peers[node as usize].latched, true) {
             self.emit(now, node, EventKind::Evidence);

@@ -9,12 +9,12 @@ use super::packed_head::PackedHead;
 pub(super) struct SimulatedPeer {
     /// The largest head that the mirror showed.
     pub(super) head: PackedHead,
-    /// When the mirror last showed a head of at least this size, in seconds.
+    /// When the mirror last showed a head at least as large as `head`, in seconds.
     pub(super) seen_at: u32,
     pub(super) polls: u32,
-    /// Whether the mirror has shown a head since the node started.
+    /// Whether the mirror has shown a head at least as large as `head` since the node started.
     pub(super) is_fresh: bool,
-    /// Whether either role has stored evidence of a fork.
+    /// Whether the node's witness or client has stored evidence of a fork.
     pub(super) latched: bool,
 }
 
@@ -35,7 +35,7 @@ impl Default for SimulatedPeer {
 pub(super) struct SimulatedClient {
     /// The number of cycles that began or were skipped.
     pub(super) cycles: u32,
-    /// The trusted head; at first none.
+    /// The trusted head; [`PackedHead::NONE`] at first.
     pub(super) trusted: PackedHead,
     /// The installed sequence; at first 0.
     pub(super) installed_sequence: u32,

@@ -16,7 +16,7 @@ impl PackedHead {
     /// No head. Its size is 0, less than that of any head.
     pub(super) const NONE: PackedHead = PackedHead(0);
 
-    /// Packs a head. Up to the split its chain is always 0.
+    /// Packs a head. A head of at most `split` entries always gets chain 0.
     pub(super) fn new(head: TraceHead, split: u32) -> PackedHead {
         let forked = head.chain == 1 && head.size > split;
         PackedHead(head.size | if forked { FORKED } else { 0 })

@@ -1,4 +1,4 @@
-//! The peer role of a node: polls, and answers from the head that it holds.
+//! A node as a peer: its polls, and its answers from the head that it holds.
 
 use super::answer::{PeerAnswer, signing_second, whole_seconds};
 use super::model::{NodeStep, Population};
@@ -12,7 +12,8 @@ use crate::trace::{EventKind, EventObserver};
 const CLOCK_ERROR: i32 = 3600;
 
 impl<W: EventObserver> Population<'_, W> {
-    /// Polls the node's mirror, after `Witness::poll` with one mirror, and schedules the next poll.
+    /// Polls the node's mirror as `Witness::poll` does with one mirror, and schedules the next
+    /// poll.
     pub(super) fn poll_mirror(&mut self, now: Millis, node: u32) {
         let environment = self.environment;
         let peer = &mut self.peers[node as usize];
@@ -38,7 +39,7 @@ impl<W: EventObserver> Population<'_, W> {
         self.schedule(next, node, NodeStep::Poll);
     }
 
-    /// The answer of an honest peer, after `Witness::answer`.
+    /// The answer of an honest peer, as `Witness::answer` gives it.
     pub(super) fn answer(&self, now: Millis, node: u32) -> PeerAnswer {
         match self.fresh_head(now, node) {
             _ if self.peers[node as usize].latched => PeerAnswer::Evidence,
@@ -76,7 +77,8 @@ impl<W: EventObserver> Population<'_, W> {
         (answer, signing_second(now))
     }
 
-    /// The head that a peer holds, if its mirror has shown it within `max_poll_age`.
+    /// The head that a peer holds, if its mirror has shown that head since the node started and
+    /// within `max_poll_age`.
     fn fresh_head(&self, now: Millis, node: u32) -> Option<PackedHead> {
         let SimulatedPeer { head, seen_at, is_fresh, .. } = self.peers[node as usize];
         let max_age = whole_seconds(self.environment.scenario.max_poll_age);

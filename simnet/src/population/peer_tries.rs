@@ -1,4 +1,4 @@
-//! The tries at each peer in a round, after `unanimity_client`'s `round`.
+//! The tries at each peer in a round, modelled on `round` of `unanimity_client`.
 
 use unanimity_client::draw_retry_delays;
 
@@ -44,8 +44,8 @@ impl<W: EventObserver> Population<'_, W> {
         }
     }
 
-    /// Makes one try at one peer. Either the question arrives and the answer is in time, or the try
-    /// fails and the next one is scheduled.
+    /// Makes one try at one peer. Either the question will arrive and its answer will be in time,
+    /// or the try fails. Then the next try is scheduled, or the peer is given up.
     pub(super) fn try_peer(
         &mut self,
         now: Millis,
@@ -126,7 +126,7 @@ impl<W: EventObserver> Population<'_, W> {
         draw_retry_delays(&mut rng)[tries as usize].as_millis() as Millis
     }
 
-    /// Answers a question that reaches a peer. The answer will be in time.
+    /// Answers a question that reaches a peer. The answer will be in time, as the try has checked.
     pub(super) fn receive_question(
         &mut self,
         now: Millis,
@@ -147,8 +147,8 @@ impl<W: EventObserver> Population<'_, W> {
         self.finish_peer(id, peer_index);
     }
 
-    /// Marks a peer's part of a round as final, and schedules the end of the round after the last
-    /// peer.
+    /// Marks a peer's part of a round as final. Schedules the end of the round if no other peer is
+    /// waited for.
     fn finish_peer(&mut self, id: ActiveRoundId, peer_index: u8) {
         let came_after = self.active_rounds.slots(id)[peer_index as usize].came_after;
         let round = self.active_rounds.get_mut(id);

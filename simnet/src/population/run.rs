@@ -37,7 +37,7 @@ pub fn check_playable(scenario: &Scenario) -> Result<(), UnsupportedFault> {
 /// Plays a world from its beginning up to its horizon, and passes every event to `observer`.
 ///
 /// # Panics
-/// [`check_playable`] refuses the world: its results would be wrong.
+/// If [`check_playable`] refuses the world, because its results would be wrong.
 pub fn run(environment: &Environment, observer: &mut impl EventObserver) -> RunStats {
     check_playable(&environment.scenario).unwrap_or_else(|fault| panic!("{fault}"));
     let mut population = Population::new(environment, observer);
@@ -51,8 +51,8 @@ pub fn run(environment: &Environment, observer: &mut impl EventObserver) -> RunS
     RunStats { events, bytes: population.bytes() as f64 / f64::from(nodes.max(1)) }
 }
 
-/// An estimate of the memory that a run needs, in bytes. It is slightly more than a run takes in
-/// which every release is installed before the third release after it.
+/// An estimate of the memory that a run needs, in bytes. If every node installs each release before
+/// the third release after it, the run takes slightly less.
 pub fn bytes_needed(scenario: &Scenario) -> u64 {
     let peers = u64::from(scenario.peers);
     let each =
@@ -90,7 +90,7 @@ impl<W: EventObserver> Population<'_, W> {
         self.clients[node as usize].active_round = None;
     }
 
-    /// Loads what the next steps need into the processor's cache. It has no other effect.
+    /// Loads the data of the next steps into the processor's cache, and has no other effect.
     fn prefetch(&self) {
         let peers = self.environment.scenario.peers as usize;
         let mut seen = 0;

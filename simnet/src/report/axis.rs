@@ -11,7 +11,7 @@ pub enum AxisUnit {
     Number,
 }
 
-/// A scale from values to 0..1.
+/// A scale that maps values to positions from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scale {
     low: f64,
@@ -103,7 +103,7 @@ fn format_tick(at: f64, step: f64, unit: AxisUnit) -> String {
         AxisUnit::Time => format_time(at),
         AxisUnit::Fraction => {
             let percent = step * 100.0;
-            // 2.5 has a digit after the point although it is above 1.
+            // A step of 2.5% needs a digit after the point, although it is above 1%.
             let more = usize::from((percent * 10f64.powi(digits(percent) as i32)).fract() > 1e-6);
             format!("{:.*}%", digits(percent) + more, at * 100.0)
         }

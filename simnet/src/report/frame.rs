@@ -73,8 +73,8 @@ impl Frame {
     }
 }
 
-/// The positions of an axis's values, from 0 to 1, and whether they are to scale. They are if all
-/// values are numbers or all are times, and their labels do not overlap.
+/// The positions of an axis's values, from 0 to 1, and whether the positions are to scale. They are
+/// to scale if all values are numbers or all are times, and their labels do not overlap.
 pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
     let count = axis.values.len();
     let even = |n: usize| (n as f64 + 0.5) / count as f64;
@@ -103,7 +103,7 @@ pub(super) fn axis_positions(axis: &Axis) -> (Vec<f64>, bool) {
     }
 }
 
-/// Whether an axis of numbers or times is drawn with even spaces instead of to scale.
+/// Whether an axis of more than two numbers or times is drawn with even spaces instead of to scale.
 pub(super) fn is_evenly_spaced(axis: &Axis) -> bool {
     let number =
         |value: &String| value.parse::<f64>().is_ok() || humantime::parse_duration(value).is_ok();

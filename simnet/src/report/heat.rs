@@ -6,7 +6,8 @@ use super::frame::{AxisNames, CHARACTER, Frame, LEFT, bottom_margin, draw_x_axis
 use super::series::Panel;
 use crate::study::Axis;
 
-/// Draws estimates over two axes: a colour from dark blue to yellow, and the number in every field.
+/// Draws estimates over two axes. Each field has a colour from dark blue to yellow, and its number
+/// if the number fits.
 pub(super) fn draw_heat_map(
     panel: &Panel,
     (across, up): (&Axis, &Axis),

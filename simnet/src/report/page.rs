@@ -28,7 +28,8 @@ const KEY_MEASURES: &[&str] = &[
     "attacks.installed / attacks",
 ];
 
-/// The largest number of cells with a table of key numbers. Plots show more cells better.
+/// The largest number of cells for which the page has a table of key numbers. Plots show more cells
+/// better.
 const MAX_TABLE_CELLS: usize = 8;
 
 /// Renders the whole page.

@@ -25,7 +25,7 @@ pub struct Series {
     pub points: Vec<Option<Estimate>>,
     /// The steps of a distribution: milliseconds, and the fraction that took no longer.
     pub steps: Vec<(u64, f64)>,
-    /// The number of worlds.
+    /// The number of worlds from which the series was computed.
     pub worlds: usize,
 }
 

@@ -18,7 +18,8 @@ const Z: f64 = 1.959_964;
 pub struct Estimate {
     /// The estimate; infinite for a time that is not reached within the observed time.
     pub value: f64,
-    /// The 95% interval; `None` for a single world. The upper end may be infinite.
+    /// The 95% interval; `None` if it needs the variance between worlds and there is one world
+    /// only. The upper end may be infinite.
     pub interval: Option<(f64, f64)>,
     /// The number of worlds.
     pub worlds: usize,
@@ -50,7 +51,8 @@ pub fn estimate(measure: &PlotMeasure, worlds: &[&Results]) -> Option<Estimate> 
     }
 }
 
-/// The merged distribution of all worlds, and the number of cases, with those that never ended.
+/// The merged distribution of all worlds, and the number of all cases, including those that never
+/// ended. `None` if the measure has no times, or there is no case.
 pub fn pool_times(measure: &PlotMeasure, worlds: &[&Results]) -> Option<(Histogram, u64)> {
     let (Quantity::Time(name) | Quantity::Mean(name) | Quantity::Quantile(name, _)) =
         &measure.quantity
@@ -136,15 +138,16 @@ fn variance(pairs: &[RatioTerms], ratio: f64) -> Option<f64> {
     (worlds > 1.0).then(|| worlds / (worlds - 1.0) * squares / (below * below))
 }
 
-/// The number of independent trials with the same information, and the factor for their standard
-/// deviation.
+/// The number of independent trials that would have the same variance as the fraction, and the
+/// factor of the standard deviation for the interval.
 fn effective_trials(pairs: &[RatioTerms], p: f64) -> Option<(f64, f64)> {
     let used: Vec<&RatioTerms> = pairs.iter().filter(|(_, of)| *of > 0.0).collect();
     if used.iter().all(|(_, of)| *of <= 1.0) {
         return Some((used.len() as f64, Z));
     }
     let variance = variance(pairs, p)?;
-    // If the fraction is 0 or 1 in all worlds, each world counts as one trial.
+    // If the fraction is 0 or 1 in all worlds, the variance is 0, so each world counts as one
+    // trial.
     match p <= 0.0 || p >= 1.0 {
         true => Some((used.len() as f64, Z)),
         false => Some((p * (1.0 - p) / variance, student_quantile(used.len() - 1))),

@@ -9,8 +9,8 @@ use super::frame::{
 use super::series::{Panel, Series};
 use crate::study::Axis;
 
-/// The number of colours: those of Okabe and Ito without yellow, which colour-blind readers can
-/// tell apart. Markers and dashes differ, too.
+/// The number of line colours. They are the colours of Okabe and Ito without yellow. Colour-blind
+/// readers can tell them apart. Markers and dashes differ, too.
 pub(super) const COLOURS: usize = 7;
 
 /// The marker of a line at a point. The shapes differ, so that lines do not differ by colour alone.
@@ -73,7 +73,8 @@ pub(super) fn draw_lines(
     frame.finish()
 }
 
-/// Draws the fraction that took no longer, as steps over a logarithmic time axis.
+/// Draws distributions of times: the fraction of cases that took no longer than each time, as steps
+/// over a logarithmic time axis.
 pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> String {
     let up = Scale::from_values([0.0, 1.0].into_iter(), AxisUnit::Fraction);
     let mut frame = Frame::new(names, 44.0);
@@ -96,7 +97,7 @@ pub(super) fn draw_ecdf(panel: &Panel, scale: &Scale, names: AxisNames<'_>) -> S
         write!(path, "H{:.1}", frame.x(1.0)).expect("a string");
         let dash = number / COLOURS + number % COLOURS;
         frame.add(format_args!("<path class=\"line c{colour} d{}\" d=\"{path}\"/>", dash % 4));
-        // Each line has its markers at other heights.
+        // Each line has its markers at heights of its own, so that markers do not hide each other.
         let marked = [0.2, 0.5, 0.8].map(|part| part + 0.03 * number as f64);
         let top = series.steps.last().map_or(0.0, |(_, fraction)| *fraction);
         for part in marked {

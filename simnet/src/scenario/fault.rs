@@ -16,11 +16,11 @@ use crate::Millis;
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// The probability that the fault affects a node, for each node.
+    /// The probability that the fault affects a node, drawn independently for each node.
     pub share: f64,
     /// When the fault begins.
     pub from: Millis,
-    /// When the fault ends; this moment itself is free of it.
+    /// When the fault ends. At this moment itself, the fault is over.
     pub until: Millis,
 }
 
@@ -65,8 +65,8 @@ pub enum FaultKind {
     MirrorStale,
     /// The node's mirror takes longer than any client or witness waits.
     MirrorSlow,
-    /// The node's mirror has a release in place of the last entry, signed with stolen keys, never
-    /// logged.
+    /// The node's mirror replaces the last entry of each entry bundle by a release that was signed
+    /// with stolen keys and never logged.
     MirrorTrojan,
     /// The client is killed at a random disk step in most cycles, and started again.
     Crash,
@@ -77,10 +77,10 @@ pub enum FaultKind {
     /// The node is away: it neither polls, nor answers, nor begins rounds. Unfinished work is lost.
     /// When the node returns, its disk is as it was.
     Off,
-    /// No other node reaches the node; it reaches others.
+    /// No other node reaches the node; the node reaches other nodes.
     Unreachable,
-    /// Affected nodes reach only affected nodes, and only affected nodes reach them. Mirrors are
-    /// reached.
+    /// Affected nodes reach only affected nodes, and only affected nodes reach them. All nodes
+    /// still reach their mirrors.
     Partition,
 }
 
@@ -128,7 +128,7 @@ impl FaultKind {
         )
     }
 
-    /// Whether the population tier plays the fault. The others need bytes, disk steps or reading
+    /// Whether the population tier plays the fault. Other faults need bytes, disk steps or reading
     /// times, which only the full tier has.
     pub fn is_played_by_population(self) -> bool {
         use FaultKind::{Cut, Equivocate, Fast, Replay, Silent, Slow, StaleHead};
@@ -145,7 +145,7 @@ impl FaultKind {
     }
 }
 
-/// The name in scenario files.
+/// Formats the fault's name in scenario files.
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

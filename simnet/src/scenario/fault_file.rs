@@ -17,7 +17,7 @@ pub(super) struct FaultFile {
     until: Option<Spanned<DurationField>>,
 }
 
-/// Reads the faults of a world that ends at its horizon.
+/// Reads the faults of a world that ends at `horizon`. Fails with the first invalid fault.
 pub(super) fn read_faults(
     text: &ScenarioText,
     files: &[FaultFile],

@@ -2,8 +2,9 @@
 
 /// Path and label (for axes) of every field.
 ///
-/// The last part of a path names the field where no other path ends with it. Fields of mirrors and
-/// faults are always named in full, so `availability` is the nodes' and `share` the adversary's.
+/// The end of a path names the field, if no other path has that end. Fields of mirrors and faults
+/// are always named in full, so `availability` means `nodes.availability`, and `share` means
+/// `adversary.share`.
 pub const FIELDS: &[(&str, &str)] = &[
     ("horizon", "time simulated"),
     ("nodes.count", "nodes"),

@@ -109,8 +109,8 @@ pub fn find_value<'a, 't>(
     }
 }
 
-/// Whether a path names exactly one value in a tree. A path into a list (`[[fault]]`) does only if
-/// the list has one element.
+/// Whether a path names exactly one value in a tree. A path into a list (`[[fault]]`) names one
+/// value only if the list has one element.
 pub fn is_unambiguous(tree: &ScenarioTree<'_>, path: &str) -> bool {
     let first = path.split_once('.').map_or(path, |(first, _)| first);
     let list = tree.get(first).and_then(|value| value.get_ref().as_array());

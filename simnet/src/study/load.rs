@@ -82,7 +82,7 @@ fn ambiguous(text: &ScenarioText, path: &str, span: Range<usize>) -> ScenarioErr
     text.error_at(Some(span), problem)
 }
 
-/// Takes a section out of the tree; `None` if the tree has none of that name.
+/// Takes a section out of the tree; `None` if the tree has no section of that name.
 fn take_section<'t>(
     text: &ScenarioText,
     tree: &mut ScenarioTree<'t>,
@@ -96,7 +96,8 @@ fn take_section<'t>(
     }
 }
 
-/// All values that are no sections, with their paths. Tables inside arrays are values.
+/// All values that are not sections, each with its path, in the order of the text. Tables inside
+/// arrays are values.
 fn flatten_fields<'t>(tree: ScenarioTree<'t>) -> Vec<(String, Spanned<DeValue<'t>>)> {
     let mut all = Vec::new();
     for (key, value) in tree {

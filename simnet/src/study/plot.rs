@@ -47,8 +47,8 @@ pub struct PlotMeasure {
     pub denominator: Option<String>,
 }
 
-/// A count, a distribution of times, or a number of the distribution. Each has the name of the
-/// metric.
+/// A count, a distribution of times, or a figure of a distribution. Each variant has the name of
+/// its count or distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantity {
     /// A count.

@@ -37,14 +37,14 @@ pub enum SweepError {
         /// What is wrong with the file.
         problem: ResultError,
     },
-    /// Two files have a result of the same world.
+    /// Two files each have a result of one world.
     #[error("{} and {} both hold one world ({world}): leave one of them out", first.display(), second.display())]
     DuplicateWorld {
         /// The path of one file.
         first: PathBuf,
         /// The path of the other file.
         second: PathBuf,
-        /// The world that both hold.
+        /// The world that both files hold.
         world: String,
     },
     /// The files lack results of some worlds.

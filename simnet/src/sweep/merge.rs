@@ -8,7 +8,7 @@ use super::files::{ResultFile, list_result_files, read_result_file};
 use crate::Study;
 use crate::study::WorldId;
 
-/// Merges directories of shards and result files. Worlds may be missing only if `partial`.
+/// Merges directories of shards and single result files. Worlds may be missing only if `partial`.
 ///
 /// # Errors
 /// A file is invalid or does not belong to the others, a world is there twice, or worlds are
@@ -89,7 +89,7 @@ fn collect_files(
         files.push(path.to_owned());
         return Ok(());
     }
-    // The same directory may have a merged file, which is left out.
+    // The directory may also have a merged file, which is left out.
     let shard = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shard-"))
     };

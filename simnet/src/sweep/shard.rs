@@ -24,13 +24,13 @@ impl Shard {
         (index < of).then_some(Shard { index, count: of })
     }
 
-    /// The shard of a Slurm array task or of a Kubernetes indexed job; `None` in neither.
+    /// The shard of a Slurm array task or of a Kubernetes indexed job; `None` outside of both.
     ///
-    /// Slurm may count from another number than 0, which a variable says. If a part of an array is
-    /// submitted again, Slurm's count is smaller: then only `--shard` gives the right shard.
+    /// `SLURM_ARRAY_TASK_MIN` says from which number Slurm counts. If a part of an array is
+    /// submitted again, Slurm's count is smaller, and only `--shard` gives the right shard.
     ///
     /// # Errors
-    /// A variable is missing or not a number, or the task's number is too large.
+    /// A variable is missing or not a number, or the task's number is out of range.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Shard>, String> {

@@ -1,4 +1,5 @@
-//! `log append`: appends statements, and refuses before signing what could never install.
+//! `log append`: appends releases and withdrawals. It refuses statements that could have no effect
+//! on any node, before it signs a checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -34,21 +35,24 @@ pub(in crate::cli) struct LogAppendArgs {
     /// Signed releases and withdrawals to append
     #[arg(required = true)]
     notes: Vec<PathBuf>,
-    /// Files that the manifests name; they are stored with the log, where clients find them by
-    /// digest
+    /// A file that a manifest names; it is stored with the log, where clients find it by digest. May
+    /// be given more than once
     #[arg(long, value_name = "FILE")]
     artifact: Vec<PathBuf>,
-    /// A public key that must have signed every note (the line, or a file that holds it)
+    /// A publisher's public key that must have signed every note (the line, or a file that holds
+    /// it). May be given more than once
     #[arg(long, value_name = "KEY", value_parser = parse_note_key)]
     signed_by: Vec<NoteVerifyingKey>,
-    /// A mirror of this log to read first: nothing is signed if it has more entries than this log
+    /// A mirror of this log to read first: nothing is signed if it has more entries than this log.
+    /// May be given more than once
     #[arg(long, value_name = "file:/DIRECTORY", value_parser = parse_mirror_directory)]
     mirror: Vec<Mirror>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
 
-/// Parses a mirror, which must be a directory: the machine that signs may have no network.
+/// Parses a mirror from an argument. The mirror must be a directory, because the machine that signs
+/// may have no network.
 fn parse_mirror_directory(text: &str) -> Result<Mirror, String> {
     match text.parse().map_err(|error: MirrorError| error.to_string())? {
         MirrorSpec::Directory(directory) => Ok(Mirror::from_directory(directory)),
@@ -134,7 +138,7 @@ impl LogAppendArgs {
         Ok(notes)
     }
 
-    /// Reads the artifacts, each of which a release must name.
+    /// Reads the artifacts. Refuses an artifact that no release among `notes` names.
     fn read_artifacts(&self, notes: &[NewEntry]) -> Result<Vec<Vec<u8>>, CommandError> {
         let mut artifacts = Vec::new();
         for path in &self.artifact {
@@ -153,13 +157,12 @@ impl LogAppendArgs {
 
     /// Refuses notes that could have no effect on any node:
     ///
-    /// - a release whose sequence is in the log with other content, or is lower than the newest
-    ///   one;
+    /// - a release whose sequence is not above the newest sequence of its product and channel;
     /// - a release that has expired;
     /// - a withdrawal of a release that the log does not have.
     ///
-    /// Returns the log's leaves with their numbers, and a line for each note that the log already
-    /// has.
+    /// Returns the number of each entry of the log by its leaf hash, and a line of text for each
+    /// note that the log already has.
     fn check_new_entries(
         &self,
         notes: &[NewEntry],
@@ -273,7 +276,8 @@ impl LoggedSequences {
     }
 }
 
-/// Makes an error of a note that names the file of the note.
+/// Makes the error of a command from an error of the log. If one note is at fault, the message
+/// names that note's file.
 fn name_entry_error(error: WriteError, notes: &[NewEntry]) -> CommandError {
     let WriteError::Entry { number, why } = &error else { return advice::command_error(error) };
     let path = notes.get(number - 1).map(|note| note.path.display().to_string());

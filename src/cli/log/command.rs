@@ -131,7 +131,7 @@ impl LogShowArgs {
 pub(crate) struct LogProveArgs {
     #[command(flatten)]
     source: LogSourceArgs,
-    /// The note to prove, byte for byte as it was appended
+    /// The note to prove, byte for byte as it was appended; give this or --index
     #[arg(long, value_name = "FILE", group = "entry", required_unless_present = "index")]
     note: Option<PathBuf>,
     /// The entry's number, instead of the note

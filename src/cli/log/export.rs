@@ -96,7 +96,7 @@ fn missing_json(MissingArtifact { manifest, artifact: target }: &MissingArtifact
     })
 }
 
-/// Renders a fork with its evidence. The two heads may never be in one place again.
+/// Renders a fork with its evidence, because the two heads may never be in one place again.
 fn render_fork(error: &ExportError) -> CommandOutput {
     let evidence = match error {
         ExportError::Fork { evidence, .. } => evidence.to_string(),

@@ -32,7 +32,8 @@ pub(super) struct LogSourceArgs {
 }
 
 impl LogSourceArgs {
-    /// Reads the head, and passes every entry with its number to `on_entry`.
+    /// Reads and verifies the log, and passes every entry with its number to `on_entry`. Returns
+    /// the log as a mirror, and its head.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl LogSourceArgs {
     }
 }
 
-/// Verifies a checkpoint with the log's key alone. The origin is the one that the checkpoint has.
+/// Verifies a checkpoint with the log's key alone. Any origin in the checkpoint is accepted.
 pub(super) fn verify_checkpoint(
     checkpoint: &[u8],
     key: &NoteVerifyingKey,
@@ -86,8 +87,8 @@ pub(crate) fn head_json(head: &TreeHead) -> Value {
     json!({ "size": head.size(), "root": head.root().hex() })
 }
 
-/// Makes the error of a log that cannot be read, which is an error of the disk: logs are
-/// directories.
+/// Makes the error of a log that cannot be read. It is an error of the disk, because these commands
+/// read a log only from a directory.
 pub(super) fn read_error(mirror: &Mirror, error: &std::io::Error) -> CommandError {
     CommandError::new(Exit::Disk, format!("{mirror}: {error}"))
 }

@@ -6,10 +6,11 @@ use std::str::FromStr;
 use data_encoding::{BASE32_NOPAD, Encoding};
 use sha3::{Digest, Sha3_256};
 
-/// The port of an onion address without one.
+/// The port of an onion address that names no port.
 pub const DEFAULT_PORT: u16 = 4242;
 
-/// The address of an onion service: identity key and port. An address has one spelling as text.
+/// The address of an onion service: its identity key and a port. `Display` writes the lower-case
+/// host name and the port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OnionAddress {
     /// The service's ed25519 identity key.
@@ -21,12 +22,12 @@ pub struct OnionAddress {
 /// The text is not an onion address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnionAddressError {
-    /// Not 56 characters of base32, `.onion`, and optionally a port.
+    /// The text is not 56 characters of base32, `.onion`, and optionally a port.
     #[error(
         "{0:?} is not an onion address: expected 56 characters of a-z and 2-7, '.onion', and optionally ':PORT'"
     )]
     Shape(String),
-    /// The checksum inside the address does not match: a character is wrong.
+    /// The checksum or the version inside the address is wrong, so a character was mistyped.
     #[error("{0:?} was mistyped: its checksum does not match")]
     Checksum(String),
 }
@@ -39,7 +40,7 @@ fn base32() -> Encoding {
     spec.encoding().expect("the alphabet of RFC 4648 in lower case")
 }
 
-/// The two bytes inside an address that detect a wrong character.
+/// Computes the checksum of an address: two bytes that detect a mistyped character.
 fn checksum(key: &[u8; 32]) -> [u8; 2] {
     let mut hasher = Sha3_256::new();
     hasher.update(b".onion checksum");
@@ -52,8 +53,8 @@ fn checksum(key: &[u8; 32]) -> [u8; 2] {
 impl FromStr for OnionAddress {
     type Err = OnionAddressError;
 
-    /// Parses an address in upper or lower case, with or without a final dot. Without a port it has
-    /// [`DEFAULT_PORT`].
+    /// Parses an address in upper or lower case. The host name may end with a dot. An address
+    /// without a port gets [`DEFAULT_PORT`].
     fn from_str(text: &str) -> Result<Self, OnionAddressError> {
         let shape = || OnionAddressError::Shape(text.chars().take(80).collect());
         let lower = text.to_ascii_lowercase();
@@ -80,7 +81,7 @@ impl FromStr for OnionAddress {
 }
 
 impl OnionAddress {
-    /// The address without its port.
+    /// The host name of the service: 56 characters of base32, and `.onion`.
     pub fn host(&self) -> String {
         let bytes = [&self.key[..], &checksum(&self.key), &[VERSION]].concat();
         format!("{}.onion", base32().encode(&bytes))
@@ -94,7 +95,7 @@ impl fmt::Display for OnionAddress {
 }
 
 impl fmt::Debug for OnionAddress {
-    /// Hides the address, so that logs have none.
+    /// Writes a placeholder, so that no address gets into a log by `Debug`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnionAddress(..)")
     }

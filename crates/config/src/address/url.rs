@@ -1,5 +1,6 @@
-//! URLs of mirrors: `https://HOST/PREFIX`, or `http://` to an onion service. Both are
-//! authenticated, since an onion address is a key.
+//! URLs of mirrors: `https://HOST/PREFIX`, or `http://` to an onion service. Both forms
+//! authenticate the host: TLS by a certificate, and an onion service by its address, which is a
+//! key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,20 +9,20 @@ use http::Uri;
 
 use crate::OnionAddress;
 
-/// The port at which onion services serve files: the port of an `http://` URL without one.
+/// The port at which onion services serve files, and the default port of an `http://` URL.
 pub const WEB_PORT: u16 = 80;
 
-/// The URL of a mirror: a host of static files, and the path below which they are.
+/// The URL of a mirror: a host of static files, and the path of the directory with the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorUrl {
-    /// The host.
+    /// The host of the mirror.
     pub host: MirrorHost,
     /// The port, 1 to 65535.
     pub port: u16,
     /// Whether the host is reached with TLS.
     pub tls: bool,
-    /// The text before `/` and the path of a file: empty, or a path that begins with `/` and does
-    /// not end with `/`.
+    /// The path of the mirror's directory, which precedes `/FILE` in URLs. It is empty, or begins
+    /// with `/` and does not end with `/`.
     pub(crate) prefix: String,
 }
 
@@ -42,7 +43,7 @@ pub struct MirrorUrlError {
     why: String,
 }
 
-/// The forms of a mirror, for error messages.
+/// The accepted forms of a mirror in the configuration, for error messages.
 pub(crate) const EXPECTED_FORMS: &str =
     "write https://HOST/PREFIX, http://ADDRESS.onion/PREFIX, or file:/absolute/directory";
 
@@ -70,7 +71,7 @@ impl FromStr for MirrorUrl {
         }
         let (host, port) = (authority.host().to_ascii_lowercase(), authority.port());
         let port = match port.map(|port| port.as_u16()) {
-            // There is a colon, and no valid port number behind it.
+            // The authority has a colon without a valid port number behind it.
             None if authority.as_str().len() > authority.host().len() => None,
             Some(0) => None,
             None => Some(if tls { 443 } else { WEB_PORT }),
@@ -98,8 +99,8 @@ impl FromStr for MirrorUrl {
     }
 }
 
-/// Whether the host is a domain name or an Internet address. Names with other letters than ASCII
-/// need their DNS form (`xn--`).
+/// Whether the text is a domain name or an Internet address. A name with letters outside ASCII
+/// needs its DNS form (`xn--`).
 fn is_name(host: &str) -> bool {
     let is_address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Some(address) = is_address {
@@ -111,13 +112,13 @@ fn is_name(host: &str) -> bool {
 }
 
 impl MirrorUrl {
-    /// The text before `/` and the path of a file: empty, or a path that begins with `/` and does
-    /// not end with `/`.
+    /// The path of the mirror's directory, which precedes `/FILE` in URLs. It is empty, or begins
+    /// with `/` and does not end with `/`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The URL of everything that an onion service serves at [`WEB_PORT`].
+    /// Makes the URL of the root directory of an onion service, at [`WEB_PORT`].
     pub fn from_onion_key(key: [u8; 32]) -> MirrorUrl {
         MirrorUrl {
             host: MirrorHost::Onion(key),
@@ -127,7 +128,7 @@ impl MirrorUrl {
         }
     }
 
-    /// The host as in URLs and requests, with its port unless that is the default of the scheme.
+    /// The host as in URLs and requests. The port follows if it is not the scheme's default port.
     pub fn authority(&self) -> String {
         let default_port = if self.tls { 443 } else { WEB_PORT };
         if self.port == default_port {

@@ -1,11 +1,12 @@
-//! Edits of a peers file that the operator wrote: one change, and every other byte stays.
+//! Edits of a peers file that the operator wrote. An edit makes one change, and keeps every other
+//! byte of the file.
 //!
 //! An edit has these steps:
 //!
-//! 1. It takes a lock, and waits up to [`LOCK_TIMEOUT`] for another edit.
+//! 1. It takes the lock of the file's directory, and waits up to [`LOCK_TIMEOUT`] for another edit.
 //! 2. It reads the file, and computes the list of peers that the edited file must have.
 //! 3. It changes the text.
-//! 4. It parses the changed text, and stops unless the result is that list.
+//! 4. It parses the changed text, and stops unless the result is the list of step 2.
 //! 5. It replaces the whole file durably, and keeps its permissions.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -22,12 +23,12 @@ use crate::peers::head_claim::HeadClaim;
 use crate::peers::layout::Layout;
 use crate::{ConfigErrorKind, Membership, PeerEntry, PeerList, PeerListError, operator_file};
 
-/// An edit of a peers file failed. The old file is whole, or the new one if only the last sync of
-/// the directory failed.
+/// An edit of a peers file failed. The file is whole: it has its old content, or its new content if
+/// only the final sync of the directory failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct EditError {
-    /// The file, with links resolved.
+    /// The path of the peers file, with links resolved.
     pub path: PathBuf,
     /// Why the file was not edited.
     pub why: EditErrorKind,
@@ -36,13 +37,13 @@ pub struct EditError {
 /// Why a peers file was not edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditErrorKind {
-    /// The file does not load.
+    /// The peers file cannot be read or parsed.
     #[error(transparent)]
     Config(#[from] ConfigErrorKind),
     /// The edited file would not be a valid list of peers.
     #[error("nothing was changed, because {0}")]
     PeerList(#[from] PeerListError),
-    /// No peer has the name.
+    /// No peer in the file has the requested name.
     #[error("no peer is named {name}. Listed: {}", names(known))]
     UnknownPeer {
         /// The name in the request.
@@ -65,14 +66,15 @@ pub enum EditErrorKind {
     /// The peer still has to confirm every update, so it cannot be removed.
     #[error("{0} still has to confirm every update, until its removal takes effect")]
     StillCounted(Name),
-    /// The TOML has a layout that this program reads and cannot change, or the new value has no
-    /// form in the file.
+    /// The file has a TOML layout that this program can read and cannot edit, or the edited text
+    /// would not have exactly the wanted peers.
     #[error("this edit is not possible in the way the file is written. Make the change by hand")]
     UnsupportedLayout,
     /// The permissions of the file forbid its owner to write.
     #[error("its owner may not write to it. Give the owner write permission to allow edits")]
     ReadOnly,
-    /// The file belongs to another user. A replaced file would belong to the user of this process.
+    /// The file belongs to another user. An edit would replace it by a file that belongs to the
+    /// user of this process.
     #[error(
         "it belongs to the user with id {owner}. Run this as that user: sudo -u '#{owner}' ..."
     )]
@@ -80,7 +82,7 @@ pub enum EditErrorKind {
         /// The user id of the owner.
         owner: u32,
     },
-    /// Another edit holds the lock for longer than [`LOCK_TIMEOUT`].
+    /// Another process held the lock for longer than [`LOCK_TIMEOUT`].
     #[error("another process is editing it. Try again")]
     Busy,
     /// The file cannot be read or written.
@@ -89,7 +91,7 @@ pub enum EditErrorKind {
 }
 
 impl EditErrorKind {
-    /// Whether another user may be permitted to make the edit.
+    /// Whether the edit failed for lack of permission, so that another user may be able to make it.
     pub fn is_permission_denied(&self) -> bool {
         match self {
             EditErrorKind::OtherOwner { .. } => true,
@@ -112,14 +114,15 @@ pub fn add(path: &Path, entry: &PeerEntry, disk: &Storage) -> Result<PeerList, E
     })
 }
 
-/// The TOML of a peer, for a user that may not write to the file and has to pass it on.
+/// Formats a peer as a `[[peer]]` table, for a user who may not write to the peers file and has to
+/// pass the table on.
 pub fn format_peer_table(entry: &PeerEntry) -> String {
     let lines = key_values(entry).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
     format!("[[peer]]\n{}", lines.collect::<String>())
 }
 
-/// Makes a joining peer count, after its log and ours were proven to be one. Refuses an entry that
-/// has changed since that proof.
+/// Makes a joining peer count. The caller has proven that the peer and this node follow one log.
+/// Refuses an entry in the file that differs from `joining`, the entry of that proof.
 pub fn activate(path: &Path, joining: &PeerEntry, disk: &Storage) -> Result<PeerList, EditError> {
     let name = &joining.peer.name;
     edit(path, disk, None, |entries| {
@@ -156,7 +159,8 @@ pub fn schedule_removal(
     })
 }
 
-/// Cancels the removal of a peer, also after it has left: it counts again.
+/// Cancels the removal of a peer, even after the peer has left. The peer then counts again. Refuses
+/// a peer that left before it ever counted.
 pub fn cancel_removal(path: &Path, name: &Name, disk: &Storage) -> Result<PeerList, EditError> {
     edit(path, disk, None, |entries| {
         let index = find_index(entries, name)?;
@@ -189,7 +193,7 @@ pub fn remove(
     })
 }
 
-/// A change of the text. The number is the index of the peer in the file.
+/// A change of the text. Each `usize` is the index of a peer in the file.
 enum Change {
     Append(Vec<(&'static str, String)>),
     Set(usize, &'static str, String),
@@ -197,8 +201,10 @@ enum Change {
     Remove(usize),
 }
 
-/// Makes one change. `plan` turns the entries into the wanted ones, and returns the change of the
-/// text. `new_header` begins a file that does not exist; without it, such a file is an error.
+/// Makes one change of a peers file, and returns the new list of peers.
+///
+/// `plan` edits the list of entries, and returns the same change for the text. A missing file is
+/// created with `new_header` as its first lines. Without a header, a missing file is an error.
 fn edit(
     path: &Path,
     disk: &Storage,
@@ -245,7 +251,8 @@ fn edit(
 /// The path of the file with all links resolved. A missing file keeps its path.
 fn resolve_link(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
-        // A link to a missing file keeps its path, too. It exists, so reading it is an error.
+        // A link to a missing file keeps its path, too. The link itself exists, so the edit does
+        // not create a file: it tries to read the link, and fails.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
         found => found,
     }
@@ -256,7 +263,7 @@ fn check_replaceable(path: &Path) -> Result<(), EditErrorKind> {
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(EditErrorKind::OtherOwner { owner: found.uid() });
     }
-    // A rename over the file ignores its write permission.
+    // The file is replaced by a rename, which would ignore a missing write permission.
     if found.mode() & 0o200 == 0 { Err(EditErrorKind::ReadOnly) } else { Ok(()) }
 }
 
@@ -305,7 +312,7 @@ fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// How long an edit waits for another one. An edit takes a few writes of a small file.
+/// How long an edit waits until another edit ends. An edit takes a few writes of a small file.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 const NEW_FILE_HEADER: &str = "# The peers of this node: each of them has to confirm every update.

@@ -19,8 +19,8 @@ pub(crate) struct HeadClaim {
 pub(crate) struct HeadClaimError;
 
 impl HeadClaim {
-    /// Parses a size and a root as a checkpoint has them: each has one spelling. Size 0 needs the
-    /// root of the empty tree.
+    /// Parses a size and a root in the spelling of a checkpoint: decimal without leading zeros, and
+    /// base64. Size 0 needs the root of the empty tree.
     pub(crate) fn from_fields(size: &str, root: &str) -> Option<HeadClaim> {
         let number = size.parse().ok().filter(|n: &u64| *n < 1 << 63 && n.to_string() == size);
         let claim = HeadClaim { size: number?, root: Hash::from_base64(root)? };

@@ -26,22 +26,23 @@ use unanimity_protocol::{CosignatureVerifyingKey, Hash, Log, Name, Origin, Peer}
 use crate::peers::head_claim::HeadClaim;
 use crate::{ClientAuthKey, Fingerprint, Membership, MirrorUrl, OnionAddress, PeerEntry};
 
-/// A node's name, addresses and public keys, for other nodes that follow the same log.
+/// A node's name, addresses, public keys and verified head, for other nodes that follow the same
+/// log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
     /// The name that the sender gives itself.
     pub name: Name,
-    /// The origin of the sender's log, for people. `log` identifies the log.
+    /// The origin of the sender's log, for people. The field `log` identifies the log.
     pub origin: Origin,
     /// The id of the sender's log, computed from its origin and key.
     pub log: LogId,
-    /// The onion service at which the sender is asked.
+    /// The onion service at which other nodes ask the sender.
     pub address: OnionAddress,
     /// The key that verifies the sender's cosigned heads.
     pub key: CosignatureVerifyingKey,
     /// The key by which the sender finds the onion services of its peers.
     pub client_auth: ClientAuthKey,
-    /// The URL at which the sender serves artifacts to anyone, if it does.
+    /// The URL at which the sender serves artifacts to anyone. `None`: it serves no artifacts.
     pub artifacts: Option<MirrorUrl>,
     /// The number of log entries that the sender has verified, below 2^63.
     pub size: u64,
@@ -49,7 +50,8 @@ pub struct Invite {
     pub root: Hash,
 }
 
-/// Why a text is not an invite, or not one for this node's log. It never contains the text.
+/// Why a text is not an invite, or is an invite for another log than this node's. The error never
+/// contains the whole text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
     /// The text does not begin like an invite.
@@ -68,7 +70,7 @@ pub enum InviteError {
         "the invite was mistyped or cut short: its checksum does not match. Copy the whole line again"
     )]
     Checksum,
-    /// A field is not valid, although the checksum matches: the sender made the invite like this.
+    /// A field is not valid, although the checksum matches: the sender made a wrong invite.
     #[error("the invite's {0} is not valid, although its checksum matches. Ask for a new invite")]
     Field(&'static str),
     /// The key is not valid, or is not the key of a witness.
@@ -93,7 +95,8 @@ pub enum InviteError {
 impl Invite {
     /// Makes a joining peer from an invite. Refuses an invite for another log than `log`.
     ///
-    /// The peer's operator has the name of the peer. The operator of this node may correct both.
+    /// The entry's operator is a copy of the peer's name, because an invite names no operator. The
+    /// operator of this node may correct both.
     pub fn to_peer_entry(&self, log: &Log) -> Result<PeerEntry, InviteError> {
         if self.log != log.id() || self.origin != log.origin {
             let short = |id: LogId| Hash(id.0).hex()[..16].to_owned();
@@ -158,7 +161,7 @@ impl FromStr for Invite {
             size: claim.size,
             root: claim.root,
         };
-        // An address and a client_auth key have several spellings, and an invite has one.
+        // The parsers of addresses and keys accept several spellings, and an invite has only one.
         if invite.to_string() == text { Ok(invite) } else { Err(bad("spelling")) }
     }
 }
@@ -176,7 +179,7 @@ impl fmt::Display for Invite {
     }
 }
 
-/// The first eight hex digits of SHA-256. A wrong invite passes with a probability of 2^-32.
+/// The first eight hex digits of SHA-256. A mistyped invite passes with a probability of 2^-32.
 fn checksum(body: &str) -> String {
     Hash::digest(body.as_bytes()).hex()[..8].to_owned()
 }

@@ -1,5 +1,5 @@
 //! The layout of a peers file: the byte ranges of its peers and values. An edit changes one range,
-//! and every other byte stays: comments, order, line endings.
+//! and keeps every other byte, such as comments and line endings.
 //!
 //! The operator may write `[[peer]]` tables or `peer = [{ ... }]`. This module need not be right
 //! for every text that TOML allows: [`crate::peers::edit`] parses the result and rejects it unless
@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 /// The byte ranges of one peer's table and of its keys and values.
 struct PeerSpan {
-    /// The header `[[peer]]`, or the whole `{ ... }`.
+    /// The range of the header `[[peer]]`, or of the whole `{ ... }`.
     span: Range<usize>,
     inline: bool,
     /// Keys and values in the order of the text.
@@ -29,7 +29,7 @@ struct KeyValueSpan {
 pub(crate) struct Layout<'a> {
     text: &'a str,
     peers: Vec<PeerSpan>,
-    /// The whole `[{ ... }, ...]`, if the peers are written as one array.
+    /// The range of the whole `[{ ... }, ...]`, if the peers are written as one array.
     array: Option<Range<usize>>,
     /// The ends of all values outside of the peers.
     other_value_ends: Vec<usize>,
@@ -118,7 +118,8 @@ impl<'a> Layout<'a> {
         Some(text)
     }
 
-    /// The text without a peer's `key`. A comment behind the value goes, a comment above it stays.
+    /// The text without a peer's `key`. A comment behind the value is removed, too. A comment above
+    /// it stays.
     pub(crate) fn unset(&self, peer: usize, key: &str) -> Option<String> {
         let peer_span = self.peers.get(peer)?;
         let at = peer_span.entries.iter().position(|entry| entry.key == key)?;
@@ -130,8 +131,8 @@ impl<'a> Layout<'a> {
         Some(self.without(self.line_start(span.start)..self.line_end(span.end)))
     }
 
-    /// The text without a peer. Comments that touch its table go with it. If they stayed, they
-    /// would seem to describe the next peer.
+    /// The text without a peer. Comments that touch the peer's table are removed, too. If they
+    /// stayed, they would seem to describe the next peer.
     pub(crate) fn remove(&self, peer: usize) -> Option<String> {
         let peer_span = self.peers.get(peer)?;
         if peer_span.inline {
@@ -188,8 +189,9 @@ impl<'a> Layout<'a> {
         start..end
     }
 
-    /// The start of the comment lines that end at `start`. None of these lines begins before the
-    /// end of the line of `before`: a value of several lines can end with a text like a comment.
+    /// The start of the comment lines that end at `start`. The search stops at the end of the line
+    /// of `before`, the end of the previous value: a value of several lines can end with text that
+    /// looks like a comment.
     fn comments_above(&self, mut start: usize, before: usize) -> usize {
         let floor = if before == 0 { 0 } else { self.line_end(before) };
         while start > floor && self.line_start(start) == start {
@@ -206,7 +208,8 @@ impl<'a> Layout<'a> {
         [&self.text[..cut.start], &self.text[cut.end..]].concat()
     }
 
-    /// The position of the comma in a range that has only white space, comments and one comma.
+    /// The position of the comma in a range that has only white space, comments and at most one
+    /// comma.
     fn find_comma(&self, from: usize, to: usize) -> Option<usize> {
         let mut in_comment = false;
         for (offset, c) in self.text[from..to].char_indices() {

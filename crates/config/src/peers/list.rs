@@ -9,9 +9,9 @@ use crate::{
     ClientAuthKey, Membership, MirrorHost, MirrorUrl, OnionAddress, PeerEntry, PeerListError,
 };
 
-/// All peers in `peers.toml`, in the order of the file. They may be too few for a client.
+/// All peers in `peers.toml`, in the order of the file. The peers may be too few for a client.
 ///
-/// No two of them have the same name, key, onion address or `client_auth` key.
+/// No two peers have the same name, key, onion service or `client_auth` key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerList {
     min_peers: usize,
@@ -19,12 +19,13 @@ pub struct PeerList {
 }
 
 impl PeerList {
-    /// Makes a list of up to 128 peers, which may be fewer than `min_peers`. Refuses a duplicate
-    /// name, key, onion address or `client_auth` key, a `min_peers` of 0, and artifacts at another
-    /// host than an onion service of their own.
+    /// Makes a list of up to [`MAX_PEERS`](unanimity_protocol::peers::MAX_PEERS) peers. The peers
+    /// may be fewer than `min_peers`. Refuses a duplicate name, key, onion service or `client_auth`
+    /// key, a `min_peers` of 0, and artifacts at another host than an onion service of their own.
     pub fn new(entries: Vec<PeerEntry>, min_peers: usize) -> Result<PeerList, PeerListError> {
         match PeerSet::new(entries.iter().map(|entry| entry.peer.clone()).collect(), min_peers) {
-            // `PeerSet::new` checks this last. A list may have too few peers.
+            // A list may have too few peers. `PeerSet::new` checks their number last, so this error
+            // means that all other checks have passed.
             Ok(_) | Err(PeerSetError::TooFew { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -43,7 +44,7 @@ impl PeerList {
         }
         for PeerEntry { peer, address, client_auth, .. } in &entries {
             let name = &peer.name;
-            // An onion service is one service on all of its ports.
+            // Two ports of one onion address are one service.
             if let Some(&other) = services.get(&address.key) {
                 return Err(PeerListError::SameAddress(other.clone(), name.clone()));
             }
@@ -61,7 +62,7 @@ impl PeerList {
         self.min_peers
     }
 
-    /// All peers in the order of the file, with those that have left.
+    /// All peers in the order of the file, including peers that have left.
     pub fn entries(&self) -> &[PeerEntry] {
         &self.entries
     }
@@ -71,9 +72,9 @@ impl PeerList {
         self.entries.iter().find(|entry| entry.peer.name == *name)
     }
 
-    /// The peers that have to confirm every update at `now`. Refuses fewer than `min_peers`
-    /// distinct operators among them. At [`Timestamp::MAX`], these are the peers that are not
-    /// leaving.
+    /// The peers that have to confirm every update at `now`. Fails if these peers have fewer than
+    /// `min_peers` distinct operators. [`Timestamp::MAX`] selects the peers that are neither
+    /// joining nor leaving.
     pub fn counted_peers(&self, now: Timestamp) -> Result<PeerSet, PeerSetError> {
         let counted = self.entries.iter().filter(|entry| entry.membership.must_confirm(now));
         PeerSet::new(counted.map(|entry| entry.peer.clone()).collect(), self.min_peers)
@@ -85,7 +86,7 @@ impl PeerList {
         counted.map(|entry| (entry.peer.key.raw(), entry.address.clone())).collect()
     }
 
-    /// The URLs at which peers serve artifacts, of those peers that have to confirm at `now`.
+    /// The name and artifact URL of each peer that serves artifacts and has to confirm at `now`.
     pub fn artifact_urls(&self, now: Timestamp) -> Vec<(Name, MirrorUrl)> {
         let counted = self.entries.iter().filter(|entry| entry.membership.must_confirm(now));
         let url = |entry: &PeerEntry| Some((entry.peer.name.clone(), entry.artifacts.clone()?));
@@ -103,8 +104,8 @@ impl PeerList {
         self.entries.iter().filter(move |entry| entry.membership.has_left(now))
     }
 
-    /// The keys of the peers that may find our onion service at `now`. Joining peers are among
-    /// them, because two nodes join each other at the same time.
+    /// The keys of the peers that may find this node's onion service at `now`. Joining peers are
+    /// included, because two nodes join each other at the same time.
     pub fn client_auth_keys(&self, now: Timestamp) -> BTreeMap<Name, ClientAuthKey> {
         let present = self.entries.iter().filter(|entry| !entry.membership.has_left(now));
         let key = |entry: &PeerEntry| Some((entry.peer.name.clone(), entry.client_auth.clone()?));

@@ -6,12 +6,12 @@
 //! [`PeerList::counted_peers`](list::PeerList::counted_peers) makes the
 //! [`PeerSet`](unanimity_protocol::PeerSet) without which nothing installs.
 //!
-//! | in the file | [`Membership`](entry::Membership) | has to confirm | may find our service |
+//! | in the file | [`Membership`](entry::Membership) | has to confirm | may ask this node |
 //! |---|---|---|---|
 //! | neither of the two keys below | `Counted` | yes | yes |
 //! | `joining = "SIZE ROOT"` | `Joining` | no: it is asked and does not count | yes |
 //! | `leaves_at = "TIME"` | `Leaving` | until that time | until that time |
-//! | both | `Leaving`, since 1970 | no: it never counted, so it leaves at once | no |
+//! | both keys | `Leaving`, since 1970 | no: it never counted, so it leaves at once | no |
 //!
 //! A peer that the operator writes into the file without `joining` counts at once.
 

@@ -18,7 +18,8 @@ pub struct AlertSettings {
 }
 
 impl AlertSettings {
-    /// Refuses a program that this user cannot execute, before there is an alert to deliver.
+    /// Refuses a program that this user cannot execute, so that the operator learns of it before
+    /// the first alert.
     pub fn check_program(&self) -> Result<(), AlertProgramError> {
         let Some(program) = self.command.first() else { return Ok(()) };
         check_executable(program.as_ref())
@@ -27,7 +28,7 @@ impl AlertSettings {
 }
 
 impl Default for AlertSettings {
-    /// No command, and 24 hours.
+    /// No command, and 24 hours of being incomplete before an alert.
     fn default() -> Self {
         AlertSettings { command: Vec::new(), incomplete_after: Duration::from_secs(24 * 60 * 60) }
     }

@@ -1,19 +1,20 @@
-//! The hooks of `[install]`, which run around a switch, and how many versions are kept.
+//! The hooks of `[install]`, which run before and after a switch to another version, and how many
+//! versions are kept.
 
 use std::time::Duration;
 
 /// The hooks of an installation, their time limits, and how many versions are kept.
 ///
-/// A hook is a program and its arguments, run without a shell. An empty list is no hook. Hooks come
-/// from the configuration alone, never from a release.
+/// A hook is a program and its arguments, run without a shell. An empty list means that there is no
+/// hook. Hooks come from the configuration alone, never from a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookSettings {
-    /// How many versions are kept after a switch, with the installed one. From 2 to 1000.
+    /// How many versions are kept after a switch, including the installed one. From 2 to 1000.
     pub keep: usize,
     /// Runs before the switch.
     pub pre_install: Vec<String>,
-    /// Starts a system's own installer. `{}` stands for the open file of the artifact, `{path}` for
-    /// its path.
+    /// Starts the system's own installer. In the arguments, `{}` stands for the open file of the
+    /// artifact, and `{path}` for the artifact's path.
     pub handover: Vec<String>,
     /// Runs after the switch, and after the switch back from a failed trial.
     pub post_install: Vec<String>,
@@ -25,7 +26,7 @@ pub struct HookSettings {
     pub check: Vec<String>,
     /// How long the health check may take: one second to one hour.
     pub check_timeout: Duration,
-    /// Runs after the new version has proved good. Its result changes nothing.
+    /// Runs after the new version has proved good. The hook's result changes nothing.
     pub on_success: Vec<String>,
 }
 
@@ -54,7 +55,8 @@ impl HookSettings {
         commands.into_iter().filter_map(|command| command.first()).map(String::as_str)
     }
 
-    /// Whether no hook, restart or health check can make a trial fail. `on_success` cannot.
+    /// Whether no hook, restart or health check is configured that can make a trial fail.
+    /// `on_success` does not count: it cannot make a trial fail.
     pub fn has_no_hooks(&self) -> bool {
         let commands = [&self.pre_install, &self.handover, &self.post_install, &self.check];
         commands.iter().all(|command| command.is_empty()) && self.restart.is_none()

@@ -11,7 +11,7 @@ use crate::{ConfigErrorKind, HookSettings};
 /// The spool of a split installation, in which downloader and installer are two processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// The spool, which the downloader writes and the installer reads.
+    /// The spool's directory, which the downloader writes and the installer reads.
     pub directory: PathBuf,
     /// How old every peer's cosignature may be at the moment of the switch: one minute to 30 days.
     pub freshness: Duration,
@@ -68,7 +68,8 @@ impl InstallTable {
         Ok(spool.map(|directory| SpoolSettings { directory, freshness }))
     }
 
-    /// How old every peer's cosignature may be when `unanimity-install` installs, if configured.
+    /// How old every peer's cosignature may be when `unanimity-install` installs. `None`: not
+    /// configured.
     pub(crate) fn freshness(&self) -> Result<Option<Duration>, ConfigErrorKind> {
         let freshness = self.freshness.as_ref().map(|freshness| *freshness.0);
         let bounds = Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3600);
@@ -139,7 +140,7 @@ pub(crate) fn are_disjoint(a: &Path, b: &Path) -> bool {
     !a.starts_with(&b) && !b.starts_with(&a)
 }
 
-/// The absolute path without links, as far as its components exist.
+/// The absolute path, with all links resolved as far as the path exists.
 fn resolve_links(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut resolved = PathBuf::new();

@@ -1,5 +1,5 @@
-//! `[limits]`: the time limits of a cycle, of the witness and of a removal. Limits of size are
-//! constants beside the code that reads.
+//! `[limits]`: the time limits of a cycle, of the witness and of a removal. Size limits are not
+//! configurable: they are constants beside the code that reads the data.
 
 use std::time::Duration;
 

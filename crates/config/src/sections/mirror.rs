@@ -20,23 +20,24 @@ const MAX_ROOT_BYTES: usize = 64 * 1024;
 pub enum MirrorSpec {
     /// A directory of this machine, by its absolute path.
     Directory(PathBuf),
-    /// A host on a network. At `https://`, its certificate must lead to a public root of the web.
+    /// A host on a network. The certificate of an `https://` host must chain to a public web root.
     Url(MirrorUrl),
-    /// A host at `https://` whose certificate one of these root certificates has signed.
+    /// A host at `https://` whose certificate must chain to a root certificate in a file.
     Pinned {
         /// The URL of the mirror.
         url: MirrorUrl,
         /// The file with the root certificates.
         root: PathBuf,
-        /// The content of that file, at most 64 KiB of PEM. It is parsed when the mirror is opened.
+        /// The content of the file `root`, at most 64 KiB of PEM. The PEM is parsed when the mirror
+        /// is opened.
         pem: Vec<u8>,
     },
 }
 
-/// The text does not name a mirror.
+/// Why a text does not name a mirror.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorError {
-    /// The URL is not one of a mirror.
+    /// The text is not a valid URL of a mirror.
     #[error(transparent)]
     Url(#[from] MirrorUrlError),
     /// The path of a directory is relative, so its meaning depends on the working directory.
@@ -72,7 +73,7 @@ impl FromStr for MirrorSpec {
 }
 
 impl fmt::Display for MirrorSpec {
-    /// The name of the mirror in reports.
+    /// Writes the name of the mirror for reports.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MirrorSpec::Directory(path) => write!(f, "file:{}", path.display()),

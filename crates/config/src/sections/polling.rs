@@ -15,7 +15,7 @@ pub struct PollingSettings {
 }
 
 impl Default for PollingSettings {
-    /// 5 to 15 minutes between two polls, and 30 minutes for their result.
+    /// 5 to 15 minutes between two polls. The result of a poll counts for 30 minutes.
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         PollingSettings { min: minutes(5), max: minutes(15), max_age: minutes(30) }

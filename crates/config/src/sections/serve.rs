@@ -13,9 +13,9 @@ use crate::{ConfigErrorKind, WEB_PORT};
 /// The settings of the daemon: its name as a peer, its rounds and its onion services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeSettings {
-    /// The name in its key and in its invite. It has no `+`.
+    /// The node's name in its key and in its invite, without `+`.
     pub name: Name,
-    /// The port of its onion service for peers: 1 to 65535, except [`WEB_PORT`].
+    /// The port of the node's onion service for peers: 1 to 65535, except [`WEB_PORT`].
     pub port: u16,
     /// What the daemon does with an update that every peer confirms.
     pub policy: ServePolicy,
@@ -26,20 +26,20 @@ pub struct ServeSettings {
     /// Whether only listed peers can find the onion service. If false, every client that knows the
     /// address can.
     pub client_auth: bool,
-    /// Whether clients need a proof of work while the onion service is flooded. It needs a build
-    /// with the feature `pow`.
+    /// Whether clients need a proof of work while the onion service is flooded. This setting needs
+    /// a build with the feature `pow`.
     pub proof_of_work: bool,
     /// The settings of `[serve.artifacts]`. `None`: the node serves no artifacts.
     pub artifacts: Option<ServeArtifactsSettings>,
 }
 
-/// The bounds within which a node serves the artifacts that it downloaded for itself, to any client
-/// that knows the address of their own onion service.
+/// The limits on serving artifacts. A node serves the artifacts that it downloaded for itself. They
+/// have their own onion service, which serves any client that knows its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeArtifactsSettings {
-    /// The most bytes of artifacts that the node keeps to serve them, at least 1.
+    /// The most bytes of artifacts that the node keeps in order to serve them, at least 1.
     pub max_bytes: u64,
-    /// The most bytes per second, for all clients together, at least 256 KiB.
+    /// The most bytes per second that the node sends to all clients together, at least 256 KiB.
     pub bytes_per_second: u64,
 }
 

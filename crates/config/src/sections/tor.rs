@@ -34,7 +34,8 @@ struct TransportTable {
 /// The most bytes of the description of a private network.
 const MAX_NETWORK_BYTES: usize = 1024 * 1024;
 
-/// The default of `bootstrap_timeout`. A slow network takes a minute, and bridges can take longer.
+/// The default of `bootstrap_timeout`. Connecting over a slow network takes a minute, and over
+/// bridges it can take longer.
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(90);
 
 impl TorTable {

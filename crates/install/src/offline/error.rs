@@ -39,7 +39,7 @@ pub enum OfflineInstallError {
     /// The storage failed.
     #[error(transparent)]
     Disk(#[from] StorageError),
-    /// A configuration file has changed since the installer read it.
+    /// A configuration file has changed since the installer read it, or cannot be read again.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A program of a configured hook cannot be run.
@@ -48,7 +48,7 @@ pub enum OfflineInstallError {
     /// Another process is downloading or installing to the install root.
     #[error("another unanimity is installing to {}: wait for it to end", .0.display())]
     Busy(PathBuf),
-    /// The clock is before a time that was already verified.
+    /// The clock shows a time before the newest verified round, by more than the allowed skew.
     #[error("the clock shows {now}, and {newest} was verified before: check the clock")]
     Clock {
         /// Time of the clock.

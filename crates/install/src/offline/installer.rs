@@ -33,8 +33,8 @@ pub struct OfflineInstaller<'a> {
 }
 
 impl<'a> OfflineInstaller<'a> {
-    /// Opens the installer's state below the install root, and takes its lock. The caller must have
-    /// checked that no other user may write to the install root.
+    /// Opens the installer's state below the install root, and takes the lock of that state. The
+    /// caller must have checked that no other user may write to the install root.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl<'a> OfflineInstaller<'a> {
         self.publish_head()
     }
 
-    /// Publishes the trusted head, from which the downloader collects entries. Without one, it
-    /// removes the file, and the downloader begins at the first entry.
+    /// Publishes the trusted head, from which the downloader collects entries. If the entries must
+    /// be read again from the first one, or no head is trusted yet, removes the file.
     fn publish_head(&self) -> Result<(), OfflineInstallError> {
         let path = installer_head_path(&self.config.cycle.install_root);
         let read_to = self.state.frontier.size();

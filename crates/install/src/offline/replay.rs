@@ -11,17 +11,17 @@ use super::error::OfflineInstallError;
 use crate::ReplayMismatch;
 use crate::spool::{ENTRIES_FILE, SpoolReader, read_entries};
 
-/// The log up to the head of a proof bundle, as the entries give it.
+/// Frontier and catalogs of the log after a replay up to the head of a proof bundle.
 pub(super) struct ReplayedLog {
     /// Frontier of the tree at the smallest head that a peer confirmed.
     pub(super) frontier: Frontier,
-    /// Catalog of the entries below that head.
+    /// Catalog of the entries below the smallest head that a peer confirmed.
     pub(super) catalog: Catalog,
     /// Catalog of the entries below the head of the bundle.
     pub(super) catalog_at_head: Catalog,
 }
 
-/// Reads every entry from the installer's head to the head of the bundle.
+/// Replays every entry from the installer's head to the head of the bundle.
 ///
 /// Reading begins at the first entry if the configured publishers have changed since the last run.
 /// The entries must pass every trusted head: the installer's own head, and the pinned head.
@@ -55,13 +55,16 @@ pub(super) fn replay(
         if index < held {
             return true;
         }
+        if frontier.size() >= head.size() {
+            return false;
+        }
         frontier.push(Hash::leaf(entry));
         catalog.add_entry(index, entry, policy);
         not_passed.retain(|trusted| differs(trusted, &frontier));
         if frontier.size() == common {
             at_common = Some((frontier.clone(), catalog.clone()));
         }
-        frontier.size() < head.size()
+        true
     });
     read.map_err(|source| spool.error_for(ENTRIES_FILE, source))?;
     if let Some(first) = first.filter(|first| *first > held) {

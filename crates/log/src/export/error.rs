@@ -12,7 +12,7 @@ use crate::pending::PENDING;
 /// Why a log was not exported to a site.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// A file could not be read or written, or is not what the log commits to.
+    /// A file could not be read or written, or contradicts the log's head.
     #[error(transparent)]
     Disk(#[from] StorageError),
     /// Another process holds the lock of the site.
@@ -26,14 +26,14 @@ pub enum ExportError {
     Checkpoint {
         /// The log's checkpoint.
         path: PathBuf,
-        /// Why it does not verify.
+        /// Why the checkpoint does not verify.
         source: CheckpointError,
     },
-    /// The bytes of an artifact do not have the digest in its name.
+    /// The content of an artifact's file does not have the digest that is the file's name.
     #[error("{} does not have the SHA-256 in its name: replace it by the right file, or remove it", .0.display())]
     ArtifactMismatch(PathBuf),
-    /// One of the two directories contains the other. A log's directory has files that must not be
-    /// served.
+    /// The directories of log and site are equal, or one contains the other. A log's directory has
+    /// files that must not be served.
     #[error("{} and the log in {} overlap: choose a separate directory for the site", site.display(), log.display())]
     OverlappingDirectories {
         /// The site's directory.
@@ -41,10 +41,10 @@ pub enum ExportError {
         /// The log's directory.
         log: PathBuf,
     },
-    /// A log writer appends to the directory.
+    /// The site's directory is the directory of a log to which a log writer appends.
     #[error("{} is the directory of a log that is appended to (it has {PENDING}): choose another one for the site", .0.display())]
     IsLog(PathBuf),
-    /// The directory has files and no checkpoint, so it is not a site.
+    /// The site's directory has files and no checkpoint, so it is not a site.
     #[error("{} has files in it and no checkpoint: choose an empty directory for the site", .0.display())]
     Occupied(PathBuf),
     /// The site has another log, or this log under another key.
@@ -52,7 +52,7 @@ pub enum ExportError {
     OtherLog {
         /// The site's checkpoint.
         path: PathBuf,
-        /// Why it does not verify.
+        /// Why the checkpoint does not verify.
         source: CheckpointError,
     },
     /// The site is ahead of the log: the log's directory is a restored backup, or an old copy.

@@ -8,12 +8,13 @@
 //! The order of the writes makes an export safe:
 //!
 //! 1. Artifacts, entries and tiles are written durably.
-//! 2. The checkpoint that implies them is written. A crash at any step leaves a site with a whole
-//!    log, the older or the newer.
-//! 3. The page is written. Everything that it says is in the log that the site serves.
+//! 2. The checkpoint is written. A crash at any step leaves a site with a whole log: the older log
+//!    or the newer log.
+//! 3. The page `index.html` is written. Everything on the page is in the log that the site serves.
 //!
-//! An export removes nothing. Partial tiles of older heads stay, for clients that are reading below
-//! such a head. Other files in the directory stay, too, even an `index.html` of the operator.
+//! An export removes no file of the site. Partial tiles of older heads stay, for clients that are
+//! reading below such a head. Other files in the directory stay, too, even an `index.html` that the
+//! operator wrote.
 
 mod error;
 mod page;

@@ -1,5 +1,5 @@
-//! `index.html` of a site: a log and its releases, for people. One log and its artifacts always
-//! give the same bytes.
+//! `index.html` of a site: a log and its releases, for people. The page depends only on the log and
+//! on the site's artifacts.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,11 @@ use crate::export::snapshot::{LogSnapshot, LoggedVersion};
 pub(crate) const GENERATED_PREFIX: &[u8] =
     b"<!DOCTYPE html>\n<!-- Written by `unanimity log export`; what you change here is lost. -->\n";
 
-/// The most bytes of a page: [`MAX_RELEASES`] releases, each with the most files that it may have.
+/// The most bytes of a page. It is enough for [`MAX_RELEASES`] releases, each with the most files
+/// that a release may have.
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most releases on the page. The newest releases are listed.
+/// The most releases on the page. If a log has more, the newest releases are listed.
 const MAX_RELEASES: usize = 1000;
 
 const HEAD: &str = r#"<html lang="en">
@@ -47,7 +48,8 @@ const TABLE: &str = r#"<div class="wide">
 </thead>
 "#;
 
-/// Renders the page of a log. Only the artifacts in `served` have links.
+/// Renders the page of a log. An artifact has a link if it is in `served` and its release is not
+/// withdrawn.
 pub(crate) fn render(source: &LogSnapshot, served: &SiteArtifacts) -> String {
     let (origin, key) = (Escaped(source.log.origin.as_str()), source.log.key.to_string());
     let (size, root) = (source.head.size(), source.head.root());
@@ -79,7 +81,7 @@ pub(crate) fn render(source: &LogSnapshot, served: &SiteArtifacts) -> String {
     page + "</body>\n</html>\n"
 }
 
-/// Writes one row for each file of a release.
+/// Writes one row for each artifact of a release.
 fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts) {
     let manifest = &release.manifest;
     page.push_str("<tbody>\n");
@@ -117,8 +119,8 @@ fn write_rows(page: &mut String, release: &LoggedVersion, served: &SiteArtifacts
     page.push_str("</tbody>\n");
 }
 
-/// Text from the log or its key, without markup. Letters that could hide or reverse text are
-/// escaped: everything except printable ASCII.
+/// Text from the log or its key, escaped for HTML. All characters except printable ASCII are
+/// escaped, too, because they could hide or reverse text.
 struct Escaped<'a>(&'a str);
 
 impl std::fmt::Display for Escaped<'_> {

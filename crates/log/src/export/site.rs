@@ -1,4 +1,5 @@
-//! The export of a log to a site: checks the directory and writes the files that are missing.
+//! The export of a log to a site: the checks of the site's directory, and the writing of files that
+//! are missing or damaged.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,27 +30,28 @@ use crate::{TileStore, write_files};
 pub struct ExportSummary {
     /// The number of files that were written.
     pub files: u64,
-    /// The bytes of these files.
+    /// The number of bytes in these files.
     pub bytes: u64,
     /// The artifacts that releases name and the site does not have.
     pub missing_artifacts: Vec<MissingArtifact>,
-    /// The site has an `index.html` that no export wrote. It was left as it is.
+    /// Whether the site has an `index.html` that no export wrote. The export did not change it.
     pub has_foreign_page: bool,
 }
 
-/// An artifact that a release names and clients will not find on the site.
+/// An artifact that a release names and the site does not have.
 #[derive(Clone, Debug)]
 pub struct MissingArtifact {
-    /// The release.
+    /// The manifest of the release.
     pub manifest: Manifest,
-    /// The release's artifact.
+    /// The missing artifact, as the manifest describes it.
     pub artifact: Artifact,
 }
 
-/// Exports a log to the directory `site`. Writes only files that are missing or damaged.
+/// Exports a log to the directory `site`. Writes only files that are missing, damaged or out of
+/// date.
 ///
-/// Refuses a directory that is not a site of this log, a site that is ahead of the log, and a site
-/// whose head contradicts the log.
+/// A missing or empty directory becomes a new site. Refuses another directory that is not a site of
+/// this log, a site that is ahead of the log, and a site whose head contradicts the log.
 pub fn export(
     source: &LogSnapshot,
     site: &Path,
@@ -59,7 +61,7 @@ pub fn export(
     disk.make_dir(site, Mode::Public).map_err(StorageError::at(site))?;
     let lock = unanimity_storage::lock(site).map_err(StorageError::at(site))?;
     let lock = lock.ok_or_else(|| ExportError::Busy(site.to_owned()))?;
-    // Again, now that no other process can export to the site.
+    // The check is repeated, now that no other process can export to the site.
     check_site(source, site)?;
     let (directories, summary) = Default::default();
     let mut update = SiteUpdate { snapshot: source, site, disk, directories, summary, _lock: lock };
@@ -86,7 +88,8 @@ pub fn export(
 
 const INDEX: &str = "index.html";
 
-/// Refuses a directory in which an export would do harm. Writes nothing.
+/// Refuses a directory that overlaps with the log's, belongs to a log writer, or has files and is
+/// not a site that this log extends. Writes nothing.
 fn check_site(source: &LogSnapshot, site: &Path) -> Result<(), ExportError> {
     let (here, log) = (canonicalize_existing(site)?, canonicalize_existing(&source.directory)?);
     if here.starts_with(&log) || log.starts_with(&here) {
@@ -102,7 +105,7 @@ fn check_site(source: &LogSnapshot, site: &Path) -> Result<(), ExportError> {
     if !site.exists() {
         return Ok(());
     }
-    // An interrupted first export leaves these.
+    // An interrupted first export leaves files and directories with these names.
     let leftovers = ["tile", "artifact", ".lock", ".checkpoint.new"];
     for entry in fs::read_dir(site).map_err(StorageError::at(site))? {
         let name = entry.map_err(StorageError::at(site))?.file_name();
@@ -126,7 +129,7 @@ fn canonicalize_existing(path: &Path) -> Result<PathBuf, StorageError> {
     Ok(resolved.join(rest))
 }
 
-/// Refuses a site whose head is not an earlier state of the log.
+/// Refuses a site whose head is neither the log's head nor an earlier head of the log.
 fn check_site_head(
     source: &LogSnapshot,
     site: &Path,
@@ -152,8 +155,8 @@ fn check_site_head(
             }
         };
     }
-    // The site's tree shows whether our head is a prefix of it. Without that proof, the site is
-    // still ahead.
+    // The site is ahead of the log. The site's tiles show whether the log's head is a prefix of the
+    // site's tree. If it is not, the error is a fork. In all other cases it is a rollback.
     let store = TileStore::open(site, theirs.size(), Mode::Public, Storage::default());
     let proof =
         store.and_then(|store| store.range_roots(&consistency_ranges(ours.size(), theirs.size())));
@@ -171,7 +174,7 @@ struct SiteUpdate<'a> {
     snapshot: &'a LogSnapshot,
     site: &'a Path,
     disk: &'a Storage,
-    /// The directories of all files that the checkpoint implies.
+    /// The directories of all artifacts, entries and tiles that the site must have.
     directories: BTreeSet<PathBuf>,
     summary: ExportSummary,
     _lock: Lock,
@@ -195,7 +198,8 @@ impl SiteUpdate<'_> {
         Ok(served)
     }
 
-    /// Copies an artifact of any size, and hashes the bytes that it copies. Returns its length.
+    /// Copies an artifact of any size to the site, and verifies the digest of the copied bytes.
+    /// Returns the artifact's length.
     fn copy_artifact(
         &mut self,
         digest: &Hash,
@@ -221,7 +225,7 @@ impl SiteUpdate<'_> {
         })();
         match copied {
             Ok(length) => self.count_file(length),
-            // A failed copy must not stay on a disk that is full.
+            // A failed copy is removed, because the disk may be full.
             Err(_) => drop(disk.remove(&unanimity_storage::temporary_path(to))),
         }
         copied
@@ -271,7 +275,7 @@ impl SiteUpdate<'_> {
         self.summary.bytes += bytes;
     }
 
-    /// Records the directories above a file, up to the site.
+    /// Records the directories above a file, up to the site's directory, for a later sync.
     fn record_directories(&mut self, path: &Path) {
         let above = path.ancestors().skip(1);
         for directory in above.take_while(|above| above.starts_with(self.site)) {
@@ -281,14 +285,14 @@ impl SiteUpdate<'_> {
         }
     }
 
-    /// Makes the names of all files that the checkpoint implies durable: an interrupted export may
-    /// have written the files without that.
+    /// Syncs the recorded directories, so that the names of the files in them are durable. An
+    /// interrupted export may have written a file without a sync of its directory.
     fn sync_directories(&self) -> Result<(), StorageError> {
         let sync = |at: &PathBuf| self.disk.sync_dir(at).map_err(StorageError::at(at));
         self.directories.iter().try_for_each(sync)
     }
 
-    /// Writes a small file if its bytes have to change.
+    /// Writes a small file, unless it already has these bytes and all users can read it.
     fn write_small_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let path = self.site.join(name);
         if !is_up_to_date(&path, page::MAX_BYTES, |found| found == bytes) {
@@ -299,10 +303,11 @@ impl SiteUpdate<'_> {
     }
 }
 
-/// The bytes of entries after which a batch is written. One more bundle is held at most.
+/// The most bytes of entry bundles that are collected before they are written as a batch. The last
+/// bundle of a batch may exceed this limit.
 const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 
-/// Whether a site's file has the right bytes and is readable by all users.
+/// Whether a file of the site has the right bytes, and all users can read it.
 fn is_up_to_date(path: &Path, limit: usize, is_good: impl FnOnce(&[u8]) -> bool) -> bool {
     is_public(path)
         && unanimity_storage::read_at_most(path, limit).is_ok_and(|bytes| is_good(&bytes))
@@ -312,7 +317,8 @@ fn is_public(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o444 == 0o444)
 }
 
-/// The length of a site's artifact. `None` if it is missing, damaged, or not readable by all users.
+/// The length of an artifact in the site. `None` if the artifact is missing or damaged, or if not
+/// all users can read it.
 fn verified_length(path: &Path, digest: &Hash, max_length: u64) -> Option<u64> {
     let file = unanimity_storage::open_regular_file(path).ok().filter(|_| is_public(path))?;
     let (length, found) = hash_file(file, path, max_length, |_| Ok(())).ok()?;

@@ -1,4 +1,4 @@
-//! A verified reading of a log's directory. An export writes only what was verified here.
+//! A verified snapshot of a log's directory, the source of every export.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -22,8 +22,8 @@ use crate::tile_store::{REMEDY, TileStore};
 
 /// A log that was read completely and verified. Only [`LogSnapshot::read`] makes one.
 ///
-/// The log's key has signed the checkpoint. Every tile and entry hashes up to it. Every artifact in
-/// the directory has the digest in its name.
+/// The log's key has signed the checkpoint. Every tile and entry hashes up to the checkpoint. Every
+/// artifact that a release names has the digest in its file name, or is missing.
 pub struct LogSnapshot {
     pub(crate) directory: PathBuf,
     pub(crate) log: Log,
@@ -33,20 +33,21 @@ pub struct LogSnapshot {
     pub(crate) store: TileStore,
     pub(crate) tiles: BTreeMap<Tile, Vec<Hash>>,
     pub(crate) releases: Vec<LoggedVersion>,
-    /// The longest length that a release names for each digest. No more of a file is read.
+    /// The largest length that a release names for each digest. At most one byte more of the
+    /// artifact's file is read.
     pub(crate) max_lengths: BTreeMap<Hash, u64>,
-    /// The digests of the artifacts in the directory.
+    /// The digests of the artifacts that a release names and the directory has.
     pub(crate) artifacts: Vec<Hash>,
 }
 
-/// A log entry that describes a release for this log. The signatures on it are not verified:
-/// clients do that.
+/// A release that an entry of the log describes. The publishers' signatures on it are not verified:
+/// clients verify them.
 pub struct LoggedVersion {
     /// The entry's index in the log, from 0.
     pub index: u64,
     /// The manifest of the release.
     pub manifest: Manifest,
-    /// The reason of its first withdrawal, if the release is withdrawn.
+    /// The reason in the release's first withdrawal. `None`: the release is not withdrawn.
     pub withdrawn: Option<String>,
 }
 
@@ -54,8 +55,8 @@ impl LogSnapshot {
     /// Reads the directory of a log, or a copy of it. Writes nothing and takes no lock: entries
     /// that are appended meanwhile are not in the snapshot.
     ///
-    /// Refuses a log with damage anywhere, and a log with more than
-    /// [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
+    /// Refuses a log with a missing or damaged tile or entry, with a damaged artifact, or with more
+    /// than [`MAX_GROWTH`](crate::MAX_GROWTH) entries.
     pub fn read(directory: &Path, key: &NoteVerifyingKey) -> Result<LogSnapshot, ExportError> {
         let path = directory.join(CHECKPOINT);
         let checkpoint = unanimity_storage::read(&path, MAX_NOTE_BYTES)?;
@@ -95,12 +96,12 @@ impl LogSnapshot {
         &self.head
     }
 
-    /// The releases for this log, in the order of the log.
+    /// The releases whose manifests name this log, in the order of their entries.
     pub fn releases(&self) -> &[LoggedVersion] {
         &self.releases
     }
 
-    /// The tiles of leaves. Each has the hashes of one bundle of entries.
+    /// The tiles of leaves, in order. Each tile has the leaf hashes of one bundle of entries.
     pub(crate) fn leaf_tiles(&self) -> impl Iterator<Item = (Tile, &[Hash])> {
         let tiles = self.tiles.iter().take_while(|(tile, _)| tile.level == 0);
         tiles.map(|(tile, leaves)| (*tile, &leaves[..]))
@@ -182,8 +183,8 @@ pub(crate) const MAX_BUNDLE_BYTES: usize = TILE_WIDTH as usize * (2 + MAX_ENTRY_
 
 const REMEDY_IF_MISSING: &str = "it is missing; restore it from a mirror of this log";
 
-/// Reads every tile of a tree, each proven by the tile above it. So an error names the tile that is
-/// damaged.
+/// Reads every tile of a tree. Each full tile is verified by the tile above it, so an error names
+/// the full tile that is damaged.
 fn read_tiles(
     directory: &Path,
     head: &TreeHead,
@@ -208,7 +209,7 @@ fn read_tiles(
                 }
                 hashes
             } else {
-                // The partial tiles make the root.
+                // The partial tiles hash up to the root, which was compared above.
                 store.frontier()[usize::from(level)].clone()
             };
             tiles.insert(tile, hashes);
@@ -217,7 +218,8 @@ fn read_tiles(
     Ok((store, tiles))
 }
 
-/// Turns "not found" into [`StorageError::Corrupt`], for a file that every log has.
+/// Turns the error "not found" into [`StorageError::Corrupt`], for a file that every log of this
+/// size has.
 fn not_found_to_corrupt(error: StorageError) -> StorageError {
     match error {
         StorageError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
@@ -241,8 +243,8 @@ pub(crate) fn is_bundle_of(bundle: &[u8], leaves: &[Hash]) -> bool {
     entries.is_some_and(|all| all.iter().map(|entry| Hash::leaf(entry)).eq(leaves.iter().copied()))
 }
 
-/// Reads a file of any size piece by piece, and passes each piece to `take`. Stops one byte after
-/// `max_length`. Returns the number of bytes that were read, and their digest.
+/// Reads a file of any size in pieces, and passes each piece to `take`. Reads at most one byte more
+/// than `max_length`. Returns the number of bytes that were read, and their digest.
 pub(crate) fn hash_file(
     file: impl Read,
     path: &Path,

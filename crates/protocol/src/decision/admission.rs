@@ -1,4 +1,4 @@
-//! Admission of a peer's answer: the limits of its age, and of its size.
+//! Admission of a peer's answer: the checks of the answer's age and of its log size.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub struct RoundLimits {
     /// The time for which every peer must have confirmed a release before it installs.
     pub settle: Duration,
-    /// The greatest age of the latest round at the switch.
+    /// The greatest age of the latest round when the installer switches to the new version.
     pub round_ttl: Duration,
     /// The greatest age of a cosignature when the client receives it.
     pub max_cosignature_age: Duration,
 }
 
 impl Default for RoundLimits {
-    /// `settle` 1 h, `round_ttl` and `max_cosignature_age` 15 min.
+    /// The default limits: `settle` is 1 h, `round_ttl` and `max_cosignature_age` are 15 min.
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         RoundLimits {
@@ -33,9 +33,9 @@ impl Default for RoundLimits {
 }
 
 impl RoundLimits {
-    /// Returns a cosigned head if it counts at `now`.
+    /// Returns the cosigned head if it counts at `now`.
     ///
-    /// `before` is the largest size that the peer showed before.
+    /// `before` is the largest size among the earlier heads of the peer, or 0.
     ///
     /// # Errors
     ///
@@ -51,9 +51,11 @@ impl RoundLimits {
 
     /// Checks whether a peer's answer counts at `now`.
     ///
-    /// `signed_at` is the time of the answer, `size` its number of log entries, `largest_before`
-    /// the largest size that the peer showed before. [`RoundLimits::admit`] applies this rule to a
-    /// [`CosignedHead`]. The simulator's answers are unsigned, so it calls this function.
+    /// `signed_at` is the time of the answer, and `size` the number of log entries in its head.
+    /// `largest_before` is the largest size among the earlier heads of the peer, or 0.
+    ///
+    /// [`RoundLimits::admit`] applies this rule to a [`CosignedHead`]. The simulator's answers are
+    /// unsigned, so the simulator calls this function.
     ///
     /// # Errors
     ///

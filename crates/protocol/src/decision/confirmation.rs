@@ -1,12 +1,12 @@
 //! The decision whether every peer confirms a release.
 //!
 //! [`verdict`] is the whole rule. It needs neither keys nor proofs, so the simulator of a million
-//! nodes calls it, too.
+//! nodes uses it, too.
 //!
 //! A fork of the log never reaches this rule: the choice of the head
 //! ([`head_choice`](super::head_choice)) ends the cycle with the evidence.
 
-/// The result of one peer's answer.
+/// The meaning of one peer's answer for a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confirmation {
     /// The peer's head is consistent with the client's, and contains the release.
@@ -15,16 +15,18 @@ pub enum Confirmation {
     Behind,
     /// The peer gave no answer that counts.
     NoValidAnswer,
-    /// The peer's head is not proven consistent: its tiles are missing, or do not give its root.
+    /// No path proves that the peer's head is consistent with the client's: the hashes are missing
+    /// or do not fit.
     Unproven,
 }
 
-/// The result of the latest round and an earlier one.
+/// The decision from the latest round and an earlier round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Every peer confirms now, and confirmed at least `settle` ago.
     Unanimous,
-    /// Every peer confirms now. At least one had not confirmed `settle` ago, or was not asked.
+    /// Every peer confirms now. At least one peer had not confirmed `settle` ago or was not asked
+    /// then, or there is no earlier round.
     Settling,
     /// At least one peer did not confirm.
     Incomplete,

@@ -1,8 +1,8 @@
 //! Choice of the head that a cycle adopts, among all heads of the log that the client knows.
 //!
-//! A host can serve enough tiles for a head's root and lack the tiles that link it to other heads.
-//! A served head *holds* itself and the heads that its tiles prove to be prefixes of it. The choice
-//! prefers, in this order, the head that holds
+//! A host can serve the tiles that give a head's root, and lack the tiles that link that head to
+//! other heads. A served head *holds* itself and the heads that its tiles prove to be prefixes of
+//! it. The choice prefers, in this order, the head that holds
 //!
 //! 1. the most of the heads that the client trusts;
 //! 2. the most of the peers' cosigned heads;
@@ -27,7 +27,7 @@ use std::fmt::Debug;
 
 use crate::{Evidence, TreeHead};
 
-/// A head of the log as the choice needs it: signed for the client, a number for the simulator.
+/// A head of the log that can be chosen: a signed head in the client, a number in the simulator.
 pub trait LogHead: PartialEq {
     /// The evidence that two heads contradict each other.
     type Evidence: Debug;
@@ -62,12 +62,12 @@ pub struct HeadChoice<'a, H: LogHead> {
     peer_heads: &'a [H],
     /// The position of the head that is tried next.
     next: usize,
-    /// The best served head so far: the numbers of heads that it holds, and its position.
+    /// The best served head so far: the counts of the heads that it holds, and its position.
     best: Option<(Held, usize)>,
     fork: Option<H::Evidence>,
 }
 
-/// The numbers of heads that a head holds, the most important number first.
+/// The counts of the heads that one served head holds, the most important count first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     trusted: usize,
@@ -83,19 +83,20 @@ pub enum ChoiceStep<'c, 'a, H: LogHead> {
     Try(HeadCandidate<'c, 'a, H>),
     /// Adopt this head.
     Chosen(&'c H),
-    /// End without a head: no host serves any of them.
+    /// End without a head: no host serves any head of the choice.
     NoneServed,
     /// End with the evidence that two heads contradict each other.
     Fork(&'c H::Evidence),
 }
 
-/// A head that the caller tries. Without a report, the next step names this head again.
+/// A head for which the caller must report whether a host serves it. Without a report, the next
+/// step names this head again.
 #[derive(Debug)]
 #[must_use]
 pub struct HeadCandidate<'c, 'a, H: LogHead>(&'c mut HeadChoice<'a, H>);
 
 impl<'a, H: LogHead> HeadChoice<'a, H> {
-    /// Begins a choice among `heads`, in any order.
+    /// Begins a choice among `heads`, which may be in any order and have duplicates.
     ///
     /// `trusted` and `peer_heads` are the heads that the choice prefers. A head that several peers
     /// cosigned is in `peer_heads` once for each peer.
@@ -164,12 +165,11 @@ impl<H: LogHead> HeadCandidate<'_, '_, H> {
         self.0.fork = Some(evidence);
     }
 
-    /// Reports that this head is served, and which heads it holds.
+    /// Reports that this head is served, and which heads it holds. Returns whether it is the best
+    /// head so far.
     ///
-    /// It holds itself, and those of the [`smaller`](HeadCandidate::smaller) heads that its tiles
-    /// prove to be prefixes of it.
-    ///
-    /// Returns whether this head is the best so far.
+    /// `holds` must be true for this head, and for every [`smaller`](HeadCandidate::smaller) head
+    /// that the tiles of this head prove to be a prefix of it.
     pub fn served(self, holds: impl Fn(&H) -> bool) -> bool {
         let choice = self.0;
         let count = |heads: &[H]| heads.iter().filter(|head| holds(head)).count();
@@ -179,8 +179,8 @@ impl<H: LogHead> HeadCandidate<'_, '_, H> {
             heads: count(choice.heads),
         };
         let position = choice.next;
-        // A smaller head can hold only heads that come after this one. If this head holds them all,
-        // every smaller head holds fewer.
+        // A smaller head can hold only heads at later positions than this head. If this head holds
+        // all of them, every smaller head holds fewer.
         let holds_all = held.heads == choice.heads.len() - position;
         choice.next = if holds_all { choice.heads.len() } else { position + 1 };
         let is_best = choice.best.is_none_or(|(most, _)| most < held);

@@ -1,4 +1,5 @@
-//! The rules of a cycle without keys and proofs, called by the client and by the simulator.
+//! The decision rules of a client's cycle. They need no keys or proofs, so that the simulator can
+//! call the same code as the client.
 
 pub mod admission;
 pub mod confirmation;

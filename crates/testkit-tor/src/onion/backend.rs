@@ -29,7 +29,8 @@ pub struct OnionBackend {
 }
 
 impl OnionBackend {
-    /// Starts peers and client, and waits until each is reachable and every peer has polled.
+    /// Starts the peers and the client. Waits until every node is reachable and every peer has
+    /// polled.
     pub async fn start(world: OnionWorld) -> Result<OnionBackend, TestError> {
         let (mut peers, mut client) =
             (PEER_NAMES.map(|name| world.process(name)), world.process(CLIENT));
@@ -45,7 +46,7 @@ impl OnionBackend {
         Ok(backend)
     }
 
-    /// Stops peers, client and impostor. Their files stay.
+    /// Stops the peers, the client and the impostor. Their files remain.
     fn stop_all(&mut self) -> Result<(), TestError> {
         if let Some(impostor) = self.impostor.take() {
             impostor.abort();
@@ -55,7 +56,7 @@ impl OnionBackend {
         self.peers.iter_mut().chain([&mut self.client]).try_for_each(NodeProcess::stop)
     }
 
-    /// Waits until a peer has polled its mirror: it serves the mirror's head, or a fork latched.
+    /// Waits until a peer serves the head that its mirror has now, or a fork has latched in it.
     async fn wait_for_poll(&mut self, peer: usize) -> Result<(), TestError> {
         let mirror_head = self.world.fixture.head_of(&format!("mirrors/{}", PEER_NAMES[peer]))?;
         let root = mirror_head.root().hex();
@@ -140,7 +141,7 @@ impl DemoBackend for OnionBackend {
 
     async fn restart_peer_from(&mut self, peer: usize, backup: &Path) -> Result<(), TestError> {
         self.peers[peer].stop()?;
-        // Tor's files stay, and with them the address.
+        // Tor's files are not replaced, so the peer keeps its address.
         for entry in fs::read_dir(backup)? {
             let kept = entry?;
             let path: PathBuf = self.world.fixture.peer_state(peer).join(kept.file_name());

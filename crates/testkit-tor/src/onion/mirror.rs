@@ -15,7 +15,7 @@ use unanimity_tor::{AuthorizedClients, ServiceSettings, TorClient};
 use crate::onion::process::PROCESS_TIMEOUT;
 use crate::tornet::network::PrivateTorNetwork;
 
-/// Serves the files of a directory at an onion service, until this value is dropped.
+/// A mirror that serves the files of a directory at an onion service, until this value is dropped.
 pub struct OnionMirror {
     url: MirrorUrl,
     files: StaticFiles,
@@ -30,10 +30,10 @@ const SERVER_LIMITS: ServerLimits = ServerLimits {
 };
 
 impl OnionMirror {
-    /// Publishes the service, with its keys in `state`, and waits until it is reachable. It serves
-    /// the directory `served`.
+    /// Publishes an onion service that serves the directory `served`, with its keys in `state`.
+    /// Waits until the service is reachable.
     ///
-    /// Call it inside a tokio runtime, which must outlive the returned value.
+    /// Call this inside a tokio runtime, which must outlive the returned value.
     pub async fn start(
         network: &PrivateTorNetwork,
         state: &Path,

@@ -11,24 +11,25 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use unanimity_testkit::TestError;
 
-/// The longest wait for a process.
+/// The longest wait for an event in a process, or for its end.
 pub(crate) const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
-/// The pause between two looks at a process.
+/// The pause between two checks whether an awaited event has happened.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A node. Dropping this value kills its daemon.
+/// A node over Tor: its directory, and its daemon while it runs. Dropping this value kills the
+/// daemon.
 #[derive(Debug)]
 pub struct NodeProcess {
     /// The node's directory: `unanimity.toml`, `peers.toml`, `state/`, and the daemon's `log`.
     pub directory: PathBuf,
-    /// A program and its arguments that start the node's processes, such as a tracer. Usually
-    /// empty. The program must replace itself by the process, or end with it.
+    /// A program, such as a tracer, and its arguments, which start the node's processes. Usually
+    /// empty. The program must replace itself by the process, or end with the process.
     pub wrapper: Vec<OsString>,
     program: PathBuf,
     daemon: Option<Child>,
 }
 
-/// The result of a command of the program.
+/// The result of a command of the program `unanimity`.
 #[derive(Clone, Debug)]
 pub struct ProcessResult {
     /// The command's exit code.
@@ -51,13 +52,14 @@ impl ProcessResult {
 }
 
 impl NodeProcess {
-    /// A node with its configuration in a directory. Starts nothing.
+    /// Makes the value for a node with its configuration in `directory`. Starts no process.
     pub fn new(program: &Path, directory: &Path) -> NodeProcess {
         let (directory, program) = (directory.to_owned(), program.to_owned());
         NodeProcess { directory, wrapper: Vec::new(), program, daemon: None }
     }
 
-    /// Returns a command of the program for this node. It never reaches the public Tor network.
+    /// Returns a command of the program for this node. The command never reaches the public Tor
+    /// network.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.wrapper.split_first() {
             None => Command::new(&self.program),
@@ -73,7 +75,7 @@ impl NodeProcess {
         command
     }
 
-    /// Starts the daemon.
+    /// Starts the daemon, without waiting for it.
     pub fn start(&mut self) -> Result<(), TestError> {
         let log = self.log()?;
         let mut command = self.command(&["serve"]);
@@ -96,7 +98,7 @@ impl NodeProcess {
         File::options().create(true).append(true).open(self.directory.join("log"))
     }
 
-    /// Returns the daemon's process ID.
+    /// Returns the daemon's process ID. `None` if the daemon was not started, or was stopped.
     pub fn id(&self) -> Option<u32> {
         self.daemon.as_ref().map(Child::id)
     }
@@ -107,8 +109,8 @@ impl NodeProcess {
         Ok(daemon.map_or(Ok(()), |daemon| kill_process(daemon, Signal::TERM))?)
     }
 
-    /// Sends the daemon SIGTERM, and waits until it has ended. Kills it and fails after
-    /// 60 seconds.
+    /// Sends the daemon SIGTERM, and waits until the daemon has ended. If that takes over 60
+    /// seconds, kills the daemon and fails.
     pub fn stop(&mut self) -> Result<(), TestError> {
         self.terminate()?;
         if let Some(mut child) = self.daemon.take() {
@@ -142,7 +144,7 @@ impl NodeProcess {
         Ok(self.command(arguments).stdout(Stdio::piped()).stderr(self.log()?).spawn()?)
     }
 
-    /// Runs a command to its end, and blocks the thread.
+    /// Runs a command to its end. Blocks the thread meanwhile.
     pub fn run(&self, arguments: &[&str]) -> Result<ProcessResult, TestError> {
         ProcessResult::parse(self.spawn(arguments)?.wait_with_output()?)
     }

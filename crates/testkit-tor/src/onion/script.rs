@@ -27,7 +27,7 @@ pub async fn run_onion_demo(
     artifact: &[u8],
     out: &mut impl Write,
 ) -> Result<DemoSummary, TestError> {
-    // The longest paths of the demo: a socket's path has a limit.
+    // The path of a socket has a limit, and these are the longest paths of the demo.
     for name in PEER_NAMES {
         socket_path::check_socket_path(
             &directory.join("attack-00/peers").join(name).join("state"),

@@ -20,13 +20,13 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 /// The client's name as a node. It is a witness, too, so the peers list it in `peers.toml`.
 pub(crate) const CLIENT: &str = "client";
 
-/// The files of peers and client. A running node is a [`NodeProcess`].
+/// The files of five peers and a client. A running node is a [`NodeProcess`].
 #[derive(Clone)]
 pub struct OnionWorld {
-    /// The keys, and the log's and nodes' files.
+    /// The keys, the files of the log, and the files of the nodes.
     pub fixture: Fixture,
     program: PathBuf,
-    /// The client's mirror, if it is not the directory itself.
+    /// The client's mirror at an onion service. `None` if the client reads the log's directory.
     mirror: Option<Arc<OnionMirror>>,
 }
 
@@ -59,7 +59,7 @@ impl OnionWorld {
         }
         for name in &names {
             for invite in invites.iter().filter(|invite| invite.name.as_str() != *name) {
-                // Counted at once, because all nodes follow one log by construction.
+                // The peer counts at once, because all nodes follow one log by construction.
                 let mut peer = invite.to_peer_entry(&world.fixture.keys.log)?;
                 peer.membership = Membership::Counted;
                 edit::add(
@@ -72,7 +72,7 @@ impl OnionWorld {
         Ok(world)
     }
 
-    /// Lets the client read its log from an onion service.
+    /// Lets the client read the log from `mirror`, which is an onion service.
     pub fn with_mirror(mut self, mirror: OnionMirror) -> Result<OnionWorld, TestError> {
         self.mirror = Some(Arc::new(mirror));
         self.write_unanimity_toml(CLIENT)?;
@@ -117,7 +117,7 @@ impl OnionWorld {
     fn write_unanimity_toml(&self, node: &str) -> Result<(), TestError> {
         let keys = &self.fixture.keys;
         let policy = keys.policy();
-        // No test waits for the client's polls, which use the network, so they are rare.
+        // No test waits for polls of the client. They would use the network, so they are rare.
         let (mirror, poll) = match &self.mirror {
             Some(mirror) if node == CLIENT => (mirror.url().to_string(), "10s"),
             _ => (self.fixture.mirror(node).to_string(), "1s"),

@@ -24,12 +24,12 @@ const TOR: DebianPackage = DebianPackage {
 };
 /// The pause between two calls of [`PrivateTorNetwork::is_ready`].
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The longest wait for the network. It takes 10 seconds on an idle machine.
+/// The longest wait for the network, which takes 10 seconds to start on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The time from the start to the first consensus, in seconds, if no vote fails.
 const FIRST_CONSENSUS_DELAY_SECS: u64 = 8;
-/// The delay of the first consensus after which the nodes are restarted for a new vote.
+/// How late the first consensus may be, before the nodes are restarted for a new vote.
 const CONSENSUS_GRACE: Duration = Duration::from_secs(8);
 /// The time that a relay has to fetch the consensus, before it receives SIGHUP again.
 const REFETCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub struct PrivateTorNetwork {
     nodes: Vec<TorNode>,
     running: Vec<Child>,
     started: Instant,
-    /// The time of the last start of all nodes, and the planned seconds from it to the consensus.
+    /// The time of the last start of all nodes, and the planned seconds from then to the consensus.
     last_restart: (Instant, u64),
     last_refetch: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl std::fmt::Debug for PrivateTorNetwork {
 }
 
 impl PrivateTorNetwork {
-    /// Starts the network and waits until every node has the consensus that names all of them.
+    /// Starts the network, and waits until every node has the consensus that names all nodes.
     ///
     /// If the machine has no `tor`, Debian's package is downloaded and unpacked in `package`, where
     /// the next call finds it. `report` receives a line for every step. Fails after 90 seconds.
@@ -65,7 +65,8 @@ impl PrivateTorNetwork {
         Ok(network)
     }
 
-    /// Starts the network and does not wait. Call [`PrivateTorNetwork::is_ready`] until it is true.
+    /// Starts the network without waiting. The caller then calls [`PrivateTorNetwork::is_ready`]
+    /// until it returns true.
     pub fn start_without_waiting(
         package: &Path,
         mut report: impl FnMut(&str),
@@ -103,7 +104,7 @@ impl PrivateTorNetwork {
         Ok(network)
     }
 
-    /// Starts every node again, with the first consensus `lead` seconds from now.
+    /// Kills and starts all nodes, with the first consensus `lead` seconds from now.
     fn restart_nodes(&mut self, lead: u64) -> Result<(), TestError> {
         self.kill_nodes();
         write_torrcs(&self.nodes, lead)?;
@@ -152,7 +153,7 @@ impl PrivateTorNetwork {
     }
 
     /// Returns the command of a further `tor` that uses the network, with `lines` in its torrc.
-    /// Makes `directory` for it, which must not exist.
+    /// Makes the directory `directory` for that `tor`. It must not exist before.
     pub fn participant_command(&self, directory: &Path, lines: &str) -> Result<Command, TestError> {
         node::participant_command(&self.nodes, &self.programs, directory, lines)
     }
@@ -168,9 +169,11 @@ impl PrivateTorNetwork {
         self.directory.path().join(name)
     }
 
-    /// Whether every node has the consensus that names all of them. Once true, it stays true.
+    /// Whether every node has the consensus that names all nodes.
     ///
-    /// Fails if a node has ended, or 90 seconds after the start.
+    /// Until then, every call also helps the network on: it makes late relays fetch the consensus
+    /// again, and starts all nodes again after a failed vote. It fails if a node has ended, or if
+    /// the network is not ready 90 seconds after its start.
     pub fn is_ready(&mut self) -> Result<bool, TestError> {
         if self.nodes.iter().all(TorNode::has_full_consensus) {
             return Ok(true);

@@ -21,7 +21,7 @@ const INTERVAL: u64 = 28_800;
 /// `tor` requires.
 pub(crate) const FIRST_INTERVAL: u64 = 30;
 
-/// A relay, which may be a directory authority, too.
+/// A relay of the private network. It may be a directory authority, too.
 pub(crate) struct TorNode {
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) struct DirectoryAuthority {
 }
 
 impl TorNode {
-    /// Makes the keys of node number `i` in a new directory below `above`.
+    /// Makes the keys of node number `i`, in a new directory below `above`. Node 0 is the first.
     pub(crate) fn create(
         programs: &ExternalPrograms,
         above: &Path,
@@ -92,7 +92,7 @@ impl TorNode {
         self.consensus() == Some(true)
     }
 
-    /// Whether the node has a consensus without some nodes. The next consensus is hours away.
+    /// Whether the node has a consensus that lacks some nodes. The next consensus is hours away.
     pub(crate) fn has_partial_consensus(&self) -> bool {
         self.consensus() == Some(false)
     }
@@ -159,7 +159,8 @@ fn create_authority_keys(
     Ok(line.ok_or("tor-gencert wrote no fingerprint")?.to_owned())
 }
 
-/// Returns the lines of a torrc that name the authorities. They replace the public ones.
+/// Returns the lines of a torrc that name the authorities. These authorities replace those of the
+/// public network.
 fn authority_lines(nodes: &[TorNode]) -> String {
     let line = |node: &TorNode| {
         let DirectoryAuthority { v3_identity, dir_port } = node.authority.as_ref()?;
@@ -172,7 +173,7 @@ fn authority_lines(nodes: &[TorNode]) -> String {
 }
 
 /// Returns the command of a `tor` that uses the network without relaying, with further `lines` in
-/// its torrc. Makes `directory`, which must not exist.
+/// its torrc. Makes the directory `directory`, which must not exist before.
 pub(crate) fn participant_command(
     nodes: &[TorNode],
     programs: &ExternalPrograms,
@@ -195,10 +196,10 @@ pub(crate) fn participant_command(
     Ok(tor)
 }
 
-/// Writes every node's torrc. Each names the authorities, and loopback addresses only.
+/// Writes every node's torrc, which names the authorities and only loopback addresses.
 ///
-/// The first consensus is made `lead` seconds from now. `lead` is less than [`FIRST_INTERVAL`]. An
-/// earlier consensus is removed.
+/// The authorities make the first consensus `lead` seconds from now. `lead` must be less than
+/// [`FIRST_INTERVAL`]. The files of an earlier run are removed, except keys and logs.
 pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError> {
     let authorities = authority_lines(nodes);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -252,8 +253,8 @@ pub(crate) fn write_torrcs(nodes: &[TorNode], lead: u64) -> Result<(), TestError
     Ok(())
 }
 
-/// Returns an authority's state with two shared random values. A new network would have none for
-/// a day, and an onion service needs two, because it is published for two time periods.
+/// Returns the state file of an authority, with two shared random values. A new network would have
+/// no such values for a day. An onion service needs two, because it is published for two periods.
 fn shared_random_state(now: u64, seed: &str) -> String {
     let value = |label: &str| Hash::digest(format!("{label}{seed}").as_bytes()).base64();
     // `2026-11-22 09:45:00`

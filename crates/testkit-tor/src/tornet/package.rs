@@ -8,12 +8,12 @@ use std::{fs, io};
 
 use unanimity_testkit::TestError;
 
-/// A package of Debian, and the programs in it that are needed.
+/// A package of Debian, and the names of the programs that are needed from it.
 #[derive(Clone, Copy, Debug)]
 pub struct DebianPackage {
     /// The package's name.
     pub name: &'static str,
-    /// The names of the needed programs. At least one.
+    /// The names of the needed programs, at least one.
     pub programs: &'static [&'static str],
     /// A remark that follows the programs' names in an error, such as `; its service need not run`.
     pub remark: &'static str,
@@ -26,7 +26,7 @@ pub struct ExternalPrograms {
     libraries: Vec<PathBuf>,
 }
 
-/// Directories of system programs, which some users do not have in `PATH`.
+/// The directories of system programs, which may be missing in a user's `PATH`.
 const SYSTEM: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 
 impl ExternalPrograms {
@@ -34,7 +34,7 @@ impl ExternalPrograms {
     /// and unpacks it in `unpack_directory`, where the next call finds it.
     ///
     /// The package is never installed, so its services never start. `report` receives a line before
-    /// the download. Fails if no package can be downloaded: then the error says what to install.
+    /// the download. If the download fails, the error says what to install.
     pub fn find(
         package: &DebianPackage,
         unpack_directory: &Path,
@@ -138,7 +138,7 @@ fn unpack(package: &DebianPackage, to: &Path) -> Result<(), TestError> {
 }
 
 impl DebianPackage {
-    /// Returns the error for a missing package, with what to install.
+    /// Returns the error message for a missing package, with advice on what to install.
     fn missing_message(&self, why: &str, or: &str) -> String {
         let DebianPackage { name, programs, remark } = self;
         let programs: Vec<String> = programs.iter().map(|program| format!("`{program}`")).collect();
