@@ -1517,7 +1517,8 @@ def main():
     write_invites()
     write_spool()
 
-    present = {str(p.relative_to(HERE)) for p in HERE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    present = {str(p.relative_to(HERE)) for p in HERE.rglob("*") if p.is_file() and p != HERE / "generate.py"
+               and "__pycache__" not in p.parts}
     extra = present - set(FILES)
     if sys.argv[1:] == ["--check"]:
         wrong = [path for path in sorted(FILES)
