@@ -112,8 +112,9 @@ fn adversary(rng: &mut StdRng, nodes: u32) -> Adversary {
     Adversary { victims, colluding, ..Adversary::new(attack, start) }
 }
 
-/// Adds options that later versions of the swarm brought. These options have draws of their own, so
-/// a seed's earlier parameters stay the same, except the attack.
+/// Adds the options that are newer than the swarm's first version. They are drawn from a random
+/// stream of their own. A seed therefore still gives the older options the values that it always
+/// gave them. The attack is the exception: it may be replaced here.
 fn add_late_options(world: &mut Scenario, rng: &mut StdRng) {
     let (shape, is_logged) = (shape(rng), rng.random_bool(0.15));
     if let Some(adversary) = &mut world.adversary

@@ -47,7 +47,8 @@ enum CliCommand {
         #[command(flatten)]
         extra: cycle::ExtraProducts,
     },
-    /// Download the update and install nothing; with [install] spool, leave it there with its proof
+    /// Download the update and install nothing. If [install] spool is set, leave the update and its
+    /// proof in that directory
     Download {
         #[command(flatten)]
         extra: cycle::ExtraProducts,

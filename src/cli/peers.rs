@@ -86,7 +86,10 @@ impl PeersCommand {
 /// working directory.
 pub(super) fn read_invite(argument: &str) -> Result<Invite, CommandError> {
     let bad = |error: &dyn std::fmt::Display| CommandError::new(Exit::BadInput, error.to_string());
-    if argument.trim_start().starts_with(INVITE_PREFIX) {
+    // A path may begin with these words too. An invite of another form has commas.
+    let text = argument.trim_start();
+    if text.starts_with("unanimity-invite/") || text.starts_with("unanimity-") && text.contains(',')
+    {
         return argument.parse().map_err(|error| bad(&advice::describe::<InviteError>(&error)));
     }
     let bytes = unanimity_storage::read_at_most(Path::new(argument), MAX_INVITE_FILE_BYTES)
@@ -97,9 +100,6 @@ pub(super) fn read_invite(argument: &str) -> Result<Invite, CommandError> {
 
 /// The most bytes of a file that holds an invite, with any white space around it.
 const MAX_INVITE_FILE_BYTES: usize = 4096;
-
-/// The beginning of every invite.
-const INVITE_PREFIX: &str = "unanimity-invite/";
 
 fn parse_name(text: &str) -> Result<Name, CommandError> {
     text.parse().map_err(|error| CommandError::usage(format!("{error}")))

@@ -149,7 +149,7 @@ pub(super) struct ReleaseNewArgs {
     /// given more than once, for different platforms
     #[arg(long, value_name = "PLATFORM=FILE", required = true)]
     artifact: Vec<String>,
-    /// Release archives as files, which are installed without unpacking
+    /// Do not unpack archives at the installation: install each one as a file
     #[arg(long)]
     as_file: bool,
     /// The file for the manifest

@@ -382,8 +382,8 @@ impl Daemon {
         }
     }
 
-    /// Downloads confirmed releases, each at a random time after the round that confirmed it. An
-    /// observer of the round therefore cannot tell which later traffic is the download.
+    /// Downloads confirmed releases, each at a random time after the round that confirmed it. The
+    /// time of the round therefore does not give away the time of the download.
     async fn download_loop(self: Arc<Self>) {
         let Some(serve) = &self.node.config.serve else { return pending().await };
         let mut wanted = self.download_wanted.subscribe();

@@ -41,7 +41,7 @@ pub enum ReplayMismatch {
     #[error("not logged: the spool's entries do not pass the head that every peer confirmed")]
     NoPeerHead,
     /// The log has the release, but the log's entries do not make the release a candidate.
-    #[error("not logged: by the entries of the log, release {0} cannot be installed here")]
+    #[error("not logged: according to the log's entries, release {0} is not one to install here")]
     NotOffered(String),
 }
 

@@ -109,7 +109,8 @@ impl LogWriter {
     }
 
     /// Compares a mirror's checkpoint with this log's tree, and refuses a head that is not in this
-    /// tree. `mirror` is the mirror's name for errors.
+    /// tree. A mirror with the same head shows that no larger one was published. `mirror` is the
+    /// mirror's name for errors.
     pub fn check_mirror(&mut self, mirror: &str, checkpoint: &[u8]) -> Result<(), WriteError> {
         let refused = |source| WriteError::Checkpoint { path: mirror.into(), source };
         let theirs = TreeHead::verify(checkpoint, &self.log).map_err(refused)?;
@@ -119,7 +120,8 @@ impl LogWriter {
             _ => self.tiles.range_roots(std::slice::from_ref(&(0..size)))?.pop(),
         };
         if ours.as_ref() == Some(theirs.root()) {
-            self.is_head_newest = true;
+            // A mirror that is behind does not show that nothing was signed after our head.
+            self.is_head_newest |= size == self.head.size();
             return Ok(());
         }
         let (mirror, path) = (mirror.to_owned(), self.directory.clone());

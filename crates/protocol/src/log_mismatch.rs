@@ -2,7 +2,7 @@
 
 use crate::checkpoint::TreeHead;
 
-/// The reason why the log's head does not prove a release, or the entries before the release.
+/// Why a release, or the entries before it, are not proven by the log's head.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogMismatch {
     /// The log's head is not proven to extend the trusted head.

@@ -66,7 +66,7 @@ pub enum Refusal {
     /// The publisher signed a statement in a format that this program does not know.
     #[error(
         "entry {index} of the log is a {header:?}, which this version of the program cannot read. \
-         No release that was logged before it installs"
+         Releases in earlier entries are not installed"
     )]
     UnsupportedFormat {
         /// The entry's index in the log.

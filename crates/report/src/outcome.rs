@@ -70,7 +70,7 @@ exits! {
     Incomplete = 12, "incomplete", Incomplete;
     /// every mirror hides log entries that peers have verified
     Stale = 13, "stale", Stale;
-    /// no round was unanimous for longer than incomplete_after in the configuration (status)
+    /// from status: no round was unanimous for longer than incomplete_after in the configuration
     NoProgress = 14, "no-progress", Incomplete;
     /// the log signed two tree heads that are not consistent; nothing installs until the evidence
     /// is acknowledged
@@ -93,11 +93,11 @@ exits! {
     BadArtifact = 28, "bad-artifact", Refused;
     /// a proof or evidence does not prove what it should
     BadProof = 29, "bad-proof", Refused;
-    /// a release was tried, failed and was undone, and is tried again later; for rollback: the
-    /// earlier version is installed, but a step after that failed
+    /// a release was tried and failed its hooks or its check, and is tried again later; for
+    /// rollback: the handover or a step after the switch failed
     Unhealthy = 30, "unhealthy", Refused;
-    /// the publisher withdrew the release; for check and update: the installed one, and nothing
-    /// newer can be installed
+    /// the publisher withdrew the release; from check and update: the installed release is
+    /// withdrawn, and there is no newer one that can be installed
     Withdrawn = 31, "withdrawn", Refused;
     /// interrupted by a signal (SIGINT, SIGTERM, SIGHUP); the next update continues the download
     Interrupted = 130, "interrupted", Incomplete;

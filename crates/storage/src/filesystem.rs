@@ -60,8 +60,8 @@ impl<T: Read + Seek + Send> ReadableFile for T {}
 /// An open directory. New entries are created in this directory, even if its path has come to lead
 /// elsewhere.
 ///
-/// Names are single names without a slash. No link is followed and nothing is replaced: an existing
-/// entry is an error of [`io::ErrorKind::AlreadyExists`].
+/// Names are single names without a slash. No link is followed and nothing is replaced: to create
+/// an entry that exists fails with [`io::ErrorKind::AlreadyExists`].
 pub trait DirHandle: Send {
     /// Creates a directory and opens it.
     fn make_dir(&self, name: &str, mode: Mode) -> io::Result<Box<dyn DirHandle>>;

@@ -16,8 +16,8 @@ use crate::{Results, Scenario, Seed, measure, swarm, trace};
 /// The choice of one world: a file and a seed, or the seed of a random world.
 #[derive(Args)]
 pub(super) struct WorldArgs {
-    /// A scenario file (its first cell is played), or a JSON file that `simnet shrink` wrote; with
-    /// --seed
+    /// The world to play: a scenario file (the first combination of its swept values), or a JSON
+    /// file from `simnet shrink`. Needs --seed
     #[arg(requires = "seed")]
     world: Option<PathBuf>,
     /// The seed of that world

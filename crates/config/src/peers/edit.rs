@@ -86,7 +86,9 @@ pub enum EditErrorKind {
     #[error("another process is editing it. Try again")]
     Busy,
     /// The file cannot be read or written.
-    #[error("{0}. Edit it as the user that owns it and its directory, with free space on the disk")]
+    #[error(
+        "{0}. Run this as the user that owns the file and its directory, and check that the disk has free space"
+    )]
     Io(#[from] io::Error),
 }
 

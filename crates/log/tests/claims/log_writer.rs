@@ -536,6 +536,10 @@ fn append_without_a_signature_record_needs_a_mirror() {
     drop(writer);
     let mut writer = open(scratch.path(), Storage::default()).unwrap();
     writer.append(&sample_notes("other", 2)).unwrap_err();
+    // A mirror that is behind cannot show that nothing was signed since.
+    writer.check_mirror("behind", &old).unwrap();
+    let error = writer.append(&sample_notes("other", 2)).unwrap_err();
+    assert!(matches!(error, WriteError::Unrecorded(_)), "{error}");
     writer.check_mirror("m", &new).unwrap();
     writer.append(&sample_notes("other", 2)).unwrap();
 }
