@@ -13,6 +13,7 @@ import base64
 import hashlib
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -285,10 +286,11 @@ class Format:
         path = f"{self.directory}/{kind}/{name}.{self.extension}"
         assert path not in FILES, path
         assert not any(FILES[p] == data for p in FILES if p.startswith(self.directory + "/")), path
+        assert answer.startswith(("refuse", "skip")) == (kind == "invalid"), path
         FILES[path] = data
         self.rows.append((kind, name, claim, answer))
 
-    def valid(self, name, claim, data, answer="accept"):
+    def valid(self, name, claim, data, answer):
         self.add("valid", name, claim, answer, data)
 
     def invalid(self, name, claim, data, answer="refuse"):
@@ -296,7 +298,7 @@ class Format:
 
     def write_index(self):
         text = f"# {self.title}\n\n{self.intro.strip()}\n\n"
-        text += "`generate.py` writes this page and the files.\n"
+        text += "`generate.py` writes this page and the files. [answers.tsv](answers.tsv) has the last column again.\n"
         for kind in ("valid", "invalid"):
             text += f"\n## {kind}\n\nFiles `{kind}/FILE.{self.extension}`.\n\n"
             text += "| file | claim | a verifier must answer |\n|---|---|---|\n"
@@ -304,6 +306,8 @@ class Format:
                 if row[0] == kind:
                     text += "| `{}` | {} | {} |\n".format(*row[1:])
         FILES[f"{self.directory}/README.md"] = text.encode()
+        answers = "".join(f"{kind}/{name}\t{answer}\n" for kind, name, _, answer in self.rows)
+        FILES[f"{self.directory}/answers.tsv"] = answers.encode()
 
 
 def write_notes():
@@ -321,36 +325,38 @@ in the C2SP signed-note specification,
     def with_lines(*all_lines, text=text):
         return text + "\n" + "".join(all_lines)
 
-    f.valid("one-signature", "A text and one signature line.", good, "accept, signed by `publisher`")
-    f.valid("two-signatures", "Two known keys signed.", note(text, PUBLISHER, PUBLISHER_B),
-            "accept, signed by `publisher` and `publisher-b`")
-    f.valid("c2sp-example", "The example of the C2SP specification.",
-            "This is an example message.\n\n— example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONnc"
-            "AlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n", "accept, signed by `example.com/foo`")
-    f.valid("line-of-an-unknown-key-is-ignored", "A line of an unknown key is ignored.",
-            note(text, STRANGER, PUBLISHER), "accept, signed by `publisher`")
-    f.valid("false-line-of-an-unknown-key-is-ignored", "It is not verified either.",
-            with_lines(line(STRANGER.name, STRANGER.id, bytes(64)), lines), "accept, signed by `publisher`")
-    f.valid("line-of-2420-bytes-is-ignored", "An ML-DSA-44 signature is ignored.",
-            with_lines(line("pq.example", bytes([6] * 4), bytes([6] * 2420)), lines), "accept, signed by `publisher`")
-    f.valid("known-name-with-another-id-is-ignored", "Another key id is an unknown key.",
-            with_lines(line("publisher-b", flip_bit(PUBLISHER_B.id, 3), bytes(64)), lines),
-            "accept, signed by `publisher`")
-    f.valid("known-id-with-another-name-is-ignored", "Another name is an unknown key.",
-            with_lines(line("publisher-z", PUBLISHER_B.id, bytes(64)), lines), "accept, signed by `publisher`")
-    f.valid("repeated-line-counts-once", "The same line twice is one signer.", with_lines(lines, lines),
-            "accept, signed by `publisher`")
-    f.valid("text-with-empty-lines", "The text ends at the last empty line.",
-            note("one\n\n\ntwo\n\n", PUBLISHER), "accept: a text of 5 lines")
-    f.valid("text-that-is-a-note", "The text may itself be a note.", note(good, PUBLISHER_B),
-            "accept, signed by `publisher-b` only")
-    f.valid("text-of-one-newline", "The shortest text is one newline.", note("\n", PUBLISHER))
-    f.valid("text-not-ascii", "The text is UTF-8.", note("ed è subito sera — 漢字\n", PUBLISHER))
-    f.valid("text-with-u007f", "U+007F and the C1 controls are allowed in a text.",
-            note("delete \u007f, next line \u0085.\n", PUBLISHER))
+    def valid(name, claim, data, text=text, signers="publisher"):
+        f.valid(name, claim, data, f"text of {len(text.encode())} bytes, signed by {signers}")
+
+    valid("one-signature", "A text and one signature line.", good)
+    valid("two-signatures", "Two known keys signed.", note(text, PUBLISHER, PUBLISHER_B),
+          signers="publisher and publisher-b")
+    c2sp_text = "This is an example message.\n"
+    valid("c2sp-example", "The example of the C2SP specification.",
+          c2sp_text + "\n— example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONnc"
+          "AlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n", c2sp_text, "example.com/foo")
+    valid("line-of-an-unknown-key-is-ignored", "A line of an unknown key is ignored.",
+          note(text, STRANGER, PUBLISHER))
+    valid("false-line-of-an-unknown-key-is-ignored", "It is not verified either.",
+          with_lines(line(STRANGER.name, STRANGER.id, bytes(64)), lines))
+    valid("line-of-2420-bytes-is-ignored", "An ML-DSA-44 signature is ignored.",
+          with_lines(line("pq.example", bytes([6] * 4), bytes([6] * 2420)), lines))
+    valid("known-name-with-another-id-is-ignored", "Another key id is an unknown key.",
+          with_lines(line("publisher-b", flip_bit(PUBLISHER_B.id, 3), bytes(64)), lines))
+    valid("known-id-with-another-name-is-ignored", "Another name is an unknown key.",
+          with_lines(line("publisher-z", PUBLISHER_B.id, bytes(64)), lines))
+    valid("repeated-line-counts-once", "The same line twice is one signer.", with_lines(lines, lines))
+    for name, claim, its_text in [
+        ("text-with-empty-lines", "The text ends at the last empty line.", "one\n\n\ntwo\n\n"),
+        ("text-of-one-newline", "The shortest text is one newline.", "\n"),
+        ("text-not-ascii", "The text is UTF-8.", "ed è subito sera — 漢字\n"),
+        ("text-with-u007f", "U+007F and the C1 controls are allowed in a text.",
+         "delete \u007f, next line \u0085.\n"),
+    ]:
+        valid(name, claim, note(its_text, PUBLISHER), its_text)
+    valid("text-that-is-a-note", "The text may itself be a note.", note(good, PUBLISHER_B), good, "publisher-b")
     strangers = [Key(f"stranger-{i}.example", NOTE, 100 + i) for i in range(63)]
-    f.valid("sixty-four-lines", "64 signature lines are read.", note(text, *strangers, PUBLISHER),
-            "accept, signed by `publisher`")
+    valid("sixty-four-lines", "64 signature lines are read.", note(text, *strangers, PUBLISHER))
 
     f.invalid("sixty-five-lines", "65 signature lines are refused.",
               note(text, *strangers, Key("stranger-63.example", NOTE, 163), PUBLISHER))
@@ -437,20 +443,18 @@ A reader of note keys accepts type 0x01, a reader of cosigner keys accepts type 
 file of `invalid/`. Each file of `valid/` is accepted by the reader of its type and refused by the other.
 """)
 
-    def add(add_to, name, claim, text, answer):
-        add_to(name, claim, text + "\n", answer)
+    def accept(name, claim, text, kind="note"):
+        key_name, identifier = text.split("+")[:2]
+        f.valid(name, claim, text + "\n", f"{kind} key {key_name} with id {identifier}")
 
-    add(f.valid, "note-key", "A key of type 0x01.", PUBLISHER.vkey, "accept as a note key")
-    add(f.valid, "cosigner-key", "A key of type 0x04.", ALICE.vkey, "accept as a cosigner key")
-    add(f.valid, "sum-golang-org", "The key of the Go checksum database, in use since 2019.", GO_SUMDB,
-        "accept as a note key")
-    add(f.valid, "c2sp-example", "The example of the C2SP specification.", C2SP_FOO, "accept as a note key")
+    accept("note-key", "A key of type 0x01.", PUBLISHER.vkey)
+    accept("cosigner-key", "A key of type 0x04.", ALICE.vkey, "cosigner")
+    accept("sum-golang-org", "The key of the Go checksum database, in use since 2019.", GO_SUMDB)
+    accept("c2sp-example", "The example of the C2SP specification.", C2SP_FOO)
     plus = next(k for k in (Key("plus", NOTE, i) for i in range(256)) if "+" in b64(bytes([NOTE]) + k.public))
-    add(f.valid, "base64-with-plus", "The base64 contains `+`: the first two are the separators.", plus.vkey,
-        "accept as a note key")
-    add(f.valid, "name-not-ascii", "A name may have any letters.", Key("Zoë—漢", NOTE, 2).vkey, "accept as a note key")
-    add(f.valid, "name-of-255-bytes", "A name has at most 255 bytes.", Key("n" * 255, NOTE, 2).vkey,
-        "accept as a note key")
+    accept("base64-with-plus", "The base64 contains `+`: the first two are the separators.", plus.vkey)
+    accept("name-not-ascii", "A name may have any letters.", Key("Zoë—漢", NOTE, 2).vkey)
+    accept("name-of-255-bytes", "A name has at most 255 bytes.", Key("n" * 255, NOTE, 2).vkey)
 
     def refuse(name, claim, text):
         f.invalid(name, claim, text + "\n")
@@ -500,23 +504,24 @@ The page is [checkpoints.md](../../checkpoints.md). The verifier follows the log
     def signed(size, b64_root, extensions=""):
         return note(f"{ORIGIN}\n{size}\n{b64_root}\n{extensions}", LOG)
 
-    f.valid("five-entries", "The head of `entry 0` to `entry 4`.", note(text, LOG),
-            f"accept: size 5, root `{b64(tree_root)[:8]}...`")
-    f.valid("size-zero", "The empty tree has the root SHA-256 of nothing.",
-            note(checkpoint_text(0, EMPTY_ROOT), LOG), "accept: size 0")
-    f.valid("size-one", "The root of one entry is its leaf hash.", note(checkpoint_of(entries(1)), LOG),
-            "accept: size 1")
-    f.valid("largest-size", "The largest size is 2^63 - 1.", note(checkpoint_text(2**63 - 1, tree_root), LOG),
-            "accept: size 9223372036854775807")
-    f.valid("extension-lines", "Extension lines are signed and have no meaning.",
-            note(checkpoint_of(tree, extensions=["extension one", "— not a signature"]), LOG), "accept: size 5")
-    f.valid("signature-of-an-unknown-key", "Lines of unknown keys are ignored.", note(text, STRANGER, LOG),
-            "accept: size 5")
-    f.valid("cosigned", "Cosignatures are ignored by a verifier of the log's signature.",
-            cosigned(text, (ALICE, NOW)), "accept: size 5")
+    def valid(name, claim, data, size=5, tree_root=tree_root):
+        f.valid(name, claim, data, f"size {size}, root {b64(tree_root)}")
+
+    valid("five-entries", "The head of `entry 0` to `entry 4`.", note(text, LOG))
+    valid("size-zero", "The empty tree has the root SHA-256 of nothing.",
+          note(checkpoint_text(0, EMPTY_ROOT), LOG), 0, EMPTY_ROOT)
+    valid("size-one", "The root of one entry is its leaf hash.", note(checkpoint_of(entries(1)), LOG),
+          1, leaf_hash(b"entry 0"))
+    valid("largest-size", "The largest size is 2^63 - 1.", note(checkpoint_text(2**63 - 1, tree_root), LOG),
+          2**63 - 1)
+    valid("extension-lines", "Extension lines are signed and have no meaning.",
+          note(checkpoint_of(tree, extensions=["extension one", "— not a signature"]), LOG))
+    valid("signature-of-an-unknown-key", "Lines of unknown keys are ignored.", note(text, STRANGER, LOG))
+    valid("cosigned", "Cosignatures are ignored by a verifier of the log's signature.",
+          cosigned(text, (ALICE, NOW)))
     padding = "x" * (2048 - len(text) - 1)
-    f.valid("text-of-2048-bytes", "The text has at most 2,048 bytes.",
-            note(checkpoint_of(tree, extensions=[padding]), LOG), "accept: size 5")
+    valid("text-of-2048-bytes", "The text has at most 2,048 bytes.",
+          note(checkpoint_of(tree, extensions=[padding]), LOG))
 
     f.invalid("text-of-2049-bytes", "The text has 2,049 bytes.",
               note(checkpoint_of(tree, extensions=[padding + "x"]), LOG))
@@ -573,20 +578,20 @@ and asks for the cosignature of the peer `alice`. It answers with the head and t
     text = checkpoint_of(tree)
     extended = checkpoint_of(tree, extensions=["extension one"])
 
-    f.valid("one-cosignature", "The log signed, the peer cosigned.", cosigned(text, (ALICE, NOW)),
-            f"accept: size 5, time {NOW}")
-    f.valid("extension-lines-are-covered", "The cosignature covers extension lines.",
-            cosigned(extended, (ALICE, NOW)),
-            f"accept: size 5, time {NOW}")
-    f.valid("newest-of-two-counts", "Of two cosignatures of one peer the newest counts.",
-            cosigned(text, (ALICE, NOW), (ALICE, NOW - 60)), f"accept: size 5, time {NOW}")
-    f.valid("other-cosigner-is-ignored", "A cosignature of an unknown witness is ignored.",
-            cosigned(text, (WITNESS, NOW + 5), (ALICE, NOW)), f"accept: size 5, time {NOW}")
-    f.valid("cosignature-before-the-log-line", "The order of lines has no meaning.",
-            text + "\n" + cosign_line(ALICE, text, NOW) + signature_line(LOG, text), f"accept: size 5, time {NOW}")
-    f.valid("time-zero", "The smallest time is 0.", cosigned(text, (ALICE, 0)), "accept: size 5, time 0")
-    f.valid("largest-time", "The largest time is 2^63 - 1.", cosigned(text, (ALICE, 2**63 - 1)),
-            "accept: size 5, time 9223372036854775807")
+    def valid(name, claim, data, seconds=NOW):
+        f.valid(name, claim, data, f"size 5, root {b64(root(tree))}, time {seconds}")
+
+    valid("one-cosignature", "The log signed, the peer cosigned.", cosigned(text, (ALICE, NOW)))
+    valid("extension-lines-are-covered", "The cosignature covers extension lines.",
+          cosigned(extended, (ALICE, NOW)))
+    valid("newest-of-two-counts", "Of two cosignatures of one peer the newest counts.",
+          cosigned(text, (ALICE, NOW), (ALICE, NOW - 60)))
+    valid("other-cosigner-is-ignored", "A cosignature of an unknown witness is ignored.",
+          cosigned(text, (WITNESS, NOW + 5), (ALICE, NOW)))
+    valid("cosignature-before-the-log-line", "The order of lines has no meaning.",
+          text + "\n" + cosign_line(ALICE, text, NOW) + signature_line(LOG, text))
+    valid("time-zero", "The smallest time is 0.", cosigned(text, (ALICE, 0)), 0)
+    valid("largest-time", "The largest time is 2^63 - 1.", cosigned(text, (ALICE, 2**63 - 1)), 2**63 - 1)
 
     def forged(message=None, seconds=NOW, order="big", key=ALICE):
         return note(text, LOG) + cosign_line(key, text, seconds, message, order)
@@ -647,6 +652,19 @@ def withdrawal(header="unanimity/withdrawal/v1", **changes):
                                                        if value is not None])
 
 
+def statement_answer(text):
+    lines = [text_line.split(" ", 1) for text_line in text.splitlines()]
+    kind, fields = lines[0][0].split("/")[1], dict(lines[1:])
+    answer = "{} of {product} {channel}: sequence {sequence}, issued {issued}, ".format(kind, **fields)
+    if kind == "withdrawal":
+        return answer + f"reason of {len(fields['reason'].encode())} bytes"
+    count = sum(words[0] == "artifact" for words in lines)
+    platform, file, length, _, _, *unpacked = fields["artifact"].split(" ")  # the last artifact
+    answer += "expires {expires}, version {version}, artifacts {}, ".format(count, **fields)
+    answer += f"the last: {platform} {file} of {length} bytes"
+    return answer + (", unpacked {} bytes in {} entries".format(*unpacked) if unpacked else "")
+
+
 def write_statements():
     f = Format("statements", "statement", "Vectors: texts of statements", """
 The page is [statements.md](../../statements.md). A file is the text of a statement, without signatures.
@@ -654,26 +672,30 @@ A reader judges the form only. Signatures, product and log are judged in
 [signed-statements](../signed-statements/README.md).
 """)
     good = manifest()
-    f.valid("manifest-of-a-file", "The smallest manifest.", good)
+
+    def valid(name, claim, text):
+        f.valid(name, claim, text, statement_answer(text))
+
+    valid("manifest-of-a-file", "The smallest manifest.", good)
     tar = f"hello.tar 10240 {DIGEST} tar 6 3"
-    f.valid("manifest-of-archives", "Archives carry the unpacked size and the number of entries.",
-            manifest([f"a {tar}", f"b hello.tar.gz 512 {DIGEST} tar.gz 6 3",
-                      f"c hello.tar.zst 512 {DIGEST} tar.zst 6 3"]))
+    valid("manifest-of-archives", "Archives carry the unpacked size and the number of entries.",
+          manifest([f"a {tar}", f"b hello.tar.gz 512 {DIGEST} tar.gz 6 3",
+                    f"c hello.tar.zst 512 {DIGEST} tar.zst 6 3"]))
     sixty_four = [f"platform-{i:02} hello 6 {DIGEST} file" for i in range(64)]
-    f.valid("manifest-of-64-platforms", "At most 64 platforms.", manifest(sixty_four))
+    valid("manifest-of-64-platforms", "At most 64 platforms.", manifest(sixty_four))
     longest = "+~_-." + "n" * 59
-    f.valid("manifest-with-longest-names", "A name has at most 64 bytes.",
-            manifest([f"{longest} {longest} 6 {DIGEST} file"], product=longest, channel=longest, version=longest))
-    f.valid("manifest-with-largest-numbers", "Numbers are below 2^63.",
-            manifest([f"x hello {2**63 - 1} {DIGEST} tar {2**63 - 1} {2**63 - 1}"], sequence=2**63 - 1,
-                     issued=2**63 - 2, expires=2**63 - 1))
-    f.valid("manifest-with-smallest-numbers", "Only the sequence begins at 1.",
-            manifest([f"x hello 0 {DIGEST} tar 0 0"], issued=0, expires=1))
-    f.valid("withdrawal", "A withdrawal of release 1.", withdrawal())
-    f.valid("withdrawal-with-reason-of-200-bytes", "A reason has at most 200 bytes.",
-            withdrawal(reason="x" * 200))
-    f.valid("withdrawal-with-reason-not-ascii", "A reason is UTF-8.",
-            withdrawal(reason="Löscht, was bleiben soll."))
+    valid("manifest-with-longest-names", "A name has at most 64 bytes.",
+          manifest([f"{longest} {longest} 6 {DIGEST} file"], product=longest, channel=longest, version=longest))
+    valid("manifest-with-largest-numbers", "Numbers are below 2^63.",
+          manifest([f"x hello {2**63 - 1} {DIGEST} tar {2**63 - 1} {2**63 - 1}"], sequence=2**63 - 1,
+                   issued=2**63 - 2, expires=2**63 - 1))
+    valid("manifest-with-smallest-numbers", "Only the sequence begins at 1.",
+          manifest([f"x hello 0 {DIGEST} tar 0 0"], issued=0, expires=1))
+    valid("withdrawal", "A withdrawal of release 1.", withdrawal())
+    valid("withdrawal-with-reason-of-200-bytes", "A reason has at most 200 bytes.",
+          withdrawal(reason="x" * 200))
+    valid("withdrawal-with-reason-not-ascii", "A reason is UTF-8.",
+          withdrawal(reason="Löscht, was bleiben soll."))
 
     def swap(text, a, b):
         lines = text.split("\n")
@@ -753,16 +775,16 @@ The page is [statements.md](../../statements.md). A file is a log entry. The ver
 `hello` of the channel `stable` from the log `example.org/log`. Two of the three keys `publisher`,
 `publisher-b` and `publisher-c` of [keys.md](../keys.md) have to sign. No file depends on the present time.
 """)
-    good = manifest()
+    good, newer = manifest(), "refuse, with all earlier releases"
     f.valid("manifest-signed-by-two-of-three", "The threshold signed.", note(good, PUBLISHER, PUBLISHER_C),
-            "accept as a release")
+            "release 1-1.0.0")
     f.valid("manifest-signed-by-three", "More than the threshold signed.",
-            note(good, PUBLISHER, PUBLISHER_B, PUBLISHER_C), "accept as a release")
+            note(good, PUBLISHER, PUBLISHER_B, PUBLISHER_C), "release 1-1.0.0")
     f.valid("manifest-with-a-stranger", "The line of an unknown key is ignored.",
-            note(good, STRANGER, PUBLISHER, PUBLISHER_B), "accept as a release")
+            note(good, STRANGER, PUBLISHER, PUBLISHER_B), "release 1-1.0.0")
     f.valid("withdrawal-signed-by-two-of-three", "The threshold signed.",
             note(withdrawal(), PUBLISHER_B, PUBLISHER),
-            "accept as a withdrawal")
+            "withdrawal of sequence 1")
     f.invalid("manifest-signed-by-one", "One key signed.", note(good, PUBLISHER))
     f.invalid("manifest-signed-by-one-key-twice", "One key signed twice.", note(good, PUBLISHER, PUBLISHER))
     f.invalid("manifest-signed-by-one-and-a-stranger", "An unknown key does not count.",
@@ -775,18 +797,23 @@ The page is [statements.md](../../statements.md). A file is a log entry. The ver
     f.invalid("manifest-for-another-log", "The manifest names another log.",
               note(manifest(log="example.org/other"), PUBLISHER, PUBLISHER_B))
     f.invalid("manifest-of-another-product", "The manifest is of another product.",
-              note(manifest(product="goodbye"), PUBLISHER, PUBLISHER_B), "not ours: ignore")
+              note(manifest(product="goodbye"), PUBLISHER, PUBLISHER_B), "skip")
     f.invalid("manifest-of-another-channel", "The manifest is of another channel.",
-              note(manifest(channel="beta"), PUBLISHER, PUBLISHER_B), "not ours: ignore")
+              note(manifest(channel="beta"), PUBLISHER, PUBLISHER_B), "skip")
     f.invalid("manifest-malformed", "The threshold signed a malformed manifest.",
               note(manifest(sequence=0), PUBLISHER, PUBLISHER_B))
     f.invalid("manifest-of-version-2", "The threshold signed a newer format. Earlier entries are refused too.",
-              note(manifest(header="unanimity/manifest/v2"), PUBLISHER, PUBLISHER_B))
+              note(manifest(header="unanimity/manifest/v2"), PUBLISHER, PUBLISHER_B), newer)
     f.invalid("withdrawal-signed-by-one", "One key signed.", note(withdrawal(), PUBLISHER))
     f.invalid("withdrawal-for-another-log", "The withdrawal names another log.",
               note(withdrawal(log="example.org/other"), PUBLISHER, PUBLISHER_B))
     f.invalid("withdrawal-of-version-2", "The threshold signed a newer format. Earlier entries are refused too.",
-              note(withdrawal(header="unanimity/withdrawal/v2"), PUBLISHER, PUBLISHER_B))
+              note(withdrawal(header="unanimity/withdrawal/v2"), PUBLISHER, PUBLISHER_B), newer)
+    f.invalid("statement-of-an-unknown-kind", "The threshold signed a statement of an unknown kind.",
+              note(manifest(header="unanimity/recipe/v1"), PUBLISHER, PUBLISHER_B), "skip, and count")
+    f.invalid("note-that-is-no-statement", "The first line does not begin with `unanimity/`.",
+              note("a manifest\n" + good, PUBLISHER, PUBLISHER_B), "skip")
+    f.invalid("entry-that-is-no-note", "The entry has no signature lines.", good, "skip")
     f.write_index()
 
 
@@ -798,6 +825,22 @@ def evidence(path, smaller, larger, header="unanimity/evidence/v1"):
     for head in (smaller, larger):
         text += f"checkpoint {len(head.encode())}\n{head}"
     return text
+
+
+def evidence_answer(*heads):
+    """The name of the evidence and both sizes, the smaller head first."""
+    fields = [head.split("\n") for head in heads]
+    pair = sorted((int(size), base64.b64decode(tree_root)) for _, size, tree_root, *_ in fields)
+    name = sha256("".join(f"{size} {tree_root.hex()}\n" for size, tree_root in pair).encode()).hex()[:32]
+    return f"fork {name}, sizes {pair[0][0]} and {pair[1][0]}"
+
+
+def unknown_line(length):
+    """A signature line of an unknown key, with exactly `length` bytes."""
+    digits = (length - 10) // 4 * 4
+    made = line("x" * (length - 6 - digits), bytes(4), bytes(digits // 4 * 3 - 4))
+    assert len(made.encode()) == length
+    return made
 
 
 def write_evidence():
@@ -815,19 +858,25 @@ file that proves that this log signed two tree heads that are not consistent. Th
     a, b = sorted([head(tree, 7), head(fork, 7)], key=lambda h: base64.b64decode(h.split("\n")[2]))
     path_6, path_8 = consistency(6, tree, False), consistency(8, tree, False)
     good = evidence(path_6, head(fork, 6), head(tree, 13))
-    f.valid("one-size-two-roots", "Two roots of one size. The smaller root comes first.", evidence([], a, b))
-    f.valid("one-size-larger-root-first", "The order of two heads of one size is not judged.",
-            evidence([], b, a))
-    f.valid("smaller-head-is-no-prefix", "The path leads to the larger root and not to the smaller one.",
-            good)
-    f.valid("smaller-size-is-a-power-of-two", "The path begins with the first subtree's root for such sizes too.",
-            evidence(path_8, head(fork, 8), head(tree, 13)))
-    f.valid("sizes-near-2-to-the-63", "Sizes up to 2^63 - 1.", big_evidence())
-    f.valid("extension-lines", "Extension lines are part of a checkpoint.",
-            evidence([], head(tree, 7, extensions=["one"]), head(fork, 7, extensions=["two"])))
-    crowded = note(checkpoint_of(fork, 6), STRANGER, LOG)
-    f.valid("signatures-of-others", "Lines of unknown keys are ignored.",
-            evidence(path_6, crowded, head(tree, 13)))
+    def valid(name, claim, path, smaller, larger):
+        f.valid(name, claim, evidence(path, smaller, larger), evidence_answer(smaller, larger))
+
+    valid("one-size-two-roots", "Two roots of one size. The smaller root comes first.", [], a, b)
+    valid("one-size-larger-root-first", "The order of two heads of one size is not judged.", [], b, a)
+    valid("smaller-head-is-no-prefix", "The path leads to the larger root and not to the smaller one.",
+          path_6, head(fork, 6), head(tree, 13))
+    valid("smaller-size-is-a-power-of-two", "The path begins with the first subtree's root for such sizes too.",
+          path_8, head(fork, 8), head(tree, 13))
+    valid("sizes-near-2-to-the-63", "Sizes up to 2^63 - 1.", *big_evidence())
+    valid("extension-lines", "Extension lines are part of a checkpoint.",
+          [], head(tree, 7, extensions=["one"]), head(fork, 7, extensions=["two"]))
+    valid("signatures-of-others", "Lines of unknown keys are ignored.",
+          path_6, note(checkpoint_of(fork, 6), STRANGER, LOG), head(tree, 13))
+    big = ["x" * 1900]
+    big_6, big_13 = head(fork, 6, extensions=big), head(tree, 13, extensions=big)
+    room = 8192 - len(evidence(path_6, big_6, big_13).encode())
+    valid("of-8192-bytes", "Evidence has at most 8,192 bytes. It has a long line of an unknown key.",
+          path_6, big_6, big_13 + unknown_line(room))
 
     f.invalid("one-head-twice", "Both checkpoints are the same head.",
               evidence([], head(tree, 7), head(tree, 7)))
@@ -867,10 +916,8 @@ file that proves that this log signed two tree heads that are not consistent. Th
     f.invalid("text-behind-it", "Text follows the second checkpoint.", good + "\n")
     f.invalid("one-checkpoint", "The second checkpoint is missing.",
               evidence([], a, b).rsplit("checkpoint ", 1)[0])
-    big = ["x" * 1900]
-    extended = evidence(path_6, head(fork, 6, extensions=big), head(tree, 13, extensions=big))
-    f.invalid("more-than-8192-bytes", "Evidence has at most 8,192 bytes.",
-              extended + "x" * (8193 - len(extended.encode())))
+    f.invalid("more-than-8192-bytes", "It has 8,193 bytes: that line is one byte longer.",
+              evidence(path_6, big_6, big_13 + unknown_line(room + 1)))
     f.write_index()
 
 
@@ -878,7 +925,7 @@ def big_evidence():
     old, new = 2**62 + 1, 2**63 - 1
     path = [sha256(b"path %d" % i) for i in range(path_length(old, new))]
     _, larger = roots_of_path(old, new, path)
-    return evidence(path, note(checkpoint_text(old, sha256(b"another")), LOG), note(checkpoint_text(new, larger), LOG))
+    return path, note(checkpoint_text(old, sha256(b"another")), LOG), note(checkpoint_text(new, larger), LOG)
 
 
 # ---------------------------------------------------------------- tree proofs (spec/checkpoints.md)
@@ -902,24 +949,26 @@ verifies the path.
     head = note(checkpoint_of(tree), LOG)
     hashes = inclusion(5, tree)
     good = tlog_proof(5, hashes, head)
-    f.valid("entry-5-of-13", "An entry in the middle.", good)
-    f.valid("first-entry", "The first entry.", tlog_proof(0, inclusion(0, tree), head))
+    in_the_middle = "entry 5 of 13"
+    f.valid("entry-5-of-13", "An entry in the middle.", good, in_the_middle)
+    f.valid("first-entry", "The first entry.", tlog_proof(0, inclusion(0, tree), head), "entry 0 of 13")
     f.valid("last-entry-without-sibling", "The last entry of an odd tree has a short path.",
-            tlog_proof(12, inclusion(12, tree), head))
+            tlog_proof(12, inclusion(12, tree), head), "entry 12 of 13")
     f.valid("only-entry", "The only entry has an empty path.",
-            tlog_proof(0, [], note(checkpoint_of(tree, 1), LOG)))
+            tlog_proof(0, [], note(checkpoint_of(tree, 1), LOG)), "entry 0 of 1")
     f.valid("power-of-two", "The last entry of 8.",
-            tlog_proof(7, inclusion(7, tree[:8]), note(checkpoint_of(tree, 8), LOG)))
+            tlog_proof(7, inclusion(7, tree[:8]), note(checkpoint_of(tree, 8), LOG)), "entry 7 of 8")
     f.valid("extra-line", "A line `extra` is not covered by anything.",
-            tlog_proof(5, hashes, head, extra=b64(b"hint")))
+            tlog_proof(5, hashes, head, extra=b64(b"hint")), in_the_middle)
     f.valid("cosigned-checkpoint", "The checkpoint may carry cosignatures.",
-            tlog_proof(5, hashes, cosigned(checkpoint_of(tree), (ALICE, NOW))))
+            tlog_proof(5, hashes, cosigned(checkpoint_of(tree), (ALICE, NOW))), in_the_middle)
     size, index = 2**62 + 6, 2**62 + 5
     large_path = [sha256(b"large %d" % i) for i in range(3)]
     leaf = leaf_hash(f"entry {index}".encode())
     large_root = node_hash(large_path[2], node_hash(large_path[1], node_hash(large_path[0], leaf)))
     f.valid("size-near-2-to-the-63", "The last of 2^62 + 6 entries has 3 hashes.",
-            tlog_proof(index, large_path, note(checkpoint_text(size, large_root), LOG)))
+            tlog_proof(index, large_path, note(checkpoint_text(size, large_root), LOG)),
+            "entry 4611686018427387909 of 4611686018427387910")
 
     f.invalid("header-of-another-version", "The version is 2.",
               tlog_proof(5, hashes, head, "c2sp.org/tlog-proof@v2"))
@@ -965,16 +1014,19 @@ A verifier accepts if the proof shows that the old tree is a prefix of the new t
         return f"old {old} {b64(old_root)}\nnew {new} {b64(new_root)}\n" + hash_lines(hashes)
 
     hashes = consistency(6, tree)
-    f.valid("6-to-13", "The old size is no power of two.", proof(6, 13, hashes))
-    f.valid("8-to-13", "The old size is a power of two: its root is left out.",
-            proof(8, 13, consistency(8, tree)))
-    f.valid("1-to-13", "From one entry.", proof(1, 13, consistency(1, tree)))
-    f.valid("12-to-13", "One entry more.", proof(12, 13, consistency(12, tree)))
-    f.valid("equal-sizes", "A tree is a prefix of itself, with an empty proof.", proof(13, 13, []))
+    def valid(name, claim, data):
+        f.valid(name, claim, data, "accept")
+
+    valid("6-to-13", "The old size is no power of two.", proof(6, 13, hashes))
+    valid("8-to-13", "The old size is a power of two: its root is left out.",
+          proof(8, 13, consistency(8, tree)))
+    valid("1-to-13", "From one entry.", proof(1, 13, consistency(1, tree)))
+    valid("12-to-13", "One entry more.", proof(12, 13, consistency(12, tree)))
+    valid("equal-sizes", "A tree is a prefix of itself, with an empty proof.", proof(13, 13, []))
     old, new = 2**62 + 1, 2**63 - 1
     path = [sha256(b"path %d" % i) for i in range(path_length(old, new))]
     smaller, larger = roots_of_path(old, new, path)
-    f.valid("sizes-near-2-to-the-63", "Sizes up to 2^63 - 1.", proof(old, new, path, smaller, larger))
+    valid("sizes-near-2-to-the-63", "Sizes up to 2^63 - 1.", proof(old, new, path, smaller, larger))
 
     f.invalid("from-size-zero", "A proof from the empty tree proves nothing.", proof(0, 13, []))
     f.invalid("to-a-smaller-size", "The new tree is smaller.", proof(13, 6, hashes))
@@ -993,6 +1045,11 @@ A verifier accepts if the proof shows that the old tree is a prefix of the new t
     f.write_index()
 
 
+def entries_answer(first, entries):
+    told = [f"entry {number} of {len(entry)} bytes" for number, entry in enumerate(entries, first)]
+    return ", ".join(told) or "no entry"
+
+
 def write_tiles():
     f = Format("tile-paths", "path", "Vectors: paths of tiles", """
 The page is [checkpoints.md](../../checkpoints.md). A file is one line with its newline: a path below a log's
@@ -1009,7 +1066,7 @@ prefix. A reader accepts the paths that C2SP tlog-tiles gives to tiles and entry
         ("entries", "A full entry bundle.", "tile/entries/007", "entries, index 7, width 256"),
         ("entries-partial", "A partial entry bundle.", "tile/entries/x012/345.p/6", "entries, index 12345, width 6"),
     ]:
-        f.valid(name, claim, path + "\n", "accept: " + answer)
+        f.valid(name, claim, path + "\n", answer)
     for name, claim, path in [
         ("level-64", "The level is above 63.", "tile/64/000"),
         ("level-with-leading-zero", "The level has a leading zero.", "tile/00/000"),
@@ -1038,10 +1095,12 @@ The page is [checkpoints.md](../../checkpoints.md). A file is an entry bundle: e
     def framed(*entries):
         return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
-    g.valid("three-entries", "Three entries.",
-            framed(b"entry 0", b"entry 1", b"entry 2"), "accept: 3 entries")
-    g.valid("empty-entry", "An entry may have zero bytes.", framed(b"", b"entry 1"), "accept: 2 entries")
-    g.valid("longest-entry", "An entry has at most 65,535 bytes.", framed(b"x" * 65535), "accept: 1 entry")
+    def valid(name, claim, *entries):
+        g.valid(name, claim, framed(*entries), entries_answer(0, entries))
+
+    valid("three-entries", "Three entries.", b"entry 0", b"entry 1", b"entry 2")
+    valid("empty-entry", "An entry may have zero bytes.", b"", b"entry 1")
+    valid("longest-entry", "An entry has at most 65,535 bytes.", b"x" * 65535)
     g.invalid("cut-in-a-length", "One byte of a length is missing.", framed(b"entry 0") + b"\0")
     g.invalid("cut-in-an-entry", "The last entry lacks a byte.", framed(b"entry 0", b"entry 1")[:-1])
     g.invalid("length-little-endian", "A length is little-endian.", b"\x07\x00entry 0")
@@ -1076,9 +1135,11 @@ class BundleParts:
         self.tree = entries(13)
         self.tree[self.index] = leaf_hash(self.note.encode())
 
+    def signed_at(self, key, number):
+        return self.times.get((key, number), (self.earlier, self.latest)[number])
+
     def proof(self, key, number, **changes):
-        size = self.sizes[key][number]
-        at = self.times.get((key, number), (self.earlier, self.latest)[number])
+        size, at = self.sizes[key][number], self.signed_at(key, number)
         text = checkpoint_of(self.tree, size)
         hashes = inclusion(self.index, self.tree[:size]) if self.index < size else []
         parts = {"index": self.index, "hashes": hashes, "checkpoint": cosigned(text, (key, at))}
@@ -1105,6 +1166,13 @@ class BundleParts:
             text += f"path {s} {len(path)}\n{hash_lines(path)}"
         return text + "".join([self.round(0), self.round(1)] if self.rounds is None else self.rounds)
 
+    def answer(self, release="2-1.1.0"):
+        text = f"release {release}, entry {self.index} of {len(self.tree)}"
+        for number, at in enumerate((self.earlier, self.latest)):
+            heads = [f"{key.name} {self.sizes[key][number]} at {self.signed_at(key, number)}" for key in (ALICE, BELA)]
+            text += f"; round at {at}: {', '.join(heads)}"
+        return text
+
 
 def write_proof_bundles():
     f = Format("proof-bundles", "bundle", "Vectors: proof bundles", """
@@ -1124,9 +1192,9 @@ present time.
     first.tree = [base64.b64decode("JLNDRmhCLlcv/BGPCMFg/QynQd632ZJSUXzjqTidG1U="), leaf_hash(first.note.encode())]
     first.sizes = {ALICE: (2, 2), BELA: (2, 2)}
     f.valid("two-peers-two-rounds", "Entry 1 of 2. Both peers confirmed it, and again 1 h later.",
-            first.text(), "accept: release 1-1.0.0")
+            first.text(), first.answer("1-1.0.0"))
     good = BundleParts()
-    accepted = "accept: release 2-1.1.0"
+    accepted = good.answer()
     f.valid("heads-of-four-sizes", "The cosigned heads have sizes 6, 8, 9 and 13.", good.text(), accepted)
 
     def bundle(**changes):
@@ -1145,6 +1213,10 @@ present time.
     witness.paths = [(s, consistency(s, good.tree, False)) for s in (6, 8, 9)]
     f.valid("cosigned-head-of-a-stranger", "A cosigned head of a stranger is ignored.",
             witness.text(), accepted)
+    confirming = [good.proof(ALICE, 1), good.proof(BELA, 1)]
+    stranger = witness.proof(WITNESS, 1)
+    f.valid("round-of-256-heads", "A round has at most 256 cosigned heads. All but two are of a stranger.",
+            bundle(rounds=[good.round(0), good.round(1, confirming + [stranger] * 254)]).text(), accepted)
     f.valid("extra-line-in-a-proof", "A tlog-proof may have a line `extra`.",
             bundle(rounds=[good.round(0, [good.proof(ALICE, 0, extra=b64(b"hint")), good.proof(BELA, 0)]),
                            good.round(1)]).text(),
@@ -1154,9 +1226,9 @@ present time.
             bundle(paths=[(3, [bytes(32)])] + unused).text(), accepted)
     cosigned_early = bundle(times={(ALICE, 0): good.earlier - 900, (ALICE, 1): good.latest - 900})
     f.valid("cosignatures-of-15-minutes", "A cosignature is 15 min old when its round closes.",
-            cosigned_early.text(), accepted)
+            cosigned_early.text(), cosigned_early.answer())
     ahead = bundle(times={(ALICE, 1): good.latest + 60})
-    f.valid("cosignature-60-seconds-ahead", "A cosigner's clock is 60 s ahead.", ahead.text(), accepted)
+    f.valid("cosignature-60-seconds-ahead", "A cosigner's clock is 60 s ahead.", ahead.text(), ahead.answer())
 
     # Form.
     text = good.text()
@@ -1175,9 +1247,8 @@ present time.
     f.invalid("path-repeated", "A path is there twice.", bundle(paths=unused[:1] + unused).text())
     f.invalid("inclusion-of-66-hashes", "A proof has at most 65 hashes.",
               bundle(inclusion=[bytes(32)] * 66).text())
-    many = good.round(1).replace(f"{ROUND} {good.latest} 2\n", f"{ROUND} {good.latest} 257\n")
-    f.invalid("round-of-257-heads", "A round announces more than 256 cosigned heads.",
-              bundle(rounds=[good.round(0), many]).text())
+    f.invalid("round-of-257-heads", "A round has 257 cosigned heads. All but two are of a stranger.",
+              bundle(rounds=[good.round(0), good.round(1, confirming + [stranger] * 255)]).text())
     three = good.round(1).replace(f"{ROUND} {good.latest} 2\n", f"{ROUND} {good.latest} 3\n")
     f.invalid("round-with-a-head-missing", "A round announces three cosigned heads and has two.",
               bundle(rounds=[good.round(0), three]).text())
@@ -1190,8 +1261,12 @@ present time.
         return parts.text()
 
     f.invalid("manifest-not-signed", "An unknown key signed the manifest.", released(manifest(), STRANGER))
-    f.invalid("manifest-false-signature", "A byte of the manifest was changed after it was signed.",
-              text.replace("version 1.1.0", "version 1.1.1"))
+    altered = BundleParts()
+    altered.note = altered.note.replace("version 1.1.0", "version 1.1.1")
+    altered.set_leaves()
+    f.invalid("manifest-false-signature",
+              "A byte of the manifest was changed after it was signed, and the log has the changed note.",
+              altered.text())
     f.invalid("manifest-expired", "The release expired at the time of the latest round.",
               released(manifest(expires=good.latest), PUBLISHER))
     f.invalid("manifest-of-another-product", "The release is of another product.",
@@ -1216,7 +1291,7 @@ present time.
     other.tree = forked(good.tree, 6)
     f.invalid("cosigned-head-of-a-fork", "A peer's head and the bundle's head are not consistent.",
               bundle(rounds=[good.round(0), good.round(1, [good.proof(ALICE, 1), other.proof(BELA, 1)])]).text(),
-              "refuse, and report the fork")
+              "refuse: " + evidence_answer(checkpoint_of(good.tree), checkpoint_of(other.tree)))
 
     # The peers.
     f.invalid("peer-missing-in-the-latest-round", "`bela` did not answer in the latest round.",
@@ -1225,8 +1300,9 @@ present time.
               bundle(rounds=[good.round(0, [good.proof(ALICE, 0)]), good.round(1)]).text())
     f.invalid("empty-rounds", "Both rounds are empty.",
               bundle(rounds=[good.round(0, []), good.round(1, [])]).text())
-    f.invalid("rounds-one-second-too-close", "The rounds are 3,599 s apart.",
-              bundle(latest=good.earlier + 3599).text())
+    one_earlier = {(ALICE, 0): good.earlier - 1, (BELA, 0): good.earlier - 1}
+    f.invalid("rounds-one-second-too-close", "The rounds are 3,599 s apart, and the cosignatures 3,600 s.",
+              bundle(latest=good.earlier + 3599, times=one_earlier).text())
     f.invalid("cosignatures-one-second-too-close", "The cosignatures of `alice` are 3,599 s apart.",
               bundle(times={(ALICE, 1): good.latest - 1}).text())
     f.invalid("rounds-in-the-wrong-order", "The latest round comes first.",
@@ -1284,20 +1360,23 @@ little-endian; the variant, 4 bytes little-endian. The other integers are little
         return value.to_bytes(width, "little")
 
     v1, log = n(1, 2), bytes(range(32))
-    f.valid("question-cosigned-head", "The cosigned head: log id 00 to 1f.", frame(v1, n(0, 4), log))
+    f.valid("question-cosigned-head", "The cosigned head: log id 00 to 1f.", frame(v1, n(0, 4), log),
+            f"cosigned head of log {log.hex()}")
     f.valid("question-tile", "A tile: log id 00 to 1f, level 3, index 0x0102030405060708, width 256.",
-            frame(v1, n(1, 4), log, n(3, 1), n(0x0102030405060708, 8), n(256, 2)))
+            frame(v1, n(1, 4), log, n(3, 1), n(0x0102030405060708, 8), n(256, 2)),
+            f"tile of log {log.hex()}: level 3, index {0x0102030405060708}, width 256")
     cosigned_head = "log.example\n\n— é\n".encode()
     f.valid("answer-cosigned-head", "Variant 0, a cosigned head: 20 bytes of UTF-8.",
-            frame(v1, n(0, 4), n(len(cosigned_head), 8), cosigned_head))
+            frame(v1, n(0, 4), n(len(cosigned_head), 8), cosigned_head), "cosigned head of 20 bytes")
     header = b"unanimity/evidence/v1\n"
     f.valid("answer-evidence", "Variant 1, evidence: 22 bytes of UTF-8.",
-            frame(v1, n(1, 4), n(len(header), 8), header))
-    f.valid("answer-no-fresh-head", f"Variant 2, no fresh head since the time {NOW}.", frame(v1, n(2, 4), n(NOW, 8)))
+            frame(v1, n(1, 4), n(len(header), 8), header), "evidence of 22 bytes")
+    f.valid("answer-no-fresh-head", f"Variant 2, no fresh head since the time {NOW}.",
+            frame(v1, n(2, 4), n(NOW, 8)), f"no fresh head since {NOW}")
     f.valid("answer-tile", "Variant 3, a tile: bytes 80 to bf, two hashes.",
-            frame(v1, n(3, 4), n(64, 8), bytes(range(0x80, 0xC0))))
-    f.valid("answer-other-log", "Variant 4: the peer follows another log.", frame(v1, n(4, 4)))
-    f.valid("answer-no-tile", "Variant 5: the peer's tree has no such tile.", frame(v1, n(5, 4)))
+            frame(v1, n(3, 4), n(64, 8), bytes(range(0x80, 0xC0))), "tile of 64 bytes")
+    f.valid("answer-other-log", "Variant 4: the peer follows another log.", frame(v1, n(4, 4)), "other log")
+    f.valid("answer-no-tile", "Variant 5: the peer's tree has no such tile.", frame(v1, n(5, 4)), "no tile")
 
     for kind, size in (("question", 256), ("answer", 8448)):
         body = (v1, n(0, 4), log) if kind == "question" else (v1, n(0, 4), n(20, 8), cosigned_head)
@@ -1369,6 +1448,15 @@ def invite(kind=INVITE, **changes):
     return sealed(",".join([kind] + [str(value) for value in fields.values() if value is not None]))
 
 
+def invite_answer(text):
+    _, name, origin, log, address, key, auth, artifacts, size, _, _ = text.strip().split(",")
+    origin, key = unquote(origin), unquote(key)
+    lines = ["unanimity/peer/v1", log, address, key, auth] + [url for url in [artifacts] if url != "-"]
+    digest = sha256("".join(text_line + "\n" for text_line in lines).encode())
+    groups = [f"{int.from_bytes(digest[i : i + 4], 'big') % 100000:05}" for i in range(0, 32, 4)]
+    return f"peer {name} with key {key}, log {origin}, size {size}, fingerprint {' '.join(groups)}"
+
+
 def write_invites():
     f = Format("invites", "invite", "Vectors: invites", """
 The page is [invite.md](../../invite.md). A file is one line with its newline. White space around an invite is
@@ -1376,17 +1464,24 @@ ignored. Whether an invite is for the reader's own log is judged after it is rea
 log of [keys.md](../keys.md), except `origin-with-escapes`.
 """)
     good = invite()
-    f.valid("alice", "The invite of `alice`.", good)
-    f.valid("artifacts-served", "The peer serves artifacts from an onion service.",
-            invite(artifacts="http://" + onion_host(bytes([34] * 32))))
-    f.valid("empty-log", "The head of an empty log.", invite(size=0, root=b64(EMPTY_ROOT)))
-    f.valid("largest-size", "The largest size is 2^63 - 1.", invite(size=2**63 - 1))
+
+    def valid(name, claim, text):
+        f.valid(name, claim, text, invite_answer(text))
+
+    valid("alice", "The invite of `alice`.", good)
+    served = "http://" + onion_host(bytes([34] * 32))
+    valid("artifacts-served", "The peer serves artifacts from an onion service.", invite(artifacts=served))
+    valid("empty-log", "The head of an empty log.", invite(size=0, root=b64(EMPTY_ROOT)))
+    valid("largest-size", "The largest size is 2^63 - 1.", invite(size=2**63 - 1))
     spaced = "a log, with 100% of it"
-    f.valid("origin-with-escapes", "Space, comma and percent are escaped in an origin.",
-            invite(origin=escape(spaced), log=log_id(spaced, LOG)))
-    f.valid("key-name-not-ascii", "Bytes that are not ASCII are escaped in a key's name.",
-            invite(key=escape(Key("Zoë", COSIGNATURE, 3).vkey)))
-    f.valid("white-space-around", "White space around it is ignored.", " \t" + good + "\r\n")
+    valid("origin-with-escapes", "Space, comma and percent are escaped in an origin.",
+          invite(origin=escape(spaced), log=log_id(spaced, LOG)))
+    valid("key-name-not-ascii", "Bytes that are not ASCII are escaped in a key's name.",
+          invite(key=escape(Key("Zoë", COSIGNATURE, 3).vkey)))
+    valid("white-space-around", "White space around it is ignored.", " \t" + good + "\r\n")
+    path = "/" + "x" * (2048 - len(invite(artifacts=served + "/").strip()))
+    valid("of-2048-bytes", "An invite has at most 2,048 bytes. The address of artifacts has a long path.",
+          invite(artifacts=served + path))
 
     f.invalid("empty", "Zero bytes.", "")
     f.invalid("kind-unknown", "The line does not begin with `unanimity-invite/`.", good[1:])
@@ -1429,13 +1524,13 @@ log of [keys.md](../keys.md), except `origin-with-escapes`.
               invite(client_auth=client_auth(bytes([33] * 32)).lower()))
     f.invalid("artifacts-empty", "No artifacts are written as `-`.", invite(artifacts=""))
     f.invalid("artifacts-with-slash-at-the-end", "An address of artifacts has one spelling.",
-              invite(artifacts="http://" + onion_host(bytes([34] * 32)) + "/"))
+              invite(artifacts=served + "/"))
     f.invalid("size-with-leading-zero", "The size has a leading zero.", invite(size="042"))
     f.invalid("size-2-to-the-63", "The size is 2^63.", invite(size=2**63))
     f.invalid("size-zero-with-another-root", "Size 0 has the root of another tree.", invite(size=0))
     f.invalid("root-in-hex", "The root is hexadecimal.", invite(root=root(entries(42)).hex()))
-    f.invalid("longer-than-2048-bytes", "An invite has at most 2,048 bytes.",
-              sealed(good.rsplit(",", 1)[0] + "," + "x" * 2048))
+    f.invalid("longer-than-2048-bytes", "It has 2,049 bytes: that path is one byte longer.",
+              invite(artifacts=served + path + "x"))
     f.write_index()
 
 
@@ -1452,13 +1547,13 @@ the entries hash to the bundle's head is judged afterwards.
     def spool(first, *entries):
         return first.to_bytes(8, "big") + b"".join(len(e).to_bytes(2, "big") + e for e in entries)
 
-    f.valid("no-entry", "The installer's head is the bundle's head.", spool(7), "accept: 0 entries from 7")
-    f.valid("three-entries", "Three entries.",
-            spool(0, b"entry 0", b"entry 1", b"entry 2"), "accept: 3 entries from 0")
-    f.valid("from-number-1000", "The first number is big-endian.",
-            spool(1000, b"entry 1000"), "accept: 1 entry from 1000")
-    f.valid("empty-entry", "An entry may have zero bytes.",
-            spool(3, b"", b"entry 4"), "accept: 2 entries from 3")
+    def valid(name, claim, first, *entries):
+        f.valid(name, claim, spool(first, *entries), entries_answer(first, entries))
+
+    valid("no-entry", "The installer's head is the bundle's head.", 7)
+    valid("three-entries", "Three entries.", 0, b"entry 0", b"entry 1", b"entry 2")
+    valid("from-number-1000", "The first number is big-endian.", 1000, b"entry 1000")
+    valid("empty-entry", "An entry may have zero bytes.", 3, b"", b"entry 4")
     f.invalid("empty-file", "Zero bytes.", b"")
     f.invalid("number-cut", "The first number has 7 bytes.", spool(0)[:-1])
     f.invalid("length-cut", "A length has one byte.", spool(0, b"entry 0") + b"\0")

@@ -111,7 +111,7 @@ const RELEASE_NEW: &str = "release new --log-origin example.org/l --product hell
     --sequence 1 --version 1.0 --artifact x86_64-linux=hello --out m";
 
 #[test]
-fn the_steps_of_the_readme_sign_log_and_prove_a_release() {
+fn a_publisher_signs_logs_and_proves_a_release() {
     let sandbox = CliSandbox::new();
     sandbox.publish_release();
     let shown = sandbox.run_ok("release show m --key a.key.pub --key b.key.pub");
@@ -667,7 +667,7 @@ fn a_fork_latches_until_it_is_acknowledged() {
     let id = text.split("evidence ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let status = sandbox.run(&format!("{node} status"));
     assert_eq!(status.status.code(), Some(20));
-    assert!(String::from_utf8_lossy(&status.stdout).contains(&id));
+    assert!(String::from_utf8_lossy(&status.stdout).contains(&format!("evidence {id}")));
     let mut messages = sandbox.messages();
     let show = || sandbox.run_ok(&format!("{node} evidence show"));
     messages.add("before", &show());

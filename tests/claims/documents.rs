@@ -217,6 +217,67 @@ fn every_toml_block_is_toml() {
     }
 }
 
+/// All keys of a table and of the tables in it.
+fn keys(table: &toml::Table) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        found.push(key.as_str());
+        let inner = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        found.extend(inner.iter().filter_map(toml::Value::as_table).flat_map(keys));
+    }
+    found
+}
+
+fn templates() -> String {
+    let paths = ["src/cli/unanimity.example.toml", "peers.example.toml"];
+    paths.map(|path| fs::read_to_string(root().join(path)).unwrap()).concat()
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|found| found == word)
+}
+
+#[test]
+fn every_key_in_the_book_is_in_a_template() {
+    let templates = templates();
+    for (path, text) in documents() {
+        for block in blocks(&text).iter().filter(|block| block.fence == "toml") {
+            let table: toml::Table = block.text.parse().unwrap();
+            for key in keys(&table) {
+                assert!(has_word(&templates, key), "{}:{}: {key}", path.display(), block.line);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_template_has_every_key_of_the_configuration() {
+    let (scratch, templates) = (scratch_dir(), templates());
+    let path = scratch.path().join("unanimity.toml");
+    for section in [
+        "",
+        "[product]",
+        "[publisher]",
+        "[log]",
+        "[install]",
+        "[install.health]",
+        "[limits]",
+        "[serve]",
+        "[serve.artifacts]",
+        "[alert]",
+        "[tor]",
+    ] {
+        fs::write(&path, format!("{section}\nno_such_key = 1\n")).unwrap();
+        let error = unanimity_config::load_node_config(&path).unwrap_err().to_string();
+        let (_, known) = error.split_once("expected ").expect(&error);
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(known.len() >= 2, "{section}: {error}");
+        for key in known {
+            assert!(has_word(&templates, key), "{section}: {key}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_shows_what_the_demo_prints() {
     let recorded = fs::read_to_string(root().join("tests/goldens/demo.trycmd")).unwrap();

@@ -387,6 +387,9 @@ async fn evidence() {
     forked.write_config().unwrap();
     let attacked = Attack::ForkedLog.run(forked).await.unwrap();
     let evidence = attacked.evidence.unwrap();
+    // Commands with another id would be recorded as refusals.
+    let acknowledge = format!("evidence acknowledge {}\n", evidence.id());
+    assert!(include_str!("../goldens/evidence.trycmd").contains(&acknowledge), "{acknowledge}");
     session.write("evidence.txt", evidence.to_string());
     session.write("damaged.txt", evidence.to_string().replacen("\n2\n", "\n3\n", 1));
     session.write("text", "just text\n");

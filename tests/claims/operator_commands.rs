@@ -330,6 +330,10 @@ async fn install_refuses_files_writable_by_others_and_states_of_others() {
                 let is_installing = installs.contains(&verb);
                 let expected = if mode == good && !is_installing { 2 } else { 3 };
                 assert_eq!(code, expected, "{name} {verb:?}: {text}");
+                let is_refused = ["other users may write to it", "every user may write to it"]
+                    .iter()
+                    .any(|reason| text.contains(reason));
+                assert_eq!(is_refused, mode != good, "{name} {verb:?}: {text}");
                 if is_installing {
                     let case = format!("{name:?} {mode:04o} {}", verb.join(" "));
                     messages.add(case.trim_end(), &text);

@@ -45,6 +45,9 @@ fn release_new_refuses_bad_archives_with_an_escaped_message() {
     assert_eq!(output.status.code(), Some(28));
     assert!(!sandbox.path().join("new").exists());
     let text = String::from_utf8(output.stderr).unwrap();
+    // The recorded message has slashes instead of backslashes.
+    let escaped = "\"bin/\\x1b[2J\\x1b]0;owned\\x07\": '\\x1b' in a name";
+    assert!(text.contains(escaped), "{text}");
     let mut messages = sandbox.messages();
     messages.add("control characters", &text);
     snapbox::assert_data_eq!(messages.into_text(), snapbox::file!["words/bad_archive.txt"]);
@@ -183,7 +186,10 @@ fn every_refusal_of_log_export_has_its_exit_code_and_advice() {
     fs::create_dir_all(at("log/artifact")).unwrap();
     let digest = Hash::digest(sandbox.read("hello").as_bytes()).hex();
     sandbox.write(&format!("log/artifact/{digest}"), "something else");
-    messages.add("damaged artifact", &sandbox.run_err(28, &export("new", "log")));
+    let text = sandbox.run_err(28, &export("new", "log"));
+    // The recorded message hides the digest.
+    assert!(text.contains(&digest), "{text}");
+    messages.add("damaged artifact", &text);
     fs::remove_file(at("log/artifact").join(&digest)).unwrap();
 
     append("backup", "o");

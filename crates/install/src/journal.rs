@@ -124,8 +124,8 @@ const MAX_REASON_BYTES: usize = 1024;
 const MAX_FAILED: usize = 64;
 
 impl Journal {
-    /// Parses the contents of `journal.json`. `None` if they are not a journal, or if a release in
-    /// it is not named `SEQUENCE-VERSION`.
+    /// Parses the contents of `journal.json`. `None` if the contents are not a journal, or name
+    /// a release in another form than `SEQUENCE-VERSION`.
     pub fn parse(text: &[u8]) -> Option<Journal> {
         let journal: Journal = serde_json::from_slice(text).ok()?;
         let on_trial = journal.trial.iter().map(|trial| &trial.release);

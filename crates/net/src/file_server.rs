@@ -1,7 +1,7 @@
 //! The HTTP/1.1 file server (RFC 9112), on streams from a [`Listener`].
 //!
-//! It answers `GET` and `HEAD` of files, complete or from a byte on. No answer identifies the node:
-//! there is no `Server`, and no `Date`, which would show how its clock differs from others.
+//! The server answers `GET` and `HEAD` of files, complete or from a byte on. No answer identifies
+//! the node: there is no `Server`, and no `Date`, which would show how its clock differs from others.
 
 use std::convert::Infallible;
 use std::io::{self};

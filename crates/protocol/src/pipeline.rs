@@ -296,8 +296,8 @@ impl ConfirmedRelease {
         Ok(confirmed)
     }
 
-    /// Checks that the latest round and the release are still valid. The installer calls it before
-    /// it switches to the new version.
+    /// Checks that the latest round and the release are still valid. The installer calls this
+    /// check before the switch to the new version.
     ///
     /// # Errors
     ///

@@ -142,9 +142,9 @@ impl ProofBundle {
 
     /// Runs the whole pipeline on the bundle, as of the time of its latest round.
     ///
-    /// It checks the publisher's signatures, the expiry at that time, the inclusion in the log, the
-    /// consistency of all cosigned heads, and the confirmation of every configured peer in both
-    /// rounds.
+    /// The pipeline checks the publisher's signatures, the expiry at that time, the inclusion in
+    /// the log, the consistency of all cosigned heads, and the confirmation of every configured
+    /// peer in both rounds.
     ///
     /// # Errors
     ///

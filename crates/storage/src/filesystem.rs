@@ -2,7 +2,7 @@
 //! operating system.
 //!
 //! This crate implements [`FileSystem`] for the operating system's files. A simulation implements
-//! it, too, with one file system for each simulated machine. Writes, syncs and renames come in the
+//! the trait, too, with one file system for each simulated machine. Writes, syncs and renames come in the
 //! same order on each file system, because [`Storage`](crate::Storage) decides the order.
 
 use std::any::Any;

@@ -33,6 +33,7 @@ mod static_files;
 pub mod storage_hooks;
 pub mod test_world;
 pub mod trial;
+pub mod vectors;
 mod world;
 
 pub use attacks::{Attack, AttackResult};

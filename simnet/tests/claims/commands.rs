@@ -248,6 +248,7 @@ fn cluster_job_files_call_simnet_sweep_with_resume() {
     let slurm = include_str!("../../cluster/slurm.sh");
     let kubernetes = include_str!("../../cluster/kubernetes.yaml");
     assert!(slurm.contains("simnet sweep") && slurm.contains("--resume"));
+    assert!(kubernetes.contains("[simnet, sweep,") && kubernetes.contains("--resume"));
     assert!(kubernetes.contains("UNTRIED") && kubernetes.contains("completionMode: Indexed"));
 }
 

@@ -49,6 +49,7 @@ fn random_worlds_contain_every_fault_and_attack() {
         ("logged", attacks.contains(&AttackScenario::Logged)),
         ("freeze", attacks.contains(&AttackScenario::Freeze)),
         ("block", attacks.contains(&AttackScenario::Block)),
+        ("equivocate", attacks.contains(&AttackScenario::Equivocate)),
     ] {
         assert!(found, "{attack}");
     }

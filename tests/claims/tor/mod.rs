@@ -171,12 +171,13 @@ fn peer_answers(report: &Value) -> BTreeMap<String, Result<u64, String>> {
     peers.iter().map(answer).collect()
 }
 
-/// Asserts that a cycle was incomplete because of one peer, and that the answers of all others
-/// counted. Returns the failure of that peer.
+/// Asserts that a cycle was incomplete because of one peer and not because of a fork, and that the
+/// answers of all others counted. Returns the failure of that peer.
 fn assert_incomplete_for(result: &ProcessResult, peer: &str, size: u64) -> String {
     let ProcessResult { exit_code: exit, report } = result;
     assert_eq!((*exit, report["outcome"].as_str()), (12, Some("incomplete")), "{report}");
     let message = report["message"].as_str().unwrap();
+    assert!(!message.contains("fork"), "{message}");
     let mut failure = None;
     for (name, answer) in peer_answers(report) {
         match answer {

@@ -97,6 +97,8 @@ fn an_unreachable_network_is_named_and_no_peer_is_blamed() {
         // Three seconds for Tor, and eight for the round.
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         assert_eq!((result.exit_code, result.report["outcome"].as_str()), (12, Some("incomplete")));
+        let message = result.report["message"].as_str().unwrap();
+        assert!(!message.contains("fork") && !message.contains("agree"), "{message}");
         let answers = peer_answers(&result.report);
         assert_eq!(answers.len(), 3);
         for (name, answer) in answers {

@@ -89,6 +89,11 @@ fn commands_use_a_private_socket_and_work_without_a_daemon() {
     messages.add("no JSON", &String::from_utf8(answer).unwrap());
     let (answer, _) = exchange_bytes(&socket, b"{\"config\":\"/\",\"command\":\"Destroy\"}\n");
     messages.add("unknown command", &String::from_utf8(answer).unwrap());
+    // The configuration is a list of bytes, so that the daemon reads on to the request.
+    let (answer, _) = exchange_bytes(&socket, b"{\"config\":[47],\"request\":\"Destroy\"}\n");
+    let answer = String::from_utf8(answer).unwrap();
+    let expected = "the daemon does not understand this command: unknown variant `Destroy`";
+    assert!(answer.contains(expected), "{answer}");
     assert!(serving());
     let meanwhile = began.elapsed();
     for silent in silent {

@@ -41,7 +41,7 @@ impl NginxProcess {
         let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {base}/{name};\n"))
             .concat();
-        // The configuration from the README, with other paths and without privileges.
+        // The configuration from the book, with other paths and without privileges.
         let text = format!(
             "daemon off;\nmaster_process off;\nerror_log {base}/error.log;\npid {base}/pid;\n\
              events {{}}\nhttp {{\naccess_log off;\n{paths}\
@@ -76,7 +76,7 @@ impl Drop for NginxProcess {
     }
 }
 
-/// An onion service in front of a port of 127.0.0.1: the two lines for C Tor from the README.
+/// An onion service in front of a port of 127.0.0.1: the two lines for C Tor from the book.
 pub(super) struct OnionFront {
     child: Child,
     pub(super) address: String,

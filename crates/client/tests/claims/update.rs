@@ -16,6 +16,7 @@ use unanimity_net::message::{Answer, Question};
 use unanimity_net::{Listener as _, Mirror, READ_TIMEOUT};
 use unanimity_protocol::checkpoint::LogId;
 use unanimity_protocol::decision::confirmation::Confirmation;
+use unanimity_protocol::log_path::artifact_path;
 use unanimity_protocol::{
     CosignedHead, Hash, Note, PeerFailure, ProofBundle, Refusal, Tile, Timestamp,
 };
@@ -1101,7 +1102,11 @@ async fn client_gives_up_a_mirror_that_stalls_during_an_artifact() {
     };
     let ((_, result), ()) = tokio::join!(world.update(), late);
     let error = result.unwrap_err();
-    assert!(matches!(error, CycleError::Client(ClientError::Mirrors(_))), "{error}");
+    let CycleError::Client(ClientError::Mirrors(causes)) = &error else { panic!("{error}") };
+    // The client reports the timeout, not only that the mirror is busy with the stalled read.
+    let path = artifact_path(&Hash::digest(SECOND_ARTIFACT));
+    let cause = format!("stalling: {path}: the mirror sent nothing within {READ_TIMEOUT:?}");
+    assert!(causes.contains(&cause), "{error}");
     assert_eq!((host.reads_begun(), world.installed_bytes()), (1, Some(FIRST_ARTIFACT.to_vec())));
     drop(stall);
     while host.mirror.read("checkpoint", 10_000).await.is_err() {

@@ -9,8 +9,9 @@ use crate::{ClientAuthKey, MirrorUrl, OnionAddress};
 
 /// The fingerprint of a peer of one log: 8 groups of 5 digits, such as `05371 88120 ...`.
 ///
-/// It covers the log, the peer's keys, the peer's address and the URL of its artifacts. It does not
-/// cover the peer's name, which each operator chooses, or the state of the log.
+/// A fingerprint covers the log, the peer's keys, the peer's address and the URL of the peer's
+/// artifacts. A fingerprint does not cover the peer's name, which each operator chooses, or the
+/// state of the log.
 // An attacker that replaces an invite on its way needs another invite with the same fingerprint. A
 // group is 32 bits modulo 100,000, so its likeliest value has a probability of 42,950 / 2^32. That
 // is 16.6 bits for a group, and 132.8 bits for all eight groups. A collision of two chosen invites

@@ -119,7 +119,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The text without a peer's `key`. A comment behind the value is removed, too. A comment above
-    /// it stays.
+    /// the key stays.
     pub(crate) fn unset(&self, peer: usize, key: &str) -> Option<String> {
         let peer_span = self.peers.get(peer)?;
         let at = peer_span.entries.iter().position(|entry| entry.key == key)?;

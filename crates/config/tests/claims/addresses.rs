@@ -55,6 +55,8 @@ fn parser_refuses_any_one_wrong_character() {
         let swapped = String::from_utf8(swapped).unwrap();
         assert!(swapped == KNOWN || parse(&format!("{swapped}.onion")).is_err());
     }
+    let error = parse(&format!("e{}.onion", &KNOWN[1..])).unwrap_err();
+    assert!(error.to_string().contains("mistyped"), "{error}");
 }
 
 #[test]

@@ -149,6 +149,8 @@ fn config_has_documented_default_limits() {
     assert_eq!(config.cycle.polling.max_age, minutes(30));
     assert_eq!(config.cycle.ask_timeout, Duration::from_secs(45));
     assert_eq!(config.cycle.round_timeout, minutes(2));
+    let message = load_error(&good_node(), &peers(1..=2), PEERS);
+    assert_contains_all(&message, &["distinct operators", "min_peers is 3"]);
     let error = load(&good_node(), &peers(1..=2)).1.unwrap_err();
     let ConfigErrorKind::PeerList(PeerListError::Peers(why)) = error.why else { panic!("{error}") };
     assert_eq!(why, PeerSetError::TooFew { operators: 2, min_peers: 3 });
@@ -485,6 +487,8 @@ fn config_refuses_log_without_mirrors() {
     let node = with(&good_node(), "[\"file:/srv/log\"]", "[]");
     let error = load(&node, &good_peers()).1.unwrap_err();
     assert!(matches!(error.why, ConfigErrorKind::NoMirrors), "{error}");
+    let message = load_error(&node, &good_peers(), NODE);
+    assert_contains_all(&message, &["mirrors is empty", "at least one"]);
 }
 
 #[test]

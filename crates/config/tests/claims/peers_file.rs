@@ -145,7 +145,9 @@ fn peer_without_client_auth_key_cannot_find_us() {
         .filter(|line| !line.starts_with("client_auth"))
         .map(|line| format!("{line}\n"))
         .collect();
-    assert!(parse(&text).client_auth_keys(NOW).is_empty());
+    let list = parse(&text);
+    assert_eq!(list.counted_peers(NOW).unwrap().iter().count(), 1);
+    assert!(list.client_auth_keys(NOW).is_empty());
 }
 
 #[test]
@@ -257,6 +259,9 @@ fn node_loads_with_too_few_peers_and_its_client_does_not() {
             ConfigErrorKind::Joining { operators: 0, min_peers: 3, joining: 1 }
         );
         assert!(is_expected, "{error}");
+        let file = format!("{}: too few peers count", loaded.peers_path.display());
+        assert!(error.to_string().starts_with(&file), "{error}");
+        assert!(error.to_string().contains("distinct operators: 0,"), "{error}");
     }
     // A reload reads the peers again.
     node(scratch.path(), &peers_of_every_membership());
@@ -295,4 +300,5 @@ fn peers_file_longer_than_1_mib_is_refused() {
     fs::write(&path, filler + &peer("a", 1, "")).unwrap();
     let error = PeerList::load(&path).unwrap_err();
     assert!(matches!(error.why, ConfigErrorKind::TooLong), "{error}");
+    assert!(error.to_string().contains("more than the 1048576 bytes"), "{error}");
 }

@@ -1,31 +1,18 @@
 //! The invites in `spec/vectors/invites`, parsed by this crate.
-//!
-//! `spec/vectors/generate.py`, another implementation, writes them. A file's name is its claim.
 
-use std::fs;
-use std::path::Path;
-
-use unanimity_config::{Invite, InviteError};
+use unanimity_config::Invite;
+use unanimity_testkit::vectors::compare_answers;
 
 #[test]
-fn parser_accepts_valid_and_refuses_invalid_invite_vectors() {
-    let mut wrong = Vec::new();
-    for (directory, valid) in [("valid", true), ("invalid", false)] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/invites");
-        let mut count = 0;
-        for file in fs::read_dir(path.join(directory)).unwrap() {
-            let path = file.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap();
-            let read: Result<Invite, InviteError> = text.parse();
-            if read.is_ok() != valid {
-                wrong.push(format!("{}: {read:?}", path.display()));
-            }
-            if let Ok(invite) = read {
-                assert_eq!(invite.to_string(), text.trim(), "one invite has one spelling");
-            }
-            count += 1;
-        }
-        assert!(count > 0, "{directory} has no vectors");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn invites_are_read_as_their_vectors_say() {
+    compare_answers("invites", |_, bytes| {
+        let text = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        let invite: Invite = text.parse().map_err(|error| format!("{error:?}"))?;
+        assert_eq!(invite.to_string(), text.trim(), "one invite has one spelling");
+        let fingerprint = invite.fingerprint();
+        let Invite { name, key, origin, size, .. } = invite;
+        Ok(format!(
+            "peer {name} with key {key}, log {origin}, size {size}, fingerprint {fingerprint}"
+        ))
+    });
 }

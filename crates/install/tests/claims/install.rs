@@ -78,9 +78,8 @@ fn verification_refuses_short_and_changed_artifacts() {
     for length in 0..bytes.len() {
         let verified = verify_artifact(&sample_artifact(bytes), &bytes[..length]);
         let found = mismatch(verified);
-        let is_short =
-            matches!(found, ArtifactMismatch::TooShort { length: n, .. } if n == length as u64);
-        assert!(is_short, "{found}");
+        let ArtifactMismatch::TooShort { length: n, signed, .. } = found else { panic!("{found}") };
+        assert_eq!((n, signed), (length as u64, bytes.len() as u64));
     }
     for at in 0..bytes.len() {
         let mut changed = *bytes;

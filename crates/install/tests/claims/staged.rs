@@ -120,6 +120,14 @@ impl SplitInstallation {
         fs::write(self.spool_path(name), bytes).unwrap();
     }
 
+    /// Adds an entry at the end of the spool's entries.
+    fn append_entry(&self, entry: &[u8]) {
+        let mut entries = fs::read(self.spool_path(ENTRIES_FILE)).unwrap();
+        entries.extend((entry.len() as u16).to_be_bytes());
+        entries.extend(entry);
+        self.replace_file(ENTRIES_FILE, &entries);
+    }
+
     #[track_caller]
     fn install_error(&self) -> OfflineInstallError {
         let result = self.install();
@@ -203,6 +211,8 @@ async fn installer_refuses_every_change_in_the_spool() {
     }
     // Entries after the head are not read.
     split.replace_file(ENTRIES_FILE, &twice);
+    let copy = SplitInstallation { world: split.world.copy(), spool: split.spool.clone() };
+    assert_eq!(copy.install().unwrap().sequence, 2);
     let begins_later = [&2_u64.to_be_bytes()[..], last].concat();
     split.replace_file(ENTRIES_FILE, &begins_later);
     assert!(matches!(split.install(), Err(OfflineInstallError::Gap { first: 2, held: 1 })));
@@ -247,6 +257,27 @@ async fn installer_refuses_every_change_in_the_spool() {
         }
     }
     split.replace_file(PROOF_FILE, proof.as_bytes());
+    assert_eq!(split.install().unwrap().sequence, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn installer_reads_no_entry_after_the_head_of_the_proof() {
+    let mut split = SplitInstallation::new(164).await;
+    // All peers have release 2 when release 1 installs. So the installer's head contains release 2,
+    // and is the head of both proofs.
+    split.world.publish(&release_spec(2)).unwrap();
+    split.world.poll_all().await.unwrap();
+    split.download().await;
+    split.append_entry(b"after the head");
+    assert_eq!(split.install().unwrap().sequence, 1);
+    let head = split.world.head_of("log").unwrap();
+    let installer_head = installer_head_path(&split.world.config.cycle.install_root);
+    assert_eq!(fs::read(installer_head).unwrap(), head.note().as_bytes());
+    // The installer is at the head of the second proof before it reads an entry.
+    split.world.advance_and_poll(HOUR).await;
+    split.download().await;
+    assert_eq!(fs::read(split.spool_path(ENTRIES_FILE)).unwrap(), 2_u64.to_be_bytes());
+    split.append_entry(b"after the head");
     assert_eq!(split.install().unwrap().sequence, 2);
 }
 
@@ -803,13 +834,15 @@ async fn installer_does_not_go_back_to_a_withdrawn_release() {
 #[tokio::test(start_paused = true)]
 async fn installer_stores_a_withdrawal_that_one_peer_has_seen() {
     let mut split = SplitInstallation::with_second(163).await;
-    let now = split.world.now();
-    split.world.publish_withdrawal("log", 1, "It deletes what it should keep.", now).unwrap();
     split.world.advance_and_poll(MINUTE).await;
+    let (now, confirmed) = (split.world.now(), split.world.head_of("log").unwrap());
+    split.world.publish_withdrawal("log", 1, "It deletes what it should keep.", now).unwrap();
     split.world.poll(0).await.unwrap();
     split.download().await;
     assert_eq!(split.install().unwrap().sequence, 2);
     let config = &split.world.config;
+    let installer_head = installer_head_path(&config.cycle.install_root);
+    assert_eq!(fs::read(installer_head).unwrap(), confirmed.note().as_bytes());
     let state_dir = installer_state_dir(&config.cycle.install_root);
     let known =
         ClientStore::read_catalog(&state_dir, &config.cycle.policy, &Storage::default()).unwrap();

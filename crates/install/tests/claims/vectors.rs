@@ -1,29 +1,17 @@
-//! Test vectors of the spool's file `entries`, read by this implementation.
-//!
-//! `spec/vectors/generate.py`, another implementation, writes the files in
-//! `spec/vectors/spool-entries`. Each file is named after its claim.
-
-use std::fs;
-use std::path::Path;
+//! The vectors of the spool's file `entries` in `spec/vectors/spool-entries`, read by this crate.
 
 use unanimity_install::spool::read_entries;
+use unanimity_testkit::vectors::compare_answers;
 
 #[test]
-fn reader_accepts_exactly_the_valid_spool_entries() {
-    let mut wrong = Vec::new();
-    for (directory, valid) in [("valid", true), ("invalid", false)] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/spool-entries");
-        let mut count = 0;
-        for file in fs::read_dir(path.join(directory)).unwrap() {
-            let path = file.unwrap().path();
-            let bytes = fs::read(&path).unwrap();
-            let read = read_entries(&bytes[..], |_, _| true);
-            if read.is_ok() != valid {
-                wrong.push(format!("{}: {read:?}", path.display()));
-            }
-            count += 1;
-        }
-        assert!(count > 0, "{directory} has no vectors");
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+fn spool_entries_are_read_as_their_vectors_say() {
+    compare_answers("spool-entries", |_, bytes| {
+        let mut entries = Vec::new();
+        let read = read_entries(bytes, |index, entry| {
+            entries.push(format!("entry {index} of {} bytes", entry.len()));
+            true
+        });
+        read.map_err(|error| error.to_string())?;
+        Ok(if entries.is_empty() { "no entry".to_owned() } else { entries.join(", ") })
+    });
 }

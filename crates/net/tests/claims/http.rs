@@ -202,6 +202,7 @@ async fn client_accepts_every_http_framing() {
         ScriptedHost::with_scripts(vec![flood("HTTP/1.1 200 OK\r\n\r\n", "sorry ")]);
     let error = mirror.read("file", 1000).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+    assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

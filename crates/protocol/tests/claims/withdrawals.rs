@@ -59,6 +59,8 @@ fn refused_withdrawal_names_the_line_and_the_expected_form() {
     let more = Withdrawal::parse(&format!("{GOLDEN}other\n")).unwrap_err();
     let text: String = errors.chain([more]).map(|error| format!("{error}\n")).collect();
     snapbox::assert_data_eq!(text, snapbox::file!["words/malformed_withdrawals.txt"]);
+    let zero = Withdrawal::parse(&with(5, "sequence 0\n")).unwrap_err();
+    assert_eq!(zero.to_string(), "withdrawal line 5: expected 'sequence N', from 1");
 }
 
 #[test]

@@ -273,12 +273,17 @@ fn write_new_never_replaces_a_file() {
 }
 
 #[test]
-fn lock_does_not_follow_a_link() {
+fn lock_neither_follows_a_link_nor_waits_at_a_pipe() {
     let scratch = scratch_dir();
     let elsewhere = scratch.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, scratch.path().join(".lock")).unwrap();
     unanimity_storage::lock(scratch.path()).unwrap_err();
     assert!(!elsewhere.exists());
+    // An open for writing waits for a reader of the pipe, unless it is nonblocking.
+    fs::remove_file(scratch.path().join(".lock")).unwrap();
+    let mkfifo = std::process::Command::new("mkfifo").arg(scratch.path().join(".lock")).status();
+    assert!(mkfifo.unwrap().success());
+    unanimity_storage::lock(scratch.path()).unwrap_err();
 }
 
 #[test]

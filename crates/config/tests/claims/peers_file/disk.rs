@@ -75,6 +75,7 @@ fn file_that_does_not_load_is_not_edited() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
     let why = edit_error_kind(edit::cancel_removal(&path, &name("leaves"), &disk()));
     assert!(matches!(why, EditErrorKind::Config(ConfigErrorKind::Writable(0o646))), "{why}");
+    assert!(why.to_string().contains("every user may write to it (mode 646)"), "{why}");
 }
 
 #[test]
@@ -194,6 +195,7 @@ fn edit_keeps_the_group_and_refuses_another_owner() {
     chown(&path, Some(4242), None).unwrap();
     let why = edit_error_kind(edit::schedule_removal(&path, &name("leaves"), NOW, &disk()));
     assert!(matches!(why, EditErrorKind::OtherOwner { owner: 4242 }), "{why}");
+    assert!(why.to_string().contains("sudo -u '#4242'"), "{why}");
     assert_eq!(fs::metadata(&path).unwrap().uid(), 4242);
 }
 

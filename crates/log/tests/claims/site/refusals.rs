@@ -53,7 +53,10 @@ fn export_refuses_a_damaged_log_and_names_the_damage() {
                 ExportError::Checkpoint { path: at, .. } => assert_eq!(*at, path),
                 // The partial tiles make the root together, so the error names their directory.
                 ExportError::Disk(StorageError::Corrupt { path: at, .. })
-                    if *at == pair.log.join("tile") => {}
+                    if *at == pair.log.join("tile") =>
+                {
+                    assert!(text.contains("tile is damaged: restore it"), "{text}");
+                }
                 ExportError::Disk(_) => assert!(text.contains(path.to_str().unwrap()), "{text}"),
                 _ => panic!("{error}"),
             }
